@@ -1,0 +1,82 @@
+"""What every data set gives: uint8 images and labels by index, with their names, classes and colours."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+IGNORE_INDEX = 255
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Item(NamedTuple):
+    """One image (C, H, W) uint8, its label (a class, or (H, W) classes) uint8, and its name."""
+
+    image: np.ndarray
+    label: np.ndarray
+    name: str
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """One split of a data set, as arrays that may be memory-mapped.
+
+    images : (N, C, H, W) uint8; one channel for digits, three (RGB) for scenes
+    labels : (N,) uint8 for digits, (N, H, W) uint8 for scenes; `IGNORE_INDEX` marks void
+    item_names : N names, unique, as in the data set's files
+    class_names, colours : one name and one RGB triple (0..255) a class
+    mean, std : of each channel scaled to 0..1, for normalisation
+    fingerprint : hexadecimal SHA-256 of images and labels
+    """
+
+    name: str
+    split: str
+    images: np.ndarray
+    labels: np.ndarray
+    item_names: list[str]
+    class_names: list[str]
+    colours: list[tuple[int, int, int]]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.item_names)
+
+    def __getitem__(self, index: int) -> Item:
+        """Return the item at `index`."""
+        return Item(self.images[index], self.labels[index], self.item_names[index])
+
+    @property
+    def num_classes(self) -> int:
+        """Return C, void not counted."""
+        return len(self.class_names)
+
+    @property
+    def is_dense(self) -> bool:
+        """Tell whether each pixel has a label (scenes) or each image (digits)."""
+        return self.labels.ndim == 3
+
+
+@dataclass(frozen=True)
+class SceneFiles:
+    """One split of a scene data set on disk, before anything is decoded.
+
+    class_of_label : (256,) int16, the class of each label value; `IGNORE_INDEX` for void, -1 where the
+        value must not occur
+    """
+
+    name: str
+    split: str
+    images: list[Path]
+    labels: list[Path]
+    item_names: list[str]
+    class_of_label: np.ndarray
+    class_names: list[str]
+    colours: list[tuple[int, int, int]]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]

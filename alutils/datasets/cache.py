@@ -1,0 +1,164 @@
+"""Decode and resize a scene data set once, into memory-mapped arrays that all runs share."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from alutils.datasets.base import ImageDataset, SceneFiles
+from alutils.errors import DataError
+from alutils.paths import cache_dir
+
+VERSION = 1  # raise it when the same files would be decoded to other arrays
+
+
+def cached(files: SceneFiles, size: tuple[int, int] | None) -> ImageDataset:
+    """Return `files` decoded at `size` (height, width; `None`: as stored), from the cache or into it.
+
+    Images are resized bilinearly with antialiasing, labels to the nearest pixel. The cache's name holds
+    a key over the file names, sizes and times, the size asked for and `VERSION`: if any changes, a new one
+    is made.
+
+    Raises
+    ------
+    DataError
+        for a label or image that is missing, undecodable, of a wrong size or with a wrong value.
+    """
+    size = size or _stored_size(files.images[0])
+    folder = cache_dir() / f"{files.name}-{files.split}-{size[0]}x{size[1]}-{_key(files, size)}"
+    if not folder.is_dir():
+        with _locked(folder.with_suffix(".lock")):
+            if not folder.is_dir():
+                _build(files, size, folder)
+    return _open(files, folder)
+
+
+def _key(files: SceneFiles, size: tuple[int, int]) -> str:
+    digest = hashlib.sha256(repr((VERSION, size, files.class_of_label.tolist())).encode())
+    for path in [*files.images, *files.labels]:
+        status = _status(path)
+        digest.update(repr((path.name, status.st_size, status.st_mtime_ns)).encode())
+    return digest.hexdigest()[:12]
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise DataError(
+            f"{path}: missing; every image needs its label file and the other way round"
+        ) from error
+
+
+def _build(files: SceneFiles, size: tuple[int, int], folder: Path) -> None:
+    count = len(files.images)
+    beside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        images = _new_array(beside / "images.npy", (count, 3, *size))
+        labels = _new_array(beside / "labels.npy", (count, *size))
+
+        def decode(index: int) -> None:
+            images[index], labels[index] = _decode(files, index, size)
+
+        with ThreadPoolExecutor(os.cpu_count()) as workers:
+            bar = tqdm(total=count, desc=f"decoding {files.name} {files.split}", leave=False)
+            for _ in workers.map(decode, range(count)):
+                bar.update()
+            bar.close()
+        images.flush()
+        labels.flush()
+        (beside / "fingerprint.json").write_text(json.dumps(fingerprint(images, labels)))
+        beside.replace(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _new_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+
+
+def _decode(files: SceneFiles, index: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    image = _read(files.images[index]).convert("RGB")
+    stored = _read(files.labels[index])
+    if stored.mode not in ("L", "P"):
+        raise DataError(
+            f"{files.labels[index]}: mode {stored.mode}; a label is one 8-bit channel of class indices"
+        )
+    if stored.size != image.size:
+        raise DataError(
+            f"{files.labels[index]}: size {stored.size} but its image has {image.size}; both must agree"
+        )
+    label = files.class_of_label[np.asarray(stored)]
+    if label.min() < 0:
+        value = int(np.asarray(stored)[label < 0][0])
+        raise DataError(f"{files.labels[index]}: label value {value} is neither a class nor ignored")
+    height, width = size
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        label = np.asarray(
+            Image.fromarray(label.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+        )
+    return np.asarray(image).transpose(2, 0, 1), label
+
+
+def _read(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be decoded as an image ({error})") from error
+
+
+def _stored_size(path: Path) -> tuple[int, int]:
+    width, height = _read(path).size
+    return height, width
+
+
+def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
+    """Return the hexadecimal SHA-256 of both arrays' shapes and bytes."""
+    digest = hashlib.sha256(repr((images.shape, labels.shape)).encode())
+    for array in (images, labels):
+        for item in array:
+            digest.update(np.ascontiguousarray(item).data)
+    return digest.hexdigest()
+
+
+def _open(files: SceneFiles, folder: Path) -> ImageDataset:
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        labels = np.load(folder / "labels.npy", mmap_mode="r")
+        known = json.loads((folder / "fingerprint.json").read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: damaged cache; remove this folder and start again ({error})") from error
+    return ImageDataset(
+        files.name,
+        files.split,
+        images,
+        labels,
+        files.item_names,
+        files.class_names,
+        files.colours,
+        files.mean,
+        files.std,
+        known,
+    )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path`; the kernel releases it when the process ends, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,107 @@
+"""Handwritten digits: scikit-learn's bundled ones (no download), MNIST and Fashion-MNIST."""
+
+import numpy as np
+from PIL import Image
+
+from alutils.datasets.base import ImageDataset
+from alutils.datasets.cache import fingerprint
+from alutils.errors import DataError, ParameterError, check_choice
+from alutils.paths import data_dir
+
+SIDE = 28
+MNIST_MEAN, MNIST_STD = (0.1307,), (0.3081,)
+DIGIT_NAMES = [str(digit) for digit in range(10)]
+FASHION_NAMES = [
+    *("t-shirt", "trouser", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+]
+DIGITS_TEST_SHARE = 0.25
+
+
+def digits(split: str, size: tuple[int, int] | None = None) -> ImageDataset:
+    """Return scikit-learn's 1,797 digits of 8x8 pixels, at 28x28; a fixed quarter is the test split."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    _check(split, size)
+    bunch = load_digits()
+    train, test = train_test_split(
+        np.arange(len(bunch.target)), test_size=DIGITS_TEST_SHARE, random_state=0, stratify=bunch.target
+    )
+    indices = np.sort(train if split == "train" else test)
+    images = np.stack([_enlarge(image) for image in bunch.images[indices]])
+    return _dataset("digits", split, images, bunch.target[indices], indices, DIGIT_NAMES)
+
+
+def mnist(split: str, size: tuple[int, int] | None = None) -> ImageDataset:
+    """Return MNIST (60,000 training, 10,000 test images) from the data folder."""
+    return _from_torchvision("mnist", split, size, DIGIT_NAMES)
+
+
+def fashion_mnist(split: str, size: tuple[int, int] | None = None) -> ImageDataset:
+    """Return Fashion-MNIST (60,000 training, 10,000 test images) from the data folder."""
+    return _from_torchvision("fashion_mnist", split, size, FASHION_NAMES)
+
+
+def download(name: str) -> None:
+    """Fetch `mnist` or `fashion_mnist` into the data folder; raise `DataError` without network."""
+    try:
+        _torchvision_class(name)(data_dir() / name, download=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{name} could not be downloaded ({error}); {_where(name)}") from error
+
+
+def _from_torchvision(
+    name: str, split: str, size: tuple[int, int] | None, class_names: list[str]
+) -> ImageDataset:
+    _check(split, size)
+    try:
+        data = _torchvision_class(name)(data_dir() / name, train=split == "train", download=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"{name} is not there or not readable; {_where(name)}") from error
+    images, labels = data.data.numpy()[:, None], data.targets.numpy()
+    return _dataset(name, split, images, labels, np.arange(len(labels)), class_names)
+
+
+def _torchvision_class(name: str) -> type:
+    from torchvision import datasets
+
+    classes = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}
+    check_choice("the data set to download", name, classes)
+    return classes[name]
+
+
+def _where(name: str) -> str:
+    folder = data_dir() / name / _torchvision_class(name).__name__ / "raw"
+    return f"put the four idx files into {folder}, or run with download=True where there is a network"
+
+
+def _check(split: str, size: tuple[int, int] | None) -> None:
+    check_choice("split", split, ["train", "test"])
+    if size not in (None, (SIDE, SIDE)):
+        raise ParameterError(f"digits have {SIDE}x{SIDE} pixels; the size asked for is {size[0]}x{size[1]}")
+
+
+def _enlarge(image: np.ndarray) -> np.ndarray:
+    """Turn (8, 8) values 0..16 into (1, 28, 28) values 0..255."""
+    grey = Image.fromarray((image * (255 / 16)).round().astype(np.uint8))
+    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR))[None]
+
+
+def _dataset(
+    name: str, split: str, images: np.ndarray, labels: np.ndarray, indices: np.ndarray, class_names: list[str]
+) -> ImageDataset:
+    labels = labels.astype(np.uint8)
+    grey = np.linspace(0, 255, len(class_names)).astype(int)
+    return ImageDataset(
+        name,
+        split,
+        images,
+        labels,
+        [f"{name}-{split}-{index:05d}" for index in indices],
+        class_names,
+        [(int(g), int(g), int(g)) for g in grey],
+        MNIST_MEAN,
+        MNIST_STD,
+        fingerprint(images, labels),
+    )

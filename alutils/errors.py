@@ -1,0 +1,25 @@
+"""The two errors a user can cause; each message is one line saying what is wrong and what is allowed."""
+
+from collections.abc import Iterable
+
+
+class ParameterError(ValueError):
+    """A parameter has an unknown name, a wrong type or an impossible value."""
+
+
+class DataError(ValueError):
+    """A file of a data set is missing, unreadable or breaks a rule; the message names the file."""
+
+
+def check_choice(name: str, value: object, allowed: Iterable[str]) -> None:
+    """Raise `ParameterError` unless `value` is one of `allowed`."""
+    allowed = list(allowed)
+    if value not in allowed:
+        raise ParameterError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+
+
+def check_range(name: str, value: float, low: float, high: float, unit: str = "") -> None:
+    """Raise `ParameterError` unless `low <= value <= high`."""
+    if not low <= value <= high:
+        unit = f" {unit}" if unit else ""
+        raise ParameterError(f"{name} is {value:g}{unit}; allowed: {low:g} to {high:g}{unit}")

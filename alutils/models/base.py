@@ -1,0 +1,100 @@
+"""The contract of every model: `encode` without randomness, `decode` with every dropout layer."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from alutils.errors import ParameterError
+
+
+class Features(NamedTuple):
+    """What `encode` gives: maps (N, D, h, w), and the height and width that the logits shall have."""
+
+    maps: Tensor
+    size: tuple[int, int]
+
+
+class SplitModel(nn.Module):
+    """A network in two parts, so that a committee runs the expensive one once.
+
+    `encode(images)` is deterministic in evaluation mode; `decode(features)` holds every dropout layer that
+    a committee member's mask applies to. `forward` is both: images (N, C, H, W) to logits (N, classes, ...).
+    """
+
+    def encode(self, images: Tensor) -> Any:
+        """Return the features of images (N, C, H, W)."""
+        raise NotImplementedError
+
+    def decode(self, features: Any) -> Tensor:
+        """Return logits (N, classes) or (N, classes, H, W)."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of images (N, C, H, W)."""
+        return self.decode(self.encode(images))
+
+    def training_logits(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the logits that the loss is taken of: the main output, then any auxiliary ones."""
+        return (self(images),)
+
+
+def conv_bn_relu(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    """Return a 3x3 convolution, batch norm and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+class UpBlock(nn.Module):
+    """One step of a U-Net decoder: enlarge to the skip's size, concatenate, two convolutions."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int):
+        super().__init__()
+        self.convs = nn.Sequential(
+            conv_bn_relu(in_channels + skip_channels, out_channels), conv_bn_relu(out_channels, out_channels)
+        )
+
+    def forward(self, maps: Tensor, skip: Tensor) -> Tensor:
+        """Return (N, out_channels, h, w) for maps of any smaller size and a skip of (N, ., h, w)."""
+        enlarged = F.interpolate(maps, size=skip.shape[-2:], mode="nearest")
+        return self.convs(torch.cat([enlarged, skip], dim=1))
+
+
+def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return logits (N, classes, h, w) at the height and width `size`, bilinearly."""
+    if logits.shape[-2:] == size:
+        return logits
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+def check_no_weights(name: str, weights: str | None) -> None:
+    """Raise `ParameterError` if `weights` are asked for of a model that has none."""
+    if weights is not None:
+        raise ParameterError(f"weights is {weights!r}; {name} has none to load, allowed: None")
+
+
+def pretrained(weights: str | None, builder: Any, enum: Any, **options: Any) -> Any:
+    """Return torchvision's network `builder`, with the weights `enum.IMAGENET1K_V1` for `"imagenet"`.
+
+    Raises
+    ------
+    ParameterError
+        if `weights` is neither `"imagenet"` nor `None`, or if they are not on this machine and there is no
+        network to fetch them.
+    """
+    if weights is None:
+        return builder(weights=None, **options)
+    if weights != "imagenet":
+        raise ParameterError(f"weights is {weights!r}; allowed: imagenet, None")
+    chosen = enum.IMAGENET1K_V1
+    try:
+        return builder(weights=chosen, **options)
+    except (OSError, RuntimeError) as error:
+        folder = f"{torch.hub.get_dir()}/checkpoints"
+        raise ParameterError(
+            f"weights could not be fetched ({error}); put {chosen.url} into {folder}, or use None"
+        ) from error

@@ -1,0 +1,30 @@
+"""Where data, results, caches and figures lie; no other module starts from `..` or the working directory."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+PARAMS = ROOT / "params"
+PUBLISHED = ROOT / "results" / "published"
+IMAGE_EXAMPLES = ROOT / "image_examples"
+
+
+def data_dir() -> Path:
+    """Return the folder of data sets: `$ALUTILS_DATA`, or `data/` in the project. It may be read-only."""
+    return _from_environment("ALUTILS_DATA", "data")
+
+
+def results_dir() -> Path:
+    """Return the folder of experiments: `$ALUTILS_RESULTS`, or `results/` in the project."""
+    return _from_environment("ALUTILS_RESULTS", "results")
+
+
+def cache_dir() -> Path:
+    """Return the folder of decoded images and drawn scenes: `$ALUTILS_CACHE`, or `cache/` in the project."""
+    return _from_environment("ALUTILS_CACHE", "cache")
+
+
+def _from_environment(variable: str, default: str) -> Path:
+    value = os.environ.get(variable)
+    return ROOT / Path(value).expanduser() if value else ROOT / default

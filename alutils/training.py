@@ -1,0 +1,199 @@
+"""Training and evaluation; loss, schedule and precision in plain sight."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from alutils.datasets import IGNORE_INDEX, ImageDataset
+from alutils.errors import check_choice, check_range
+from alutils.metrics import confusion_matrix
+from alutils.models import SplitModel
+from alutils.progress import bar
+from alutils.seeds import derive_seed, numpy_generator
+
+AUXILIARY_WEIGHT = 0.4
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: the same for every query that is compared.
+
+    steps : optimizer steps of one training; if `None`, `epochs` times the labelled images decide
+    class_weights : weigh the loss by 1 / ln(1.02 + share of the class among the labelled pixels)
+    flip : mirror half of the images left to right
+    precision : "float32", "bfloat16" (autocast), or "auto": bfloat16 on a GPU, float32 on a CPU
+    """
+
+    epochs: int
+    steps: int | None
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    class_weights: bool
+    flip: bool
+    precision: str
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        check_choice("precision", self.precision, PRECISIONS)
+        check_range("epochs", self.epochs, 1, math.inf)
+        check_range("steps", 1 if self.steps is None else self.steps, 1, math.inf)
+        check_range("batch_size", self.batch_size, 2, math.inf)
+        check_range("learning_rate", self.learning_rate, 1e-12, 10)
+        check_range("weight_decay", self.weight_decay, 0, 10)
+
+    def total_steps(self, labelled: int) -> int:
+        """Return the optimizer steps of one training on `labelled` images."""
+        return self.steps or self.epochs * math.ceil(labelled / self.batch_size)
+
+
+def default_device() -> torch.device:
+    """Return the GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def make_optimizer(model: SplitModel, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return Adam over all weights of `model`."""
+    return torch.optim.Adam(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Return the context in which forward passes run."""
+    enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def load_images(dataset: ImageDataset, indices: np.ndarray, device: torch.device) -> Tensor:
+    """Return images (B, C, H, W) float32, normalised, on `device`."""
+    images = torch.from_numpy(dataset.images[indices]).to(device)
+    mean, std = (
+        torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (dataset.mean, dataset.std)
+    )
+    return ((images / 255 - mean) / std).to(memory_format=torch.channels_last)
+
+
+def load_labels(dataset: ImageDataset, indices: np.ndarray, device: torch.device) -> Tensor:
+    """Return labels (B, ...) int64 on `device`."""
+    return torch.from_numpy(dataset.labels[indices]).to(device).long()
+
+
+def class_loss_weights(dataset: ImageDataset, indices: np.ndarray) -> Tensor:
+    """Return (C,) float32, ENet's 1 / ln(1.02 + share), shares counted on the labelled images only."""
+    counts = np.zeros(IGNORE_INDEX + 1, np.int64)
+    for index in indices:
+        counts += np.bincount(dataset.labels[index].ravel(), minlength=len(counts))
+    counts = counts[: dataset.num_classes]
+    return torch.tensor(1 / np.log(1.02 + counts / max(counts.sum(), 1)), dtype=torch.float32)
+
+
+def train(
+    model: SplitModel,
+    optimizer: torch.optim.Optimizer,
+    dataset: ImageDataset,
+    indices: np.ndarray,
+    recipe: Recipe,
+    *,
+    seed: int,
+    decay: tuple[float, float] = (1.0, 0.0),
+    first_epoch: int = 0,
+    after_epoch: Callable[[int, bool], None] = lambda epochs_done, is_last: None,
+) -> None:
+    """Train `model` on the images `indices` of `dataset`, in place.
+
+    The learning rate falls linearly from `decay[0]` to `decay[1]` times the recipe's. Order, flips and
+    dropout of an epoch depend on `seed` and its number only, so that training resumed at `first_epoch` is the
+    same training; `after_epoch` is told how many are done and whether that was the last.
+    """
+    device = next(model.parameters()).device
+    weights = class_loss_weights(dataset, indices).to(device) if recipe.class_weights else None
+    total = recipe.total_steps(len(indices))
+    steps_per_epoch = math.ceil(len(indices) / recipe.batch_size)
+    progress = bar(total, f"training on {len(indices)}")
+    epochs = math.ceil(total / steps_per_epoch)
+    for epoch in range(first_epoch, epochs):
+        step = epoch * steps_per_epoch
+        progress.update(step - progress.n)
+        batches = epoch_batches(indices, recipe.batch_size, derive_seed(seed, "order", epoch))[: total - step]
+        rates = [
+            recipe.learning_rate * (decay[0] + (decay[1] - decay[0]) * (step + i) / total)
+            for i in range(len(batches))
+        ]
+        torch.manual_seed(derive_seed(seed, "dropout", epoch))
+        flips = numpy_generator(seed, "flips", epoch)
+        for rate, batch in zip(rates, batches, strict=True):
+            images, labels = load_images(dataset, batch, device), load_labels(dataset, batch, device)
+            if recipe.flip:
+                images, labels = flip_half(images, labels, flips)
+            train_step(model, optimizer, images, labels, weights, rate, recipe.precision)
+            progress.update()
+        after_epoch(epoch + 1, epoch + 1 == epochs)
+    progress.close()
+
+
+def epoch_batches(indices: np.ndarray, batch_size: int, seed: int) -> np.ndarray:
+    """Return (steps, B) indices in random order; the last batch is filled up with the first images."""
+    order = np.random.default_rng(seed).permutation(indices)
+    steps = math.ceil(len(order) / batch_size)
+    return np.resize(order, (steps, batch_size))
+
+
+def flip_half(images: Tensor, labels: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Mirror about half of the images, and their labels with them, left to right."""
+    chosen = torch.from_numpy(generator.random(len(images)) < 0.5).to(images.device)
+    images = torch.where(chosen[:, None, None, None], images.flip(-1), images)
+    return images, torch.where(chosen[:, None, None], labels.flip(-1), labels)
+
+
+def train_step(
+    model: SplitModel,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    weights: Tensor | None,
+    rate: float,
+    precision: str,
+) -> None:
+    """Take one optimizer step; a loss that is not finite raises `FloatingPointError`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    model.train()
+    with autocast(precision, images.device):
+        main, *auxiliary = model.training_logits(images)
+    losses = [
+        F.cross_entropy(x.float(), labels, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)
+    ]
+    loss = losses[0] + AUXILIARY_WEIGHT * sum(losses[1:])
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"the loss is {loss.item()} at learning rate {rate:g}; a lower one may help")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
+@torch.inference_mode()
+def evaluate(model: SplitModel, dataset: ImageDataset, recipe: Recipe) -> Tensor:
+    """Return the confusion matrix (C, C) int64 of `model` on the whole of `dataset`, on the CPU."""
+    device = next(model.parameters()).device
+    model.eval()
+    total = torch.zeros(dataset.num_classes, dataset.num_classes, dtype=torch.int64, device=device)
+    for batch in in_batches(np.arange(len(dataset)), recipe.batch_size, f"testing on {len(dataset)}"):
+        with autocast(recipe.precision, device):
+            logits = model(load_images(dataset, batch, device))
+        total += confusion_matrix(logits, load_labels(dataset, batch, device))
+    return total.cpu()
+
+
+def in_batches(indices: np.ndarray, batch_size: int, description: str) -> Iterator[np.ndarray]:
+    """Yield `indices` in order, `batch_size` at a time, under a bar."""
+    progress = bar(len(indices), description)
+    for start in range(0, len(indices), batch_size):
+        batch = indices[start : start + batch_size]
+        yield batch
+        progress.update(len(batch))
+    progress.close()
