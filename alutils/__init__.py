@@ -1,8 +1,9 @@
 """Active learning by committee for digits and street scenes.
 
 Importing this package only defines names: it reads no file, starts no thread and loads no model.
-The modules, bottom to top: `paths`, `datasets`, `models`, `metrics`, `training`, `committee`, `query`,
-`pool`, `experiment`, `results`, `figures`; `run` starts notebooks, `preset` lists what a grid consists of.
+The modules, bottom to top: `errors`, `paths`, `seeds`, `progress`, `yaml_files`, `datasets`, `results`,
+`config`, `models`, `metrics`, `training`, `committee`, `query`, `pool`, `experiment`. `analysis`, `figures` and
+`report` read results; `run` starts a notebook, `preset` lists what a grid consists of.
 """
 
 __version__ = "0.1.0"

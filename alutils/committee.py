@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from alutils.errors import check_range
+from alutils.config import check_committee
 from alutils.models import SplitModel
 from alutils.seeds import derive_seed
 
@@ -24,8 +24,7 @@ class Committee:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        check_range("committee_members", self.members, 1, 1000)
-        check_range("committee_dropout", self.dropout, 0, 0.99)
+        check_committee(self.members, self.dropout)
 
     def logits(self, model: SplitModel, images: Tensor) -> Iterator[Tensor]:
         """Yield each member's logits (N, C, ...); `model` encodes the images once, and decodes T times."""
@@ -33,7 +32,8 @@ class Committee:
         features = model.encode(images)
         for member in range(self.members):
             with fixed_dropout(model, self.dropout, derive_seed(self.seed, "member", member)):
-                yield model.decode(features)
+                logits = model.decode(features)
+            yield logits  # outside, so that whoever consumes it finds the model without hooks
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from alutils.datasets import IGNORE_INDEX
 
@@ -12,9 +11,10 @@ def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
 
     logits (N, C, ...) and labels (N, ...) give (C, C) int64.
     """
-    return multiclass_confusion_matrix(
-        logits.argmax(dim=1), labels, num_classes=logits.shape[1], ignore_index=IGNORE_INDEX
-    )
+    classes = logits.shape[1]
+    counted = labels != IGNORE_INDEX
+    pairs = labels[counted] * classes + logits.argmax(dim=1)[counted]
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
 
 
 def accuracy(confusion: Tensor) -> float:

@@ -10,6 +10,4 @@ SWITCH = "ALUTILS_PROGRESS"  # "0": no bars; set by `alutils.run` when its outpu
 
 def bar(total: int, description: str) -> Any:
     """Return a tqdm bar over `total` steps that vanishes when closed."""
-    return tqdm(
-        total=total, desc=description, leave=False, mininterval=0.5, disable=os.environ.get(SWITCH) == "0"
-    )
+    return tqdm(total=total, desc=description, leave=False, mininterval=0.5, disable=os.environ.get(SWITCH) == "0")

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from alutils.committee import Committee, CommitteeStats, entropy_bits
+from alutils.config import Recipe
 from alutils.datasets import ImageDataset
 from alutils.models import SplitModel
-from alutils.training import Recipe, autocast, in_batches, load_images
+from alutils.training import autocast, in_batches, load_images
 
 
 def consensus_entropy(stats: CommitteeStats) -> Tensor:
@@ -80,7 +81,6 @@ def score_images(
     return scores
 
 
-@torch.inference_mode()
 def _score_batch(
     query: Query,
     model: SplitModel,
@@ -90,8 +90,26 @@ def _score_batch(
     committee: Committee,
 ) -> np.ndarray:
     assert query.score is not None
-    device = next(model.parameters()).device
-    images = load_images(dataset, batch, device)
-    with autocast(recipe.precision, device):
-        stats = CommitteeStats.from_members(committee.logits(model, images))
+    stats = committee_stats(model, dataset, batch, recipe, committee)
     return query.reduction(query.score(stats)).double().cpu().numpy()
+
+
+@torch.inference_mode()
+def committee_stats(
+    model: SplitModel, dataset: ImageDataset, indices: np.ndarray, recipe: Recipe, committee: Committee
+) -> CommitteeStats:
+    """Return what the committee says of the images `indices`, N of them at once."""
+    images = load_images(dataset, indices, next(model.parameters()).device)
+    with autocast(recipe.precision, images.device):
+        return CommitteeStats.from_members(committee.logits(model, images))
+
+
+def committee_maps(
+    model: SplitModel, dataset: ImageDataset, index: int, recipe: Recipe, committee: Committee
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return one image's prediction without dropout (H, W), and each score's map (H, W) in bits."""
+    indices = np.array([index])
+    plain = committee_stats(model, dataset, indices, recipe, Committee(1, 0.0, 0))
+    stats = committee_stats(model, dataset, indices, recipe, committee)
+    maps = {name: score(stats)[0].cpu().numpy() for name, score in SCORES.items()}
+    return plain.mean_probability.argmax(dim=1)[0].cpu().numpy(), maps

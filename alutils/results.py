@@ -10,16 +10,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
 from alutils.errors import DataError, ParameterError
 from alutils.paths import PUBLISHED, ROOT, results_dir
 
-PACKAGES = ("numpy", "pandas", "pillow", "torch", "torchvision", "torchmetrics")
-CONFIG_COLUMNS = ("kind", "dataset", "model", "query", "order_model", "seed")
+if TYPE_CHECKING:  # torch takes seconds to load, and whoever starts or reads runs can do without
+    import torch
+
+PACKAGES = ("numpy", "pandas", "pillow", "torch", "torchvision")
+CONFIG_COLUMNS = ("kind", "dataset", "model", "query", "order_model", "skip", "seed")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -39,23 +41,23 @@ class RunFolder:
     def __init__(self, experiment: str, run: str):
         for name in (experiment, run):
             if not name or name.startswith(".") or Path(name).name != name:
-                raise ParameterError(
-                    f"{name!r} is no name for an experiment or a run; allowed: one folder name"
-                )
+                raise ParameterError(f"{name!r} is no name for an experiment or a run; allowed: one folder name")
         self.path = results_dir() / experiment / run
 
     @contextmanager
     def opened(self, config: dict[str, Any]) -> Iterator["RunFolder"]:
         """Claim the folder for this process and this `config`, writing `config.json` if it is new.
 
-        Raises `ParameterError` if another process works in it or if it holds a run of another config.
+        While another process works in it, such as one that outlived the grid that started it, this one waits.
+        Raises `ParameterError` if the folder holds a run of another config.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ParameterError(f"{self.path}: another process is working on this run") from error
+            except BlockingIOError:
+                print(f"waiting for another process that works on {self.path}", file=sys.stderr)  # noqa: T201
+                fcntl.flock(lock, fcntl.LOCK_EX)
             self._check_config(config)
             yield self
 
@@ -82,17 +84,20 @@ class RunFolder:
 
     def save_state(self, name: str, state: dict[str, Any]) -> None:
         """Replace `checkpoint.pt` or `model.pt`."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        import torch
+
         beside = self.path / f".{name}.pt"
         torch.save(state, beside)
         beside.replace(self.path / f"{name}.pt")
 
     def load_state(self, name: str) -> dict[str, Any] | None:
         """Return what `save_state` saved, tensors on the CPU, or `None`."""
+        import torch
+
         path = self.path / f"{name}.pt"
         return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
-    def finish(self, device: torch.device) -> None:
+    def finish(self, device: "torch.device") -> None:
         """Write `provenance.json` and drop the checkpoint, unless that was done before: the run is done."""
         if (self.path / "provenance.json").exists():
             return
@@ -103,8 +108,10 @@ class RunFolder:
         write_whole(self.path / "provenance.json", json.dumps(content, indent=2) + "\n")
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
+def provenance(device: "torch.device") -> dict[str, Any]:
     """Return what made the numbers: versions, commit, device, number of threads, time."""
+    import torch
+
     return {
         "versions": {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES},
         "commit": _git("rev-parse", "HEAD") or "unknown",
@@ -133,8 +140,9 @@ def _cpu_name() -> str:
 def load_experiment(experiment: str) -> pd.DataFrame:
     """Return one tidy table of all finished runs of an experiment: a row a run and round.
 
-    Columns: kind ("rounds" or "bulk"), dataset, model, query, order_model, seed, round, labelled,
-    labelled_percent, then the measures (miou, accuracy, iou_<class>) and seconds.
+    Columns: kind ("rounds" or "bulk"), dataset, model, query, order_model (of a bulk run on a query's order),
+    skip (of bulk runs), seed, round, labelled, labelled_percent, then the measures (miou, accuracy,
+    iou_<class>) and seconds.
     """
     folder = results_dir() / experiment
     tables = [_with_config(path.parent) for path in sorted(folder.glob("*/provenance.json"))]
@@ -147,6 +155,8 @@ def load_experiment(experiment: str) -> pd.DataFrame:
 
 def _with_config(run: Path) -> pd.DataFrame:
     config = json.loads((run / "config.json").read_text())
+    if config["query"] in ("all", "random"):
+        config["order_model"] = None
     table = _read_csv(run / "rounds.csv")
     for position, name in enumerate(CONFIG_COLUMNS):
         table.insert(position, name, config.get(name))
@@ -164,9 +174,7 @@ def load_published(name: str) -> pd.DataFrame:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     """Read a table so that writing it again gives the same bytes; an item named 0012 or NA stays that."""
-    return pd.read_csv(
-        path, float_precision="round_trip", dtype={"item": str}, keep_default_na=False, na_values=[""]
-    )
+    return pd.read_csv(path, float_precision="round_trip", dtype={"item": str}, keep_default_na=False, na_values=[""])
 
 
 def publish(experiment: str) -> Path:

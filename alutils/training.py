@@ -2,55 +2,20 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from alutils.datasets import IGNORE_INDEX, ImageDataset
-from alutils.errors import check_choice, check_range
+from alutils.config import Recipe
+from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts
 from alutils.metrics import confusion_matrix
 from alutils.models import SplitModel
 from alutils.progress import bar
 from alutils.seeds import derive_seed, numpy_generator
 
 AUXILIARY_WEIGHT = 0.4
-PRECISIONS = ("auto", "float32", "bfloat16")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained: the same for every query that is compared.
-
-    steps : optimizer steps of one training; if `None`, `epochs` times the labelled images decide
-    class_weights : weigh the loss by 1 / ln(1.02 + share of the class among the labelled pixels)
-    flip : mirror half of the images left to right
-    precision : "float32", "bfloat16" (autocast), or "auto": bfloat16 on a GPU, float32 on a CPU
-    """
-
-    epochs: int
-    steps: int | None
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    class_weights: bool
-    flip: bool
-    precision: str
-
-    def __post_init__(self) -> None:
-        """Refuse impossible values."""
-        check_choice("precision", self.precision, PRECISIONS)
-        check_range("epochs", self.epochs, 1, math.inf)
-        check_range("steps", 1 if self.steps is None else self.steps, 1, math.inf)
-        check_range("batch_size", self.batch_size, 2, math.inf)
-        check_range("learning_rate", self.learning_rate, 1e-12, 10)
-        check_range("weight_decay", self.weight_decay, 0, 10)
-
-    def total_steps(self, labelled: int) -> int:
-        """Return the optimizer steps of one training on `labelled` images."""
-        return self.steps or self.epochs * math.ceil(labelled / self.batch_size)
 
 
 def default_device() -> torch.device:
@@ -72,9 +37,7 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 def load_images(dataset: ImageDataset, indices: np.ndarray, device: torch.device) -> Tensor:
     """Return images (B, C, H, W) float32, normalised, on `device`."""
     images = torch.from_numpy(dataset.images[indices]).to(device)
-    mean, std = (
-        torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (dataset.mean, dataset.std)
-    )
+    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
     return ((images / 255 - mean) / std).to(memory_format=torch.channels_last)
 
 
@@ -85,10 +48,7 @@ def load_labels(dataset: ImageDataset, indices: np.ndarray, device: torch.device
 
 def class_loss_weights(dataset: ImageDataset, indices: np.ndarray) -> Tensor:
     """Return (C,) float32, ENet's 1 / ln(1.02 + share), shares counted on the labelled images only."""
-    counts = np.zeros(IGNORE_INDEX + 1, np.int64)
-    for index in indices:
-        counts += np.bincount(dataset.labels[index].ravel(), minlength=len(counts))
-    counts = counts[: dataset.num_classes]
+    counts = label_counts(dataset, indices)
     return torch.tensor(1 / np.log(1.02 + counts / max(counts.sum(), 1)), dtype=torch.float32)
 
 
@@ -121,8 +81,7 @@ def train(
         progress.update(step - progress.n)
         batches = epoch_batches(indices, recipe.batch_size, derive_seed(seed, "order", epoch))[: total - step]
         rates = [
-            recipe.learning_rate * (decay[0] + (decay[1] - decay[0]) * (step + i) / total)
-            for i in range(len(batches))
+            recipe.learning_rate * (decay[0] + (decay[1] - decay[0]) * (step + i) / total) for i in range(len(batches))
         ]
         torch.manual_seed(derive_seed(seed, "dropout", epoch))
         flips = numpy_generator(seed, "flips", epoch)
@@ -165,9 +124,7 @@ def train_step(
     model.train()
     with autocast(precision, images.device):
         main, *auxiliary = model.training_logits(images)
-    losses = [
-        F.cross_entropy(x.float(), labels, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)
-    ]
+    losses = [F.cross_entropy(x.float(), labels, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)]
     loss = losses[0] + AUXILIARY_WEIGHT * sum(losses[1:])
     if not torch.isfinite(loss):
         raise FloatingPointError(f"the loss is {loss.item()} at learning rate {rate:g}; a lower one may help")

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from functools import partial
 
-from alutils.datasets.base import IGNORE_INDEX, ImageDataset, Item
+from alutils.datasets.base import IGNORE_INDEX, ImageDataset, Item, label_counts
 from alutils.datasets.cityscapes import cityscapes, drawn_streets
 from alutils.datasets.digits import digits, fashion_mnist, mnist
 from alutils.datasets.folder import camvid, folder
 from alutils.errors import ParameterError, check_choice
 
-__all__ = ["DATASETS", "IGNORE_INDEX", "ImageDataset", "Item", "load_dataset"]
+__all__ = ["DATASETS", "IGNORE_INDEX", "ImageDataset", "Item", "label_counts", "load_dataset"]
 
 Loader = Callable[[str, tuple[int, int] | None], ImageDataset]
 
@@ -30,9 +30,7 @@ def load_dataset(name: str, split: str, height: int | None = None, width: int | 
     `name` is a key of `DATASETS` or the path of a YAML file that describes a folder of images.
     """
     if (height is None) != (width is None) or min(height or 1, width or 1) < 1:
-        raise ParameterError(
-            f"height is {height}, width is {width}; allowed: two numbers from 1 on, or neither"
-        )
+        raise ParameterError(f"height is {height}, width is {width}; allowed: two numbers from 1 on, or neither")
     size = (height, width) if height is not None and width is not None else None
     if name.endswith((".yaml", ".yml")):
         return folder(name, split, size)

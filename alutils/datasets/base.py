@@ -62,6 +62,14 @@ class ImageDataset:
         return self.labels.ndim == 3
 
 
+def label_counts(dataset: ImageDataset, indices: np.ndarray) -> np.ndarray:
+    """Return (C,) int64, how many pixels (or digits) of each class the images `indices` hold."""
+    counts = np.zeros(IGNORE_INDEX + 1, np.int64)
+    for index in indices:
+        counts += np.bincount(dataset.labels[index].ravel(), minlength=len(counts))
+    return counts[: dataset.num_classes]
+
+
 @dataclass(frozen=True)
 class SceneFiles:
     """One split of a scene data set on disk, before anything is decoded.

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from alutils.datasets.base import ImageDataset, SceneFiles
 from alutils.errors import DataError
 from alutils.paths import cache_dir
+from alutils.progress import bar
 
 VERSION = 1  # raise it when the same files would be decoded to other arrays
 
@@ -55,9 +55,7 @@ def _status(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except OSError as error:
-        raise DataError(
-            f"{path}: missing; every image needs its label file and the other way round"
-        ) from error
+        raise DataError(f"{path}: missing; every image needs its label file and the other way round") from error
 
 
 def _build(files: SceneFiles, size: tuple[int, int], folder: Path) -> None:
@@ -71,10 +69,10 @@ def _build(files: SceneFiles, size: tuple[int, int], folder: Path) -> None:
             images[index], labels[index] = _decode(files, index, size)
 
         with ThreadPoolExecutor(os.cpu_count()) as workers:
-            bar = tqdm(total=count, desc=f"decoding {files.name} {files.split}", leave=False)
+            progress = bar(count, f"decoding {files.name} {files.split}")
             for _ in workers.map(decode, range(count)):
-                bar.update()
-            bar.close()
+                progress.update()
+            progress.close()
         images.flush()
         labels.flush()
         (beside / "fingerprint.json").write_text(json.dumps(fingerprint(images, labels)))
@@ -91,13 +89,9 @@ def _decode(files: SceneFiles, index: int, size: tuple[int, int]) -> tuple[np.nd
     image = _read(files.images[index]).convert("RGB")
     stored = _read(files.labels[index])
     if stored.mode not in ("L", "P"):
-        raise DataError(
-            f"{files.labels[index]}: mode {stored.mode}; a label is one 8-bit channel of class indices"
-        )
+        raise DataError(f"{files.labels[index]}: mode {stored.mode}; a label is one 8-bit channel of class indices")
     if stored.size != image.size:
-        raise DataError(
-            f"{files.labels[index]}: size {stored.size} but its image has {image.size}; both must agree"
-        )
+        raise DataError(f"{files.labels[index]}: size {stored.size} but its image has {image.size}; both must agree")
     label = files.class_of_label[np.asarray(stored)]
     if label.min() < 0:
         value = int(np.asarray(stored)[label < 0][0])
@@ -105,9 +99,7 @@ def _decode(files: SceneFiles, index: int, size: tuple[int, int]) -> tuple[np.nd
     height, width = size
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-        label = np.asarray(
-            Image.fromarray(label.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
-        )
+        label = np.asarray(Image.fromarray(label.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST))
     return np.asarray(image).transpose(2, 0, 1), label
 
 

@@ -47,14 +47,10 @@ def scene_files(name: str, root: Path, split: str) -> SceneFiles:
             f"{root}: no Cityscapes there; it needs leftImg8bit/{FOLDERS[split]} and gtFine/{FOLDERS[split]}"
         ) from error
     if not listing.images:
-        raise DataError(
-            f"{root}/leftImg8bit/{FOLDERS[split]}: empty split; it needs <city>/*_leftImg8bit.png"
-        )
+        raise DataError(f"{root}/leftImg8bit/{FOLDERS[split]}: empty split; it needs <city>/*_leftImg8bit.png")
     pairs = sorted(zip(listing.images, (target for (target,) in listing.targets), strict=True))
     images, labels = [Path(image) for image, _ in pairs], [Path(label) for _, label in pairs]
-    trained = sorted(
-        (c for c in Cityscapes.classes if 0 <= c.train_id < IGNORE_INDEX), key=lambda c: c.train_id
-    )
+    trained = sorted((c for c in Cityscapes.classes if 0 <= c.train_id < IGNORE_INDEX), key=lambda c: c.train_id)
     class_of_label = np.full(256, -1, np.int16)
     for label_class in Cityscapes.classes:
         in_training = 0 <= label_class.train_id < IGNORE_INDEX

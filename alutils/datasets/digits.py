@@ -51,9 +51,7 @@ def download(name: str) -> None:
         raise DataError(f"{name} could not be downloaded ({error}); {_where(name)}") from error
 
 
-def _from_torchvision(
-    name: str, split: str, size: tuple[int, int] | None, class_names: list[str]
-) -> ImageDataset:
+def _from_torchvision(name: str, split: str, size: tuple[int, int] | None, class_names: list[str]) -> ImageDataset:
     _check(split, size)
     try:
         data = _torchvision_class(name)(data_dir() / name, train=split == "train", download=False)

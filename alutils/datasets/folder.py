@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from alutils.datasets import cache
 from alutils.datasets.base import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, ImageDataset, SceneFiles
 from alutils.errors import DataError, check_choice
 from alutils.paths import data_dir
+from alutils.yaml_files import read_yaml
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 REQUIRED = {"name", "classes", "splits"}
@@ -33,15 +33,9 @@ def camvid(split: str, size: tuple[int, int] | None = None) -> ImageDataset:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise DataError(f"{path}: no such file; a folder data set is described by a YAML file") from error
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
-    keys = set(content) if isinstance(content, dict) else set()
-    if not REQUIRED <= keys <= KNOWN:
-        wrong = sorted(map(str, (REQUIRED - keys) | (keys - KNOWN)))
+    content = read_yaml(path)
+    if not REQUIRED <= content.keys() <= KNOWN:
+        wrong = sorted(map(str, (REQUIRED - content.keys()) | (content.keys() - KNOWN)))
         raise DataError(f"{path}: missing or unknown: {', '.join(wrong)}; known: {', '.join(sorted(KNOWN))}")
     return content
 
@@ -55,9 +49,7 @@ def scene_files(description: dict[str, Any], base: Path, split: str) -> SceneFil
     for stem in images.keys() ^ labels.keys():
         alone = images.get(stem) or labels.get(stem)
         other = "label" if stem in images else "image"
-        raise DataError(
-            f"{alone}: its {other} is missing; {root / folders[f'{other}s']} has no file {stem}.*"
-        )
+        raise DataError(f"{alone}: its {other} is missing; {root / folders[f'{other}s']} has no file {stem}.*")
     stems = sorted(images)
     classes = description["classes"]
     class_of_label = np.full(256, -1, np.int16)

@@ -1,20 +1,20 @@
 """Synthetic street scenes with Cityscapes' classes, written in Cityscapes' own file layout.
 
-A seed fixes an endless recording. Ten consecutive indices are one drive: the same street, light and parked things
-seen from a camera that moves a little, so that frames of a drive are near-duplicates. Six frames of a drive are dull;
-in the other four an event brings rare classes. Events and kinds of street follow a schedule, so that any 60 scenes
-from a drive's start hold all 19 classes. Image and label are painted by the same calls, from far to near.
+A seed fixes an endless recording. Ten consecutive indices are one drive: the same street, light and parked
+things seen from a camera that moves a little, so that frames of a drive are near-duplicates. Six frames of a
+drive are dull; in the other four an event brings rare classes. Events and kinds of street follow a schedule, so
+that any 60 scenes from a drive's start hold all 19 classes. Image and label are painted by the same calls, from
+far to near.
 
 Pixels come from integers and from + - * / on floats alone, so that a scene has the same bytes on every machine.
 """
 
-import json
 import multiprocessing
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
@@ -23,9 +23,9 @@ from random import Random
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
-from tqdm import tqdm
 
-from alutils.errors import DataError, ParameterError, check_choice, check_range
+from alutils.errors import ParameterError, check_choice, check_range
+from alutils.progress import bar
 
 FRAMES_PER_DRIVE = 10
 DRIVES_PER_CITY = 4
@@ -83,9 +83,7 @@ class Canvas:
     A world point is (x, y, z): metres right of the ego lane, above the ground, and along the street.
     """
 
-    def __init__(
-        self, height: int, weather: Weather, x: float, z: float, yaw: float, pitch: float, bend: float
-    ):
+    def __init__(self, height: int, weather: Weather, x: float, z: float, yaw: float, pitch: float, bend: float):
         self.size = (2 * height, height)
         self.image = Image.new("RGB", self.size, weather.horizon)
         self.labels = Image.new("L", self.size, Id.SKY)
@@ -96,6 +94,7 @@ class Canvas:
         self.vanishing = (height * (1 + yaw), height * (0.41 + pitch))
 
     def project(self, point: Point) -> tuple[int, int]:
+        """Return the pixel (column, row) that a world point falls on."""
         x, y, z = point
         z = max(z - self.z, NEAR)
         scale = self.focal / z
@@ -104,16 +103,13 @@ class Canvas:
         return int(u + 0.5) if u > 0 else int(u - 0.5), int(v + 0.5) if v > 0 else int(v - 0.5)
 
     def haze(self, colour: Colour, z: float, opacity: int) -> tuple[int, int, int, int]:
+        """Return `colour` as it looks from far away, with its opacity 0..255."""
         depth = max(z - self.z, 0.0)
         share = depth / (depth + self.weather.visibility)
-        red, green, blue = (
-            int(c + (air - c) * share) for c, air in zip(colour, self.weather.horizon, strict=True)
-        )
+        red, green, blue = (int(c + (air - c) * share) for c, air in zip(colour, self.weather.horizon, strict=True))
         return red, green, blue, opacity
 
-    def polygon(
-        self, label: int | None, colour: Colour, corners: Iterable[Point], opacity: int = 255
-    ) -> None:
+    def polygon(self, label: int | None, colour: Colour, corners: Iterable[Point], opacity: int = 255) -> None:
         """Fill a polygon of world points; `label=None` leaves the labels as they are (shadows, paint)."""
         corners = list(corners)
         points = [self.project(corner) for corner in corners]
@@ -149,9 +145,7 @@ class Canvas:
             self.brush.ellipse(box, fill=ink)
         self.tagger.ellipse(box, fill=label)
 
-    def side(
-        self, label: int, colour: Colour, x: float, y: tuple[float, float], z: tuple[float, float]
-    ) -> None:
+    def side(self, label: int, colour: Colour, x: float, y: tuple[float, float], z: tuple[float, float]) -> None:
         """Fill a rectangle that runs along the street."""
         (y1, y2), (z1, z2) = y, z
         self.polygon(label, colour, [(x, y1, z1), (x, y1, z2), (x, y2, z2), (x, y2, z1)])
@@ -170,9 +164,7 @@ class Canvas:
         z1 = max(z1, self.z + NEAR)
         if z2 > z1:
             steps = [z1, *(z for d in (5, 9, 14, 20, 28, 40, 60, 90, 130) if z1 < (z := self.z + d) < z2), z2]
-            self.polygon(
-                label, colour, [(x1, 0, z) for z in steps] + [(x2, 0, z) for z in reversed(steps)], opacity
-            )
+            self.polygon(label, colour, [(x1, 0, z) for z in steps] + [(x2, 0, z) for z in reversed(steps)], opacity)
 
     def shadow(self, x: float, z: float, width: float, length: float) -> None:
         """Darken the ground under a thing."""
@@ -203,9 +195,7 @@ def _shade(colour: Colour, factor: float) -> Colour:
 # Things beside the road
 
 
-def _windows(
-    canvas: Canvas, rng: Random, x: float, z1: float, z2: float, height: float, glass: Colour
-) -> None:
+def _windows(canvas: Canvas, rng: Random, x: float, z1: float, z2: float, height: float, glass: Colour) -> None:
     pitch, floor = rng.uniform(2.2, 3.6), rng.uniform(2.8, 3.6)
     wide, tall = pitch * rng.uniform(0.35, 0.7), floor * rng.uniform(0.4, 0.65)
     for column in range(int((z2 - z1) / pitch)):
@@ -223,9 +213,7 @@ def building(canvas: Canvas, x: float, z1: float, z2: float, look: int) -> None:
     rng = Random(look)
     colour, height = _vary(rng, rng.choice(PALETTE)), rng.uniform(8, 21)
     out = x + (12 if x > 0 else -12)
-    canvas.polygon(
-        Id.BUILDING, _shade(colour, 0.8), [(x, 0, z1), (out, 0, z1), (out, height, z1), (x, height, z1)]
-    )
+    canvas.polygon(Id.BUILDING, _shade(colour, 0.8), [(x, 0, z1), (out, 0, z1), (out, height, z1), (x, height, z1)])
     canvas.side(Id.BUILDING, colour, x, (0, height), (z1, z2))
     if rng.random() < 0.5:
         canvas.side(Id.BUILDING, _vary(rng, _shade(colour, 0.7)), x, (0, 3.2), (z1, z2))
@@ -256,8 +244,8 @@ def fence(canvas: Canvas, x: float, z1: float, z2: float, look: int) -> None:
     veil = [(x, 0, z1), (x, 0, z2), (x, height, z2), (x, height, z1)]
     canvas.polygon(Id.FENCE, colour, veil, rng.randint(40, 210))
     pitch = rng.uniform(0.25, 1.2)
-    for bar in range(int((z2 - z1) / pitch)):
-        near = z1 + bar * pitch
+    for slat in range(int((z2 - z1) / pitch)):
+        near = z1 + slat * pitch
         if near > canvas.z + NEAR:
             canvas.side(Id.FENCE, _shade(colour, 0.7), x, (0, height), (near, near + pitch * 0.15))
     for rail in (0.15, height - 0.1):
@@ -313,16 +301,12 @@ def sign(canvas: Canvas, x: float, z: float, look: int) -> None:
     rng = Random(look)
     top, size = rng.uniform(2.0, 3.2), rng.uniform(0.32, 0.5)
     canvas.rectangle(Id.POLE, _vary(rng, GREY), (x, 0, z), 0.09, top + size)
-    colour = _vary(
-        rng, rng.choice(((190, 36, 40), (36, 76, 160), (215, 180, 50), (225, 225, 225), (120, 122, 124)))
-    )
+    colour = _vary(rng, rng.choice(((190, 36, 40), (36, 76, 160), (215, 180, 50), (225, 225, 225), (120, 122, 124))))
     inner = _vary(rng, rng.choice(((235, 235, 235), (36, 76, 160), (40, 40, 40))))
     at, shape = (x, top, z), rng.randrange(5)
     if shape == 0:
         canvas.patch(Id.SIGN, colour, at, [(-size, -size), (size, -size), (0, size * 0.9)])
-        canvas.patch(
-            Id.SIGN, inner, at, [(-size * 0.6, -size * 0.75), (size * 0.6, -size * 0.75), (0, size * 0.4)]
-        )
+        canvas.patch(Id.SIGN, inner, at, [(-size * 0.6, -size * 0.75), (size * 0.6, -size * 0.75), (0, size * 0.4)])
     elif shape <= 2:
         canvas.ellipse(Id.SIGN, colour, at, size, size)
         canvas.ellipse(Id.SIGN, inner, at, size * 0.7, size * 0.7)
@@ -350,9 +334,7 @@ def traffic_light(canvas: Canvas, x: float, z: float, look: int) -> None:
 def clutter(canvas: Canvas, x: float, z: float, look: int) -> None:
     """Paint a bin or a box, which Cityscapes leaves out of its classes (`static`)."""
     rng = Random(look)
-    canvas.rectangle(
-        Id.STATIC, _vary(rng, rng.choice(PAINT)), (x, 0, z), rng.uniform(0.4, 1), rng.uniform(0.6, 1.4)
-    )
+    canvas.rectangle(Id.STATIC, _vary(rng, rng.choice(PAINT)), (x, 0, z), rng.uniform(0.4, 1), rng.uniform(0.6, 1.4))
 
 
 # Things that move
@@ -394,9 +376,7 @@ def _wheels(canvas: Canvas, label: int, place: tuple[float, float, float, float]
         canvas.rectangle(label, DARK, (x + edge * width, 0, z), 0.14 * width, radius * 1.3)
 
 
-def _lamps(
-    canvas: Canvas, label: int, place: tuple[float, float, float, float], y: float, ahead: bool
-) -> None:
+def _lamps(canvas: Canvas, label: int, place: tuple[float, float, float, float], y: float, ahead: bool) -> None:
     x, z, width, _ = place
     for edge in (-0.38, 0.38):
         colour = (170, 30, 30) if ahead else (235, 230, 210)
@@ -496,9 +476,7 @@ def person(canvas: Canvas, x: float, z: float, look: int) -> None:
         canvas.patch(Id.PERSON, trousers, (x, 0.4, z), [(-0.25, 0), (0.25, 0), (0.17, 0.55), (-0.17, 0.55)])
     _torso(canvas, Id.PERSON, (x, rng.uniform(0.75, 0.95), z), rng)
     if rng.random() < 0.4:
-        canvas.rectangle(
-            Id.PERSON, _vary(rng, rng.choice(PAINT)), (x + 0.25, rng.uniform(0.4, 0.9), z), 0.25, 0.35
-        )
+        canvas.rectangle(Id.PERSON, _vary(rng, rng.choice(PAINT)), (x + 0.25, rng.uniform(0.4, 0.9), z), 0.25, 0.35)
 
 
 def two_wheeler(
@@ -511,17 +489,11 @@ def two_wheeler(
     radius, thick = 0.34, 0.12 if heavy else 0.05
     canvas.shadow(x, z, 2 * base + 0.5, 0.4)
     for hub in (-base, base) if across else (0.0,):
-        canvas.ellipse(
-            label, DARK, (x + hub, radius, z), radius if across else thick, radius, thick if across else 0
-        )
+        canvas.ellipse(label, DARK, (x + hub, radius, z), radius if across else thick, radius, thick if across else 0)
     if across:
         tube = 0.2 if heavy else 0.05
         body = [(-base, radius), (0.1, 0.3), (base, radius), (base * 0.7, 0.75 + tube), (-0.35, 0.7 + tube)]
-        body = (
-            body
-            if heavy
-            else [(-base, radius), (-0.2, 0.8), (0.45, 0.8), (base, radius), (0.45, 0.72), (0, 0.3)]
-        )
+        body = body if heavy else [(-base, radius), (-0.2, 0.8), (0.45, 0.8), (base, radius), (0.45, 0.72), (0, 0.3)]
         canvas.patch(label, colour, (x, 0, z), [(way * dx, dy) for dx, dy in body])
     else:
         canvas.rectangle(label, colour, (x, 0.4, z), 0.34 if heavy else 0.1, 0.5)
@@ -538,9 +510,7 @@ def two_wheeler(
             (knee - 0.1, 0.6),
         ]
         for mirror in (1,) if across else (1, -1):
-            canvas.patch(
-                Id.RIDER, _vary(rng, (50, 54, 66)), (x, 0, z), [(dx * mirror, dy) for dx, dy in limb]
-            )
+            canvas.patch(Id.RIDER, _vary(rng, (50, 54, 66)), (x, 0, z), [(dx * mirror, dy) for dx, dy in limb])
         _torso(canvas, Id.RIDER, (x + hips, 0.88, z), rng, 0.25 * way if across else 0)
 
 
@@ -589,9 +559,7 @@ def _frontage(rng: Random, x: float, kind: str, green: Colour) -> list[Item]:
         chosen, look = kind if special else "building", rng.randrange(2**32)
         away = x + (4 if x > 0 else -4)
         if chosen in ("wall", "fence"):
-            items.append(
-                Item(end, partial(wall if chosen == "wall" else fence, x=x, z1=z, z2=end, look=look))
-            )
+            items.append(Item(end, partial(wall if chosen == "wall" else fence, x=x, z1=z, z2=end, look=look)))
             chosen, behind = rng.choice(("building", "hedge")), end + 0.1
         else:
             away, behind = x, end
@@ -603,9 +571,7 @@ def _frontage(rng: Random, x: float, kind: str, green: Colour) -> list[Item]:
     return items
 
 
-def _row(
-    rng: Random, spacing: tuple[float, float], draw: Callable[..., None], x: float, **more: object
-) -> list[Item]:
+def _row(rng: Random, spacing: tuple[float, float], draw: Callable[..., None], x: float, **more: object) -> list[Item]:
     """Return things at irregular distances along one side of the street."""
     items, z = [], rng.uniform(-4, spacing[1])
     while z < 110:
@@ -665,9 +631,7 @@ def _traffic(rng: Random, street: Street, start: float) -> list[Item]:
         items.append(Item(z, partial(car, x=rng.uniform(-0.4, 0.4), z=z, look=rng.randrange(2**32))))
     if rng.random() < 0.35:
         z = start + rng.uniform(12, 60)
-        items.append(
-            Item(z, partial(car, x=rng.uniform(-3.6, -3), z=z, look=rng.randrange(2**32), ahead=False))
-        )
+        items.append(Item(z, partial(car, x=rng.uniform(-3.6, -3), z=z, look=rng.randrange(2**32), ahead=False)))
     return items
 
 
@@ -866,3 +830,111 @@ def _write_scenes(root: Path, split: str, seed: int, height: int, numbers: range
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path, compress_level=1)
     return len(numbers)
+
+
+def write_streets(
+    root: Path, counts: dict[str, int], *, seed: int = 0, height: int = 1024, processes: int | None = None
+) -> None:
+    """Write `counts[split]` scenes of each split to `root`, in Cityscapes' layout; a complete `root` is left alone.
+
+    The scenes are drawn into a folder beside `root` that takes its name when all are there, so that a killed or a
+    second writer does no harm. `processes` draw at once (default: one a core).
+    """
+    _check_height(height)
+    for split in counts:
+        check_choice("split", split, FIRST_INDEX)
+    if root.is_dir():
+        return
+    root.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f"{root.name}.", dir=root.parent))
+    try:
+        _write_splits(beside, counts, seed, height, processes or os.cpu_count() or 1)
+        try:
+            beside.rename(root)
+        except OSError:  # another process was quicker; its scenes are the same
+            if not root.is_dir():
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _write_splits(root: Path, counts: dict[str, int], seed: int, height: int, processes: int) -> None:
+    chunks = [
+        (split, range(start, min(start + FRAMES_PER_DRIVE, count)))
+        for split, count in counts.items()
+        for start in range(0, count, FRAMES_PER_DRIVE)
+    ]
+    progress = bar(sum(counts.values()), "drawing street scenes")
+    if processes == 1:
+        for split, numbers in chunks:
+            progress.update(_write_scenes(root, split, seed, height, numbers))
+    else:
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as workers:
+            futures = [workers.submit(_write_scenes, root, split, seed, height, n) for split, n in chunks]
+            for future in as_completed(futures):
+                progress.update(future.result())
+    progress.close()
+
+
+def _fill(root: Path, counts: dict[str, int], seed: int, height: int, processes: int, progress: bool) -> None:
+    chunks = [
+        (split, range(first, min(first + FRAMES_PER_DRIVE, count)))
+        for split, count in counts.items()
+        for first in range(0, count, FRAMES_PER_DRIVE)
+    ]
+    with tqdm(total=sum(counts.values()), desc="drawing streets", unit="scene", disable=not progress) as bar:
+        if processes == 1:
+            for split, numbers in chunks:
+                bar.update(_write_scenes(root, split, seed, height, numbers))
+            return
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(processes, len(chunks)), mp_context=context) as pool:
+            jobs = [pool.submit(_write_scenes, root, split, seed, height, numbers) for split, numbers in chunks]
+            for job in as_completed(jobs):
+                bar.update(job.result())
+
+
+def _is_written(root: Path, recipe: dict[str, object]) -> bool:
+    """Return whether `root` exists; raise `DataError` if it holds anything but these scenes."""
+    if not root.exists():
+        return False
+    path = root / RECIPE
+    found = json.loads(path.read_text()) if path.is_file() else None
+    if found != recipe:
+        raise DataError(f"{root} holds {found}, not the scenes asked for, {recipe}; choose another folder or remove it")
+    return True
+
+
+def write_streets(
+    root: Path,
+    counts: dict[str, int],
+    *,
+    seed: int = 0,
+    height: int = 1024,
+    processes: int | None = None,
+    progress: bool = True,
+) -> None:
+    """Write `counts[split]` scenes of each split below `root`, in Cityscapes' layout; do nothing if they are there.
+
+    The scenes are drawn into a folder beside `root` that is renamed at the end, so `root` is whole or absent, and of
+    two writers at once the first one's scenes stay. `processes` defaults to one per CPU; 1 draws in this process.
+    Raises `ParameterError` for a split, count, height or number of processes that is not allowed, and `DataError` if
+    `root` exists but holds something else.
+    """
+    _check_counts(counts)
+    _check_height(height)
+    processes = processes or os.cpu_count() or 1
+    check_range("processes", processes, 1, 1024)
+    root = Path(root)
+    recipe: dict[str, object] = {"counts": counts, "seed": seed, "height": height}
+    if _is_written(root, recipe):
+        return
+    root.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    try:
+        _fill(draft, counts, seed, height, processes, progress)
+        (draft / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n")
+        draft.chmod(0o755)  # mkdtemp's folder is for its owner alone
+        _rename(draft, root, recipe)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -4,14 +4,55 @@ from collections.abc import Callable
 
 import torch
 
-from alutils.errors import check_choice
+from alutils.errors import ParameterError, check_choice
 from alutils.models.base import SplitModel
-from alutils.models.deeplabv3 import deeplabv3_resnet50, deeplabv3_resnet101
-from alutils.models.mnist_cnn import mnist_cnn
-from alutils.models.unet_small import unet_small
-from alutils.models.vgg19_unet import vgg19_unet
 
 __all__ = ["MODELS", "SplitModel", "build_model"]
+
+# The networks' modules are imported when one is built: torchvision takes longer to load than torch.
+
+
+def mnist_cnn(num_classes: int, weights: str | None = None) -> SplitModel:
+    """Build the thesis's network for digits; there are no weights to load."""
+    from alutils.models.mnist_cnn import MnistCnn
+
+    _check_no_weights("mnist_cnn", weights)
+    return MnistCnn(num_classes)
+
+
+def unet_small(num_classes: int, weights: str | None = None) -> SplitModel:
+    """Build the U-Net for CPUs; there are no weights to load."""
+    from alutils.models.unet_small import UnetSmall
+
+    _check_no_weights("unet_small", weights)
+    return UnetSmall(num_classes)
+
+
+def vgg19_unet(num_classes: int, weights: str | None = None) -> SplitModel:
+    """Build the VGG19 encoder and U-Net decoder; `weights="imagenet"` loads torchvision's encoder weights."""
+    from alutils.models.vgg19_unet import Vgg19Unet
+
+    return Vgg19Unet(num_classes, weights)
+
+
+def deeplabv3_resnet50(num_classes: int, weights: str | None = None) -> SplitModel:
+    """Build DeepLabV3 on ResNet-50; `weights="imagenet"` loads torchvision's encoder weights."""
+    from alutils.models.deeplabv3 import DeepLabV3
+
+    return DeepLabV3(num_classes, 50, weights)
+
+
+def deeplabv3_resnet101(num_classes: int, weights: str | None = None) -> SplitModel:
+    """Build DeepLabV3 on ResNet-101; `weights="imagenet"` loads torchvision's encoder weights."""
+    from alutils.models.deeplabv3 import DeepLabV3
+
+    return DeepLabV3(num_classes, 101, weights)
+
+
+def _check_no_weights(name: str, weights: str | None) -> None:
+    if weights is not None:
+        raise ParameterError(f"weights is {weights!r}; {name} has none to load, allowed: None")
+
 
 MODELS: dict[str, Callable[[int, str | None], SplitModel]] = {
     "mnist_cnn": mnist_cnn,

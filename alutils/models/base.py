@@ -71,12 +71,6 @@ def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
-def check_no_weights(name: str, weights: str | None) -> None:
-    """Raise `ParameterError` if `weights` are asked for of a model that has none."""
-    if weights is not None:
-        raise ParameterError(f"weights is {weights!r}; {name} has none to load, allowed: None")
-
-
 def pretrained(weights: str | None, builder: Any, enum: Any, **options: Any) -> Any:
     """Return torchvision's network `builder`, with the weights `enum.IMAGENET1K_V1` for `"imagenet"`.
 

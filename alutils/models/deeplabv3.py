@@ -44,13 +44,3 @@ class DeepLabV3(SplitModel):
         stages = self.backbone(images)
         main = self.decode(Features(self.pyramid(stages["main"]), size))
         return main, resize_logits(self.auxiliary(stages["auxiliary"]), size)
-
-
-def deeplabv3_resnet50(num_classes: int, weights: str | None = None) -> DeepLabV3:
-    """Build DeepLabV3 on ResNet-50; `weights="imagenet"` loads torchvision's encoder weights."""
-    return DeepLabV3(num_classes, 50, weights)
-
-
-def deeplabv3_resnet101(num_classes: int, weights: str | None = None) -> DeepLabV3:
-    """Build DeepLabV3 on ResNet-101; `weights="imagenet"` loads torchvision's encoder weights."""
-    return DeepLabV3(num_classes, 101, weights)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from alutils.models.base import SplitModel, check_no_weights
+from alutils.models.base import SplitModel
 
 
 class MnistCnn(SplitModel):
@@ -28,9 +28,3 @@ class MnistCnn(SplitModel):
     def decode(self, features: Tensor) -> Tensor:
         """Return logits (N, classes)."""
         return self.head(features)
-
-
-def mnist_cnn(num_classes: int, weights: str | None = None) -> MnistCnn:
-    """Build the network; there are no weights to load."""
-    check_no_weights("mnist_cnn", weights)
-    return MnistCnn(num_classes)

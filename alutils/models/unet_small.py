@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from alutils.models.base import Features, SplitModel, UpBlock, check_no_weights, conv_bn_relu, resize_logits
+from alutils.models.base import Features, SplitModel, UpBlock, conv_bn_relu, resize_logits
 
 WIDTHS = (16, 32, 64, 96)  # channels at 1/2, 1/4, 1/8, 1/16 of the input's height and width
 
@@ -19,9 +19,7 @@ class UnetSmall(SplitModel):
             nn.Sequential(conv_bn_relu(fine, coarse, stride=2), conv_bn_relu(coarse, coarse))
             for fine, coarse in pairwise(WIDTHS)
         )
-        self.up = nn.ModuleList(
-            UpBlock(coarse, fine, fine) for fine, coarse in reversed(list(pairwise(WIDTHS)))
-        )
+        self.up = nn.ModuleList(UpBlock(coarse, fine, fine) for fine, coarse in reversed(list(pairwise(WIDTHS))))
         self.head = nn.Sequential(nn.Dropout(0.5), nn.Conv2d(WIDTHS[0], num_classes, 3, padding=1))
 
     def encode(self, images: Tensor) -> Features:
@@ -38,9 +36,3 @@ class UnetSmall(SplitModel):
     def decode(self, features: Features) -> Tensor:
         """Return logits (N, classes, H, W)."""
         return resize_logits(self.head(features.maps), features.size)
-
-
-def unet_small(num_classes: int, weights: str | None = None) -> UnetSmall:
-    """Build the network; there are no weights to load."""
-    check_no_weights("unet_small", weights)
-    return UnetSmall(num_classes)

@@ -47,8 +47,3 @@ def _split_at_pooling(layers: nn.Sequential) -> nn.ModuleList:
         else:
             stages[-1].append(layer)
     return nn.ModuleList(nn.Sequential(*stage) for stage in stages if stage)
-
-
-def vgg19_unet(num_classes: int, weights: str | None = None) -> Vgg19Unet:
-    """Build the network; `weights="imagenet"` loads torchvision's encoder weights."""
-    return Vgg19Unet(num_classes, weights)

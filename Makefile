@@ -1,0 +1,51 @@
+# Set-up and everything that is run; `make help` lists the targets.
+
+PYTHON ?= python3
+PRESET ?= demo
+CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+BIN := .venv/bin
+READY := .venv/.ready-$(shell cksum requirements.lock | cut -d' ' -f1)
+SNAKEMAKE := $(BIN)/snakemake -s workflow/Snakefile --cores $(CORES) --rerun-incomplete --nolock --keep-going
+
+.PHONY: help reproduce grid figures lab test lint lock
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 14
+
+reproduce:  ## the demonstration: every notebook on digits and drawn scenes (PRESET=demo)
+	@$(MAKE) --no-print-directory grid PRESET=demo
+
+grid: $(READY)  ## what is still to run of params/$(PRESET).yaml, then its result table
+	@$(SNAKEMAKE) --quiet all --config preset=$(PRESET)
+	@$(BIN)/python -m alutils.report show $(basename $(notdir $(PRESET)))
+
+figures: $(READY)  ## README's figures, from results/published/ into image_examples/
+	@$(BIN)/python -m alutils.figures
+
+lab: $(READY)  ## JupyterLab on the notebooks
+	@$(BIN)/jupyter lab notebooks
+
+test: lint  ## lint, types, unit tests, every notebook
+	@$(BIN)/pytest -n $(CORES) tests
+	@ALUTILS_RESULTS=$$(mktemp -d) $(BIN)/pytest --nbval-lax --nbval-current-env -p no:cacheprovider notebooks
+
+lint: $(READY)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+lock: $(READY)  ## remake requirements.lock from pyproject.toml
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group dev \
+	    --upgrade pyproject.toml -o requirements.lock
+
+# Made again only when the lock changes: the marker's name carries the lock's checksum. Where uv cannot be had, pip
+# does the same, slower.
+$(READY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	rm -rf .venv && $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q uv && $(BIN)/uv pip sync -q --python $(BIN)/python requirements.lock \
+	    || $(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation --editable .
+	@touch $@

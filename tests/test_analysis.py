@@ -1,0 +1,80 @@
+"""Means, gains and their tables, by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alutils import figures
+from alutils.analysis import curve_names, measure_of, paired_gains, pivot, settings, summarise
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Return two seeds of random and vote entropy at 10 and 20 %, and one run on all labels."""
+    scores = {
+        ("random", 0): (0.1, 0.2), ("random", 1): (0.1, 0.4),
+        ("vote_entropy", 0): (0.1, 0.5), ("vote_entropy", 1): (0.1, 0.5),
+    }  # fmt: skip
+    rows = [
+        {"query": query, "seed": seed, "labelled": 10 * (i + 1), "labelled_percent": 10.0 * (i + 1), "miou": value}
+        for (query, seed), values in scores.items()
+        for i, value in enumerate(values)
+    ]
+    rows.append({"query": "all", "seed": 0, "labelled": 100, "labelled_percent": 100.0, "miou": 0.9})
+    return pd.DataFrame(rows).assign(kind="rounds", dataset="d", model="m", order_model=None, skip=np.nan)
+
+
+def test_mean_and_standard_deviation_by_hand(table: pd.DataFrame):
+    summary = summarise(table).set_index(["query", "labelled"])
+    assert summary.loc[("random", 20), "mean"] == pytest.approx(0.3)
+    assert summary.loc[("random", 20), "sd"] == pytest.approx(0.02**0.5)  # (0.1² + 0.1²) / (2 - 1)
+    assert summary.loc[("random", 20), "n"] == 2
+    assert np.isnan(summary.loc[("all", 100), "sd"])
+
+
+def test_gains_are_taken_seed_by_seed(table: pd.DataFrame):
+    gains = paired_gains(table).set_index("labelled")
+    assert gains.loc[20, "mean"] == pytest.approx(0.2)  # 0.3 and 0.1
+    assert gains.loc[20, "sd"] == pytest.approx(0.02**0.5)
+    assert gains.loc[10, "mean"] == 0
+    without_pair = table[~((table["query"] == "random") & (table["seed"] == 1))]
+    assert paired_gains(without_pair).set_index("labelled").loc[20, "mean"] == pytest.approx(0.3)
+
+
+def test_the_text_table_has_a_row_a_share_and_a_column_a_query(table: pd.DataFrame):
+    text = pivot(summarise(table))
+    assert list(text.columns) == ["all", "random", "vote_entropy"]
+    assert text.loc[(20, 20.0), "random"] == "0.3000 ± 0.1414 (2)"
+    assert text.loc[(100, 100.0), "all"] == "0.9000 (1)"
+    assert text.loc[(100, 100.0), "random"] == ""
+
+
+def test_digits_are_measured_by_accuracy(table: pd.DataFrame):
+    assert measure_of(table) == "miou"
+    assert measure_of(table.rename(columns={"miou": "accuracy"})) == "accuracy"
+
+
+def test_orders_of_several_networks_are_told_apart(table: pd.DataFrame):
+    rows = table.assign(order_model=["x"] * 4 + ["y"] * 4 + [None])
+    rows.loc[rows["query"] == "random", "order_model"] = None
+    assert set(curve_names(summarise(rows))) == {"all", "random", "vote_entropy"}
+    z = rows[rows["query"] == "vote_entropy"].assign(order_model="z")
+    both = pd.concat([rows, z])
+    assert {"vote_entropy by y", "vote_entropy by z", "random"} <= set(curve_names(summarise(both)))
+
+
+def test_settings_are_told_apart(table: pd.DataFrame):
+    both = pd.concat([table, table.assign(model="n")])
+    assert [name for name, _ in settings(both)] == ["d m rounds", "d n rounds"]
+
+
+def test_the_figure_shows_means_whiskers_and_the_line_of_all_labels(table: pd.DataFrame):
+    axes = figures.learning_curves(table).axes[0]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert sorted(labels) == ["all labels", "random", "vote entropy"]
+    container = next(c for c in axes.containers if c.get_label() == "random")
+    assert list(container.lines[0].get_ydata()) == pytest.approx([0.1, 0.3])
+    (dashed,) = [line for line in axes.lines if line.get_label() == "all labels"]
+    assert dashed.get_ydata()[0] == 0.9
+    vote = next(c for c in axes.containers if c.get_label() == "vote entropy")
+    assert not set(container.lines[0].get_xdata()) & set(vote.lines[0].get_xdata()), "whiskers would overlap"

@@ -1,0 +1,129 @@
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_folder import load, write_data_set
+
+from alutils.datasets import ImageDataset, cache
+from alutils.errors import DataError
+
+
+@pytest.fixture
+def description(tmp_path: Path) -> Path:
+    return write_data_set(tmp_path / "data")
+
+
+@pytest.fixture(autouse=True)
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of caches, which is not there yet."""
+    monkeypatch.setenv("ALUTILS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def folders(caches: Path) -> list[Path]:
+    return [path for path in caches.iterdir() if path.is_dir()]
+
+
+def same(first: ImageDataset, second: ImageDataset) -> bool:
+    return np.array_equal(first.images, second.images) and np.array_equal(first.labels, second.labels)
+
+
+def test_a_second_load_decodes_nothing(description: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load(description, 2, 3)
+    monkeypatch.setattr(cache, "_decode", None)
+    second = load(description, 2, 3)
+    assert same(first, second)
+    assert first.fingerprint == second.fingerprint == cache.fingerprint(first.images, first.labels)
+    assert isinstance(second.images, np.memmap)
+
+
+def test_fingerprint_tells_arrays_apart() -> None:
+    images, labels = np.zeros((2, 3, 4, 4), np.uint8), np.zeros((2, 4, 4), np.uint8)
+    changed = images.copy()
+    changed[1, 2, 3, 3] = 1
+    prints = [cache.fingerprint(*arrays) for arrays in [(images, labels), (changed, labels), (images[:1], labels[:1])]]
+    assert len(set(prints)) == 3
+    assert all(re.fullmatch("[0-9a-f]{64}", one) for one in prints)
+
+
+def test_a_changed_file_another_size_or_version_makes_a_new_cache(
+    description: Path, caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load(description, 2, 3)
+    assert len(folders(caches)) == 1
+    load(description, 3, 2)
+    assert len(folders(caches)) == 2
+    shutil.copy(description.parent / "photos/a.png", description.parent / "photos/b.png")
+    os.utime(description.parent / "photos/b.png", ns=(0, 0))
+    assert not same(before, load(description, 2, 3))
+    assert len(folders(caches)) == 3
+    monkeypatch.setattr(cache, "VERSION", cache.VERSION + 1)
+    load(description, 2, 3)
+    assert len(folders(caches)) == 4
+
+
+def test_a_class_that_becomes_void_makes_a_new_cache(description: Path, caches: Path) -> None:
+    load(description)
+    description.write_text(description.read_text().replace("- 7", "- 7\n- 8"))
+    load(description)
+    assert len(folders(caches)) == 2
+
+
+def test_threads_that_start_at_once_build_once(
+    description: Path, caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Path] = []
+
+    def slow_build(files: Any, size: tuple[int, int], folder: Path) -> None:
+        built.append(folder)
+        time.sleep(0.2)
+        build(files, size, folder)
+
+    build = cache._build
+    monkeypatch.setattr(cache, "_build", slow_build)
+    with ThreadPoolExecutor(2) as workers:
+        first, second = workers.map(lambda _: load(description), range(2))
+    assert same(first, second)
+    assert built == folders(caches)
+
+
+def test_processes_that_start_at_once_give_the_same_arrays(description: Path, caches: Path) -> None:
+    call = f"load_dataset({str(description)!r}, 'train')"
+    program = f"from alutils.datasets import load_dataset; print({call}.fingerprint)"
+    processes = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) for _ in range(2)]
+    prints = [process.communicate(timeout=60)[0].decode().strip() for process in processes]
+    assert prints == [load(description).fingerprint] * 2
+    assert len(folders(caches)) == 1
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "fingerprint.json"])
+@pytest.mark.parametrize("kept", [0, 5, 0.5, None])
+def test_a_damaged_cache_is_one_line(name: str, kept: float | None, description: Path, caches: Path) -> None:
+    load(description)
+    (folder,) = folders(caches)
+    content = (folder / name).read_bytes()
+    if kept is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content[: int(kept * len(content)) if kept < 1 else int(kept)])
+    with pytest.raises(DataError, match=rf"^{re.escape(str(folder))}: damaged cache; remove this folder.*$"):
+        load(description)
+
+
+def test_a_failing_build_leaves_nothing(description: Path, caches: Path) -> None:
+    mask = description.parent / "masks/b.png"
+    content = mask.read_bytes()
+    mask.write_bytes(content[:50])
+    with pytest.raises(DataError, match=r"masks/b\.png"):
+        load(description)
+    assert not folders(caches)
+    mask.write_bytes(content)
+    assert len(load(description)) == 2  # and the lock is free again

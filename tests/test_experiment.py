@@ -1,0 +1,276 @@
+"""The loop end to end on a data set of twelve scenes: pairing, resuming, refusals."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from alutils import config as config_module
+from alutils import experiment
+from alutils.config import BulkConfig, RoundsConfig
+from alutils.datasets import ImageDataset
+from alutils.errors import ParameterError
+from alutils.experiment import load_bulk_model, run_bulk, run_rounds
+from alutils.results import RunFolder
+
+COMMON: dict[str, Any] = {
+    "experiment": "e",
+    "dataset": "tiny",
+    "height": None,
+    "width": None,
+    "test_split": "test",
+    "model": "unet_small",
+    "weights": None,
+    "seed": 0,
+    "epochs": 2,
+    "steps": None,
+    "batch_size": 2,
+    "learning_rate": 0.01,
+    "weight_decay": 0.0,
+    "class_weights": True,
+    "precision": "float32",
+}
+ROUNDS = RoundsConfig(
+    **COMMON, query="consensus_entropy", regime="from_scratch", start=25.0, step=25.0, rounds=3, unit="percent",
+    committee_members=3, committee_dropout=0.5,
+)  # fmt: skip
+BULK = BulkConfig(**COMMON, query="random", order_model="unet_small", share=50.0, skip=0.0, keep_model=False)
+SECONDS = ["seconds_train", "seconds_query"]
+
+
+@pytest.fixture(autouse=True)
+def _tiny_everywhere(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every config load the tiny scenes."""
+    monkeypatch.setattr(config_module, "load_dataset", lambda name, split, *size: replace(tiny_scenes, split=split))
+
+
+def tables(config: RoundsConfig | BulkConfig) -> tuple[str, str]:
+    """Return the run's tables as text, seconds left out."""
+    run = RunFolder(config.experiment, config.run_name)
+    rounds = run.read_table("rounds").drop(columns=SECONDS).to_csv(index=False)
+    return rounds, (run.path / "acquisitions.csv").read_text()
+
+
+def test_a_run_labels_more_each_round_and_saves_what_the_architecture_says():
+    table = run_rounds(ROUNDS)
+    assert table["labelled"].tolist() == [3, 6, 9]
+    assert table["labelled_percent"].tolist() == [25, 50, 75]
+    assert {"round", "miou", "accuracy", "iou_a", "iou_b", "iou_c", *SECONDS} <= set(table)
+    run = RunFolder("e", "tiny-unet_small-consensus_entropy-seed0")
+    acquired = run.read_table("acquisitions")
+    assert list(acquired) == ["round", "rank", "index", "item", "score"]
+    assert acquired["index"].is_unique
+    assert acquired["round"].value_counts().to_dict() == {0: 3, 1: 3, 2: 3}
+    assert acquired["item"].tolist() == [f"scene{index:02d}" for index in acquired["index"]]
+    provenance = json.loads((run.path / "provenance.json").read_text())
+    assert {"versions", "commit", "clean", "device", "threads", "seconds"} <= set(provenance)
+    assert not (run.path / "checkpoint.pt").exists()
+
+
+def test_all_queries_of_a_seed_start_from_the_same_images_weights_and_score():
+    firsts = {}
+    for query in ("random", "consensus_entropy", "vote_entropy"):
+        config = replace(ROUNDS, query=query, rounds=2)
+        row = run_rounds(config).iloc[0]
+        acquired = RunFolder("e", config.run_name).read_table("acquisitions")
+        firsts[query] = (acquired.loc[acquired["round"] == 0, "index"].tolist(), row["miou"])
+    assert len({str(first) for first in firsts.values()}) == 1
+    other = run_rounds(replace(ROUNDS, query="random", seed=1, rounds=1))
+    assert other["miou"].item() != firsts["random"][1]
+
+
+def test_the_same_parameters_give_the_same_numbers():
+    run_rounds(ROUNDS)
+    first = tables(ROUNDS)
+    again = replace(ROUNDS, experiment="again")
+    run_rounds(again)
+    assert tables(again) == first
+
+
+def test_a_finished_run_is_only_read(monkeypatch: pytest.MonkeyPatch):
+    first = run_rounds(ROUNDS)
+    monkeypatch.setattr(experiment, "train", None)
+    pd.testing.assert_frame_equal(run_rounds(ROUNDS), first)
+
+
+@pytest.mark.parametrize("regime", ["from_scratch", "incremental"])
+@pytest.mark.parametrize("survives", [1, 2, 4, 5, 7, 8])
+def test_a_run_stopped_at_any_save_ends_with_the_same_tables(
+    regime: str, survives: int, monkeypatch: pytest.MonkeyPatch
+):
+    undisturbed = replace(ROUNDS, regime=regime, experiment="undisturbed")
+    run_rounds(undisturbed)
+    monkeypatch.setattr(experiment, "SAVE_EVERY", 0.0)
+    left = [survives]
+
+    def stop_after(original: Any) -> Any:
+        def save(*arguments: Any) -> None:
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            original(*arguments)
+
+        return save
+
+    with monkeypatch.context() as stopping:
+        for name in ("save_state", "write_table"):
+            stopping.setattr(RunFolder, name, stop_after(getattr(RunFolder, name)))
+        with pytest.raises(KeyboardInterrupt):
+            run_rounds(replace(ROUNDS, regime=regime))
+    run_rounds(replace(ROUNDS, regime=regime))
+    assert tables(ROUNDS) == tables(undisturbed)
+
+
+def test_incremental_training_goes_on_with_the_same_network(monkeypatch: pytest.MonkeyPatch):
+    seen = []
+
+    def spy(model: torch.nn.Module, optimizer: torch.optim.Optimizer, *arguments: Any, **options: Any) -> None:
+        before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+        train(model, optimizer, *arguments, **options)
+        after = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+        seen.append((before, after, options["decay"]))
+
+    train = experiment.train
+    monkeypatch.setattr(experiment, "train", spy)
+    run_rounds(replace(ROUNDS, regime="incremental"))
+    assert torch.equal(seen[0][1], seen[1][0])
+    assert torch.equal(seen[1][1], seen[2][0])
+    np.testing.assert_allclose([decay for *_, decay in seen], [(1, 2 / 3), (2 / 3, 1 / 3), (1 / 3, 0)])
+    seen.clear()
+    run_rounds(replace(ROUNDS, experiment="scratch"))
+    assert not torch.equal(seen[0][1], seen[1][0])
+    assert [decay for *_, decay in seen] == [(1, 0)] * 3
+
+
+def test_bulk_training_takes_its_share_of_an_order():
+    run_rounds(ROUNDS)
+    order = RunFolder("e", ROUNDS.run_name).read_table("acquisitions")["index"].tolist()
+    config = replace(BULK, query="consensus_entropy", skip=25.0, share=50.0)
+    assert run_bulk(config)["labelled"].item() == 6
+    assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].tolist() == order[3:9]
+    random = replace(BULK, share=25.0)
+    run_bulk(random)
+    assert RunFolder("e", random.run_name).read_table("acquisitions")["index"].tolist() == order[:3], (
+        "a random order begins with the seed's start set"
+    )
+
+
+def test_bulk_training_on_all_labels_keeps_its_model_on_request(tiny_scenes: ImageDataset):
+    config = replace(BULK, query="all", share=100.0, keep_model=True)
+    row = run_bulk(config).iloc[0]
+    assert row["labelled"] == 12
+    model = load_bulk_model(config, 3)
+    measures = experiment.test_measures(model, tiny_scenes, config.recipe(tiny_scenes))
+    assert measures["miou"] == row["miou"]
+    with pytest.raises(ParameterError, match="keep_model"):
+        load_bulk_model(BULK, 3)
+
+
+def test_an_order_that_is_missing_or_too_short_is_one_line():
+    with pytest.raises(ParameterError, match=r"no acquisitions; run 03_active_learning_rounds"):
+        run_bulk(replace(BULK, query="vote_entropy"))
+    run_rounds(ROUNDS)
+    with pytest.raises(ParameterError, match=r"share is 12 images .* allowed: 1 to 9"):
+        run_bulk(replace(BULK, query="consensus_entropy", share=100.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"query": "entropy"}, "query is 'entropy'; allowed: random, consensus_entropy, vote_entropy"),
+        ({"model": "unet"}, "model is 'unet'; allowed: mnist_cnn"),
+        ({"regime": "x"}, "regime is 'x'; allowed: from_scratch, incremental"),
+        ({"unit": "pixels"}, "unit is 'pixels'; allowed: percent, images"),
+        ({"start": 100.0, "step": 20.0, "rounds": 2}, "labels in the last round is 120 percent; allowed: 0 to 100"),
+        ({"unit": "images", "start": 10, "step": 5}, "labels in the last round is 20 images; allowed: 1 to 12"),
+        ({"start": 0.0}, "start is 0, step is 25; allowed: more than 0"),
+        ({"start": 20.0, "step": 1.0}, "at least one more image each round"),
+        ({"rounds": 0}, "rounds is 0; allowed: 1 to 10000"),
+        ({"seed": -1}, "seed is -1; allowed: 0 to"),
+        ({"batch_size": 1}, "batch_size is 1; allowed: 2 to"),
+        ({"learning_rate": 0.0}, "learning_rate is 0; allowed"),
+        ({"precision": "float16"}, "precision is 'float16'; allowed: auto, float32, bfloat16"),
+        ({"committee_members": 0}, "committee_members is 0; allowed: 1 to 1000"),
+        ({"committee_dropout": 1.0}, "committee_dropout is 1; allowed: 0 to 0.99"),
+        ({"weights": "imagenet"}, "weights is 'imagenet'; unet_small has none to load"),
+        ({"experiment": "../elsewhere"}, "no name for an experiment"),
+    ],
+)
+def test_impossible_parameters_are_one_line_before_anything_is_saved(
+    changes: dict[str, Any], message: str, results: Path
+):
+    with pytest.raises(ParameterError) as caught:
+        run_rounds(replace(ROUNDS, **changes))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(results.glob("**/rounds.csv"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"share": 0.0}, "share is 0 percent; allowed: 0.01 to 100"),
+        ({"share": 60.0, "skip": 50.0}, "share is 60 percent; allowed: 0.01 to 50"),
+        ({"query": "all"}, "share is 50, skip is 0; with query all: 100 and 0"),
+        ({"query": "best"}, "query is 'best'; allowed: all, random"),
+    ],
+)
+def test_impossible_shares_are_one_line(changes: dict[str, Any], message: str):
+    with pytest.raises(ParameterError) as caught:
+        run_bulk(replace(BULK, **changes))
+    assert message in str(caught.value)
+
+
+def test_a_run_of_another_recipe_is_not_overwritten():
+    run_rounds(ROUNDS)
+    before = tables(ROUNDS)
+    with pytest.raises(ParameterError, match=r"learning_rate 0\.01, now asked for is 0\.02; use another experiment"):
+        run_rounds(replace(ROUNDS, learning_rate=0.02))
+    assert tables(ROUNDS) == before
+
+
+def test_a_run_of_other_data_is_not_mixed_in(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
+    run_rounds(ROUNDS)
+    changed = replace(tiny_scenes, fingerprint="0" * 64)
+    monkeypatch.setattr(config_module, "load_dataset", lambda *_: changed)
+    with pytest.raises(ParameterError, match="test_data"):
+        run_rounds(ROUNDS)
+
+
+PROCESS = """
+import json, sys
+from alutils.config import RoundsConfig
+from alutils.experiment import run_rounds
+run_rounds(RoundsConfig(**json.loads(sys.argv[1])))
+"""
+
+
+def test_a_process_killed_at_random_moments_ends_with_the_same_tables(results: Path):
+    """The real thing: SIGKILL, on digits that need no file."""
+    config = replace(ROUNDS, dataset="digits", model="mnist_cnn", unit="images", start=30, step=30, rounds=3, epochs=3)
+    undisturbed = replace(config, experiment="undisturbed")
+    started = time.monotonic()
+    assert start(undisturbed).wait() == 0
+    seconds = time.monotonic() - started
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        process = start(config)
+        time.sleep(generator.uniform(0.5, 1) * seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start(config).wait() == 0
+    assert tables(config) == tables(undisturbed)
+
+
+def start(config: RoundsConfig) -> "subprocess.Popen[bytes]":
+    parameters = json.dumps({field.name: getattr(config, field.name) for field in fields(config)})
+    return subprocess.Popen([sys.executable, "-c", PROCESS, parameters])

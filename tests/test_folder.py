@@ -1,0 +1,226 @@
+import re
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import need_real_data
+from PIL import Image
+
+from alutils.datasets import ImageDataset, label_counts, load_dataset
+from alutils.errors import DataError, ParameterError
+
+# Three classes; the value 7 counts for nothing.
+DESCRIPTION: dict[str, Any] = {
+    "name": "yard",
+    "classes": {"grass": [0, 255, 0], "path": [90, 90, 90], "wall": [200, 50, 0]},
+    "ignore": [7],
+    "splits": {"train": {"images": "photos", "labels": "masks"}},
+}
+STRIPES = np.tile(np.array([0, 200], np.uint8), (4, 2))  # 4x4, columns 0, 200, 0, 200
+MASK = np.array([[0, 1, 2, 0], [1, 0, 0, 2], [2, 2, 1, 7], [7, 0, 2, 1]], np.uint8)
+
+
+def write_data_set(root: Path, **changes: Any) -> Path:
+    """Write two items, b and a, of 4x4 pixels; return the description's path."""
+    for folder in ("photos", "masks"):
+        (root / folder).mkdir(parents=True)
+    for stem, image, mask in [("b", STRIPES, MASK), ("a", STRIPES.T, MASK.T)]:
+        pixels = np.stack([image, image + 10, image + 20], axis=2)
+        Image.fromarray(pixels).save(root / "photos" / f"{stem}.png")
+        Image.fromarray(mask).save(root / "masks" / f"{stem}.png")
+    return write_description(root, DESCRIPTION | changes)
+
+
+def write_description(root: Path, content: dict[str, Any]) -> Path:
+    path = root / "yard.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def load(description: Path, height: int | None = None, width: int | None = None) -> ImageDataset:
+    return load_dataset(str(description), "train", height, width)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALUTILS_CACHE", str(tmp_path / "cache"))
+
+
+# What is read
+
+
+def test_items_are_read_as_stored_in_the_order_of_their_names(tmp_path: Path) -> None:
+    dataset = load(write_data_set(tmp_path))
+    assert dataset.item_names == ["a", "b"]
+    image, label, name = dataset[1]
+    assert name == "b"
+    assert np.array_equal(image, [STRIPES, STRIPES + 10, STRIPES + 20])
+    assert np.array_equal(label, np.where(MASK == 7, 255, MASK))
+    assert np.array_equal(dataset.labels[0], dataset.labels[1].T)
+    assert dataset.images.dtype == dataset.labels.dtype == np.uint8
+    assert dataset.is_dense
+
+
+def test_description_gives_names_and_colours(tmp_path: Path) -> None:
+    dataset = load(write_data_set(tmp_path, mean=[0.1, 0.2, 0.3], std=[1, 1, 1]))
+    assert (dataset.name, dataset.split, dataset.num_classes) == ("yard", "train", 3)
+    assert dataset.class_names == ["grass", "path", "wall"]
+    assert dataset.colours == [(0, 255, 0), (90, 90, 90), (200, 50, 0)]
+    assert dataset.mean == (0.1, 0.2, 0.3)
+    assert dataset.std == (1, 1, 1)
+
+
+def test_root_is_relative_to_the_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_data_set(tmp_path / "data")
+    monkeypatch.chdir("/")
+    assert len(load(write_description(tmp_path, DESCRIPTION | {"root": "data"}))) == 2
+
+
+def test_palette_labels_are_read_as_indices(tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    mask = Image.fromarray(MASK)
+    mask.putpalette([9, 9, 9] * 256)
+    mask.save(tmp_path / "masks" / "b.png")
+    assert np.array_equal(load(description).labels[1], np.where(MASK == 7, 255, MASK))
+
+
+def test_smaller_images_are_averaged_and_labels_picked(tmp_path: Path) -> None:
+    dataset = load(write_data_set(tmp_path), 2, 2)
+    # A stripe and its neighbours mix: a triangle of half width 2 around x = 1 weighs columns 3, 3, 1 (of 7).
+    assert dataset.images[1, 0].tolist() == [[round(200 * 3 / 7), round(200 * 4 / 7)]] * 2
+    assert np.array_equal(dataset.labels[1], dataset.labels[0].T)
+    assert np.array_equal(dataset.labels[1], [[0, 2], [0, 1]])  # MASK[1::2, 1::2]
+
+
+def test_larger_images_are_blended_and_labels_repeated(tmp_path: Path) -> None:
+    dataset = load(write_data_set(tmp_path), 8, 8)
+    assert dataset.images[1, 0, 0].tolist() == [0, 50, 150, 150, 50, 50, 150, 200]
+    assert np.array_equal(dataset.labels[1], np.where(MASK == 7, 255, MASK).repeat(2, axis=0).repeat(2, axis=1))
+
+
+# Bad data: one line that names the file and the rule
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return file.getvalue()
+
+
+BAD_FILES: dict[str, tuple[str, bytes | None, str]] = {  # a file, its new content (None: it is removed), what is said
+    "no label": ("masks/b.png", None, r"photos/b\.png.* label is missing.*masks"),
+    "no image": ("photos/b.png", None, r"masks/b\.png.* image is missing.*photos"),
+    "two images": ("photos/b.jpg", png(STRIPES), r"photos/b\.(jpg|png)"),
+    "no image file": ("photos/a.png", b"text", r"photos/a\.png.* cannot be decoded"),
+    "empty image": ("photos/b.png", b"", r"photos/b\.png.* cannot be decoded"),
+    "truncated image": ("photos/b.png", png(STRIPES)[:50], r"photos/b\.png.* cannot be decoded"),
+    "truncated label": ("masks/b.png", png(MASK)[:50], r"masks/b\.png.* cannot be decoded"),
+    "label of another size": ("masks/b.png", png(MASK[:2]), r"masks/b\.png.* size \(4, 2\)"),
+    "label in colours": ("masks/b.png", png(np.zeros((4, 4, 3), np.uint8)), r"masks/b\.png.* mode RGB"),
+    "label of 16 bits": ("masks/b.png", png(MASK.astype(np.uint16)), r"masks/b\.png.* mode I;16"),
+    "unknown label value": ("masks/b.png", png(MASK + 3), r"masks/b\.png: label value \d+ is neither"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_files_are_one_line(case: str, tmp_path: Path) -> None:
+    file, content, message = BAD_FILES[case]
+    description = write_data_set(tmp_path)
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(DataError, match=rf"^{re.escape(str(tmp_path))}/{message}.*$"):
+        load(description)
+
+
+def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    (tmp_path / "masks").rename(tmp_path / "other")
+    with pytest.raises(DataError, match=rf"^{re.escape(str(tmp_path))}/masks: no such folder.*$"):
+        load(description)
+
+
+def test_an_empty_split_is_one_line(tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    for file in [*tmp_path.glob("photos/*"), *tmp_path.glob("masks/*")]:
+        file.unlink()
+    with pytest.raises(DataError, match=rf"^{re.escape(str(tmp_path))}/photos: empty split.*$"):
+        load(description)
+
+
+def test_label_values_are_checked_before_they_are_resized_away(tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    (tmp_path / "masks/b.png").write_bytes(png(np.pad(np.array([[9]], np.uint8), (0, 3))))
+    with pytest.raises(DataError, match=r"^.*masks/b\.png: label value 9 is neither a class nor ignored$"):
+        load(description, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"palette": []}, "palette"),
+        ({"name": "front/yard"}, "name"),
+        ({"classes": ["grass", "path", "wall"]}, "classes"),
+        ({"classes": {"grass": [0, 255]}}, "classes|colour"),
+        ({"ignore": [300]}, "ignore"),
+        ({"ignore": ["void"]}, "ignore"),
+        ({"mean": 0.5}, "mean"),
+        ({"splits": {"train": {"images": "photos"}}}, "labels"),
+        ({"splits": ["train"]}, "splits"),
+    ],
+)
+def test_bad_descriptions_are_one_line(changes: dict[str, Any], rule: str, tmp_path: Path) -> None:
+    description = write_data_set(tmp_path, **changes)
+    with pytest.raises((DataError, ParameterError), match=rf"^.*yard\.yaml.*({rule}).*$"):
+        load(description)
+
+
+@pytest.mark.parametrize("key", ["name", "classes", "splits"])
+def test_a_missing_key_is_one_line(key: str, tmp_path: Path) -> None:
+    write_data_set(tmp_path)
+    description = write_description(tmp_path, {k: v for k, v in DESCRIPTION.items() if k != key})
+    with pytest.raises(DataError, match=rf"^.*yard\.yaml: missing or unknown: {key}; known: .*$"):
+        load(description)
+
+
+def test_a_split_that_is_not_described_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"^split of yard is 'dusk'; allowed: train$"):
+        load_dataset(str(write_data_set(tmp_path)), "dusk")
+
+
+def test_a_data_set_that_is_not_known_is_one_line() -> None:
+    with pytest.raises(ParameterError, match=r"^dataset is 'voc'; allowed: digits, .*camvid, .*\.yaml$"):
+        load_dataset("voc", "train")
+    with pytest.raises(ParameterError, match=r"^nowhere\.yaml cannot be read.*$"):
+        load_dataset("nowhere.yaml", "train")
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, None), (None, 8), (-1, 8), (8, -1), (0, 8), (8, 0), (0, 0)])
+def test_impossible_sizes_are_one_line(height: int | None, width: int | None, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=rf"^height is {height}, width is {width}; allowed: .*$"):
+        load(write_data_set(tmp_path), height, width)
+
+
+# The real CamVid
+
+
+def test_real_camvid() -> None:
+    need_real_data("camvid")
+    splits = {split: load_dataset("camvid", split) for split in ("train", "val", "test")}
+    assert {split: len(dataset) for split, dataset in splits.items()} == {
+        "train": 367,
+        "val": 101,
+        "test": 233,
+    }
+    train = splits["train"]
+    assert train.images.shape == (367, 3, 360, 480)
+    assert train.num_classes == 11
+    counts = label_counts(train, np.arange(367))
+    shares = dict(zip(train.class_names, 100 * counts / counts.sum(), strict=True))
+    assert shares["road"] == pytest.approx(32.960, abs=5e-4)
+    assert shares["bicyclist"] == pytest.approx(0.304, abs=5e-4)
+    assert counts.sum() == 60_913_605  # pixels that are not void

@@ -1,0 +1,172 @@
+import re
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models import resnet50, segmentation, vgg19_bn
+from torchvision.models._api import WeightsEnum
+
+from alutils.errors import ParameterError
+from alutils.models import MODELS, SplitModel, build_model
+
+CLASSES = 5
+ENCODERS = {
+    "deeplabv3_resnet50": (resnet50, "https://download.pytorch.org/models/resnet50-0676ba61.pth"),
+    "vgg19_unet": (vgg19_bn, "https://download.pytorch.org/models/vgg19_bn-c79401a0.pth"),
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def named_model(request: pytest.FixtureRequest) -> tuple[str, SplitModel]:
+    """Return each model once for all tests; vgg19_unet takes two seconds to build."""
+    return request.param, build_model(request.param, CLASSES, seed=0)
+
+
+def images_for(name: str, height: int = 64, width: int = 64) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, 1, 28, 28) if name == "mnist_cnn" else (2, 3, height, width)
+    return torch.randn(shape, generator=generator)
+
+
+def maps(features: Any) -> Tensor:
+    return features if isinstance(features, Tensor) else features.maps
+
+
+# The contract of every model
+
+
+def test_forward_and_backward(named_model: tuple[str, SplitModel]) -> None:
+    name, model = named_model
+    images = images_for(name)
+    outputs = model.train().training_logits(images)
+    shape = (2, CLASSES) if name == "mnist_cnn" else (2, CLASSES, 64, 64)
+    assert [tuple(output.shape) for output in outputs] == [shape] * len(outputs)
+    model.zero_grad()
+    torch.stack([output.square().mean() for output in outputs]).sum().backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert torch.isfinite(parameter.grad).all(), parameter_name
+
+
+@torch.inference_mode()
+def test_output_has_the_size_of_the_input(named_model: tuple[str, SplitModel]) -> None:
+    name, model = named_model
+    if name == "mnist_cnn":
+        assert model.eval()(images_for(name)).shape == (2, CLASSES)
+        return
+    for height, width in [(65, 97), (33, 50), (7, 1)]:
+        assert model.eval()(images_for(name, height, width)).shape == (2, CLASSES, height, width)
+
+
+@torch.inference_mode()
+def test_all_randomness_is_in_decode(named_model: tuple[str, SplitModel]) -> None:
+    name, model = named_model
+    images = images_for(name)
+    model.eval()
+    features = model.encode(images)
+    assert torch.equal(model.decode(features), model(images))
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.train()
+    assert torch.equal(maps(model.encode(images)), maps(features))
+    assert not torch.equal(model.decode(features), model.decode(features))
+
+
+# Building
+
+
+def test_initial_weights_are_fixed_by_the_seed() -> None:
+    first, same, other = (build_model("unet_small", 3, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[key], same[key]) for key in first)
+    assert not torch.equal(first["stem.0.0.weight"], other["stem.0.0.weight"])
+
+
+def test_building_leaves_the_global_random_state() -> None:
+    state = torch.get_rng_state()
+    build_model("unet_small", 3, seed=0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_unet_small_is_small() -> None:
+    model = build_model("unet_small", 19, seed=0)
+    assert 0.2e6 < sum(parameter.numel() for parameter in model.parameters()) < 0.9e6
+
+
+def test_an_unknown_model_lists_the_known_ones() -> None:
+    with pytest.raises(ParameterError, match=rf"^model is 'unet'; allowed: {', '.join(MODELS)}$"):
+        build_model("unet", 3, seed=0)
+
+
+@torch.inference_mode()
+def test_deeplabv3_is_torchvisions() -> None:
+    theirs = segmentation.deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=CLASSES, aux_loss=True)
+    images = images_for("deeplabv3_resnet50")
+    theirs.train()(images)  # so that batch norm's statistics are no longer 0 and 1
+    ours = build_model("deeplabv3_resnet50", CLASSES, seed=0)
+    renamed = {"head.1.0": "classifier.1", "head.1.1": "classifier.2", "head.2": "classifier.4"}
+    renamed |= {"pyramid": "classifier.0", "auxiliary": "aux_classifier"}
+    state = theirs.state_dict()
+    for our_name, their_name in renamed.items():
+        keys = [key for key in state if key.startswith(f"{their_name}.")]
+        state |= {our_name + key.removeprefix(their_name): state.pop(key) for key in keys}
+    ours.load_state_dict(state)  # strict: every layer of one is in the other
+    expected, (main, auxiliary) = theirs.eval()(images), ours.eval().training_logits(images)
+    assert expected["out"].std() > 0.01
+    torch.testing.assert_close(main, expected["out"], atol=1e-4, rtol=0)
+    torch.testing.assert_close(auxiliary, expected["aux"], atol=1e-4, rtol=0)
+
+
+# Pretrained weights
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_imagenet_weights_go_into_the_encoder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with torch.device("meta"):
+        shapes = ENCODERS[name][0]().state_dict()
+    state = {key: torch.tensor(number).expand(value.shape) for number, (key, value) in enumerate(shapes.items())}
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, **__: state)
+    model: Any = build_model(name, CLASSES, seed=0, weights="imagenet")
+    encoder, prefix = (model.stages, "features.") if name == "vgg19_unet" else (model.backbone, "")
+    expected = [number for number, key in enumerate(state) if key.startswith(prefix) and not key.startswith("fc.")]
+    values = list(encoder.state_dict().values())
+    assert [value.unique().tolist() for value in values] == [[number] for number in expected]
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_without_network_one_line_says_what_to_put_where(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", no_network)
+    url, folder = re.escape(ENCODERS[name][1]), re.escape(f"{torch.hub.get_dir()}/checkpoints")
+    with pytest.raises(ParameterError, match=rf"^weights .*no network.*{url} into {folder}.*$"):
+        build_model(name, CLASSES, seed=0, weights="imagenet")
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not weights</html>"])
+def test_a_damaged_weights_file_is_one_line(content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = tmp_path / "hub" / "checkpoints" / "resnet50-0676ba61.pth"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(ParameterError, match=rf"^weights .*{re.escape(str(path.parent))}.*$"):
+        build_model("deeplabv3_resnet50", CLASSES, seed=0, weights="imagenet")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_other_weights_are_refused(name: str) -> None:
+    with pytest.raises(ParameterError, match=r"^weights is 'coco'.*None$"):
+        build_model(name, CLASSES, seed=0, weights="coco")
+
+
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - ENCODERS.keys() - {"deeplabv3_resnet101"}))
+def test_models_without_weights_refuse_imagenet(name: str) -> None:
+    with pytest.raises(ParameterError, match=rf"^weights is 'imagenet'; {name} has none to load.*$"):
+        build_model(name, CLASSES, seed=0, weights="imagenet")

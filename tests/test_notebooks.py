@@ -1,0 +1,73 @@
+"""Every notebook, run as `python -m alutils.run` runs it with parameters that take seconds, and its form."""
+
+import ast
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from alutils.config import BulkConfig, RoundsConfig
+from alutils.paths import NOTEBOOKS
+from alutils.run import TYPES, check_parameters, find_notebook, run_notebook
+
+ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
+QUICK: dict[str, Any] = {"height": 32, "width": 64, "steps": 3}
+SMOKE: dict[str, dict[str, Any]] = {
+    "01_mnist_sanity_checks": {"rounds": 2, "epochs": 1, "queries": ["random", "vote_entropy"]},
+    "02_street_scenes": {},
+    "03_active_learning_rounds": QUICK | {"rounds": 2, "committee_members": 2},
+    "04_bulk_training": QUICK | {"share": 10.0},
+    "05_committee_maps": QUICK | {"committee_members": 3},
+    "06_figures": {},
+}
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+def test_every_notebook_has_smoke_parameters():
+    assert [path.stem for path in ALL] == sorted(SMOKE)
+
+
+@pytest.mark.parametrize("name", [name for name in SMOKE if name != "06_figures"])
+def test_a_notebook_runs(name: str):
+    executed = nbformat.read(run_notebook(find_notebook(name), SMOKE[name]), 4)
+    images = [o for c in executed.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert images, "each notebook shows a picture"
+
+
+def test_figures_are_drawn_from_finished_runs(results: Path):
+    run_notebook(find_notebook("03_active_learning_rounds"), SMOKE["03_active_learning_rounds"])
+    run_notebook(find_notebook("06_figures"), {})
+    (figure,) = (results / "scratch" / "06_figures").glob("*.png")
+    assert figure.name == "streets_tiny-unet_small-rounds.png"
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_a_notebook_has_the_form_that_readers_and_papermill_rely_on(path: Path):
+    notebook = nbformat.read(path, 4)
+    assert notebook.cells[0].source.startswith("# "), "a title"
+    assert "**Claim:**" in notebook.cells[0].source
+    assert "## Differences from the thesis" in notebook.cells[-1].source
+    for cell in code_cells(path):
+        assert not cell.outputs
+        assert cell.execution_count is None
+        assert len(cell.source.splitlines()) <= 30
+    (parameters,) = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
+    for line in parameters.source.splitlines():
+        declaration, meaning = line.split("  # ")
+        (statement,) = ast.parse(declaration).body
+        assert isinstance(statement, ast.AnnAssign), "name: type = value  # meaning"
+        assert ast.unparse(statement.annotation) in TYPES
+        ast.literal_eval(statement.value)  # type: ignore[arg-type]
+        assert "=" not in meaning, "papermill would take the value to end there"
+
+
+@pytest.mark.parametrize(
+    ("name", "config"), [("03_active_learning_rounds", RoundsConfig), ("04_bulk_training", BulkConfig)]
+)
+def test_a_notebooks_parameters_are_its_configs_fields(name: str, config: type[RoundsConfig] | type[BulkConfig]):
+    assert set(check_parameters(find_notebook(name), {})) == {field.name for field in fields(config)}

@@ -1,0 +1,76 @@
+"""From a preset to jobs: every combination, in an order that respects who needs whom, all checked."""
+
+from pathlib import Path
+
+import pytest
+
+from alutils.errors import ParameterError
+from alutils.paths import PARAMS
+from alutils.preset import find_preset, load_jobs
+
+GRID = """
+recipe: &recipe {dataset: streets_tiny, steps: 3}
+runs:
+  - notebook: 03_active_learning_rounds
+    parameters: {<<: *recipe, rounds: 2}
+    grid: {query: [random, vote_entropy], seed: [0, 1]}
+  - notebook: 04_bulk_training
+    parameters: *recipe
+    grid: {query: [random, vote_entropy], share: [20], seed: [0]}
+  - notebook: 06_figures
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_grid_is_every_combination_and_bulk_training_waits_for_its_order(tmp_path: Path):
+    jobs = load_jobs(write(tmp_path, GRID))
+    rounds = [f"streets_tiny-unet_small-{q}-seed{s}" for q in ("random", "vote_entropy") for s in (0, 1)]
+    bulk = "streets_tiny-unet_small-bulk-{}-share20-seed0"
+    random, vote = bulk.format("random"), bulk.format("vote_entropy_by_unet_small")
+    assert list(jobs) == [*rounds, random, vote, "06_figures"]
+    assert jobs[vote].needs == ["streets_tiny-unet_small-vote_entropy-seed0"]
+    assert jobs[random].needs == []
+    assert jobs["06_figures"].needs == [*rounds, random, vote]
+    assert jobs[rounds[1]].given == {
+        **{"experiment": "mine", "dataset": "streets_tiny", "steps": 3, "rounds": 2},
+        **{"query": "random", "seed": 1},
+    }
+
+
+@pytest.mark.parametrize("preset", sorted(PARAMS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_of_the_project_is_valid(preset: Path):
+    assert load_jobs(preset)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("runs: [{notebook: nothing}]", "nothing is no notebook; known: 01_"),
+        ("runs: [{notebok: 06_figures}]", "is no run; allowed: notebook, parameters, grid"),
+        ("runs: [{notebook: 06_figures, params: {}}]", "params is unknown; allowed: grid, notebook, parameters"),
+        ("rums: []", "rums is unknown; allowed: recipe, runs"),
+        ("runs: [{notebook: 03_active_learning_rounds, grid: {seed: 3}}]", "seed in grid is 3; allowed: a list"),
+        ("runs: [{notebook: 03_active_learning_rounds, grid: {sede: [3]}}]", "sede is no parameter"),
+        ("runs: [{notebook: 03_active_learning_rounds, parameters: {seed: x}}]", "seed is 'x', of type str"),
+        ("runs: [{notebook: 03_active_learning_rounds, grid: {steps: [1, 2]}}]", "two runs would be called"),
+        ("runs: [{notebook: 03_active_learning_rounds, parameters: {start: 120}}]", "140 percent; allowed: 0 to 100"),
+        ("runs: [", "is not YAML"),
+        ("- 1", "holds a list; allowed: names with values"),
+        ("runs: !!python/object/apply:os.system [true]", "is not YAML"),
+    ],
+)
+def test_a_wrong_preset_is_one_line(tmp_path: Path, text: str, message: str):
+    with pytest.raises(ParameterError) as caught:
+        load_jobs(write(tmp_path, text))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_preset_lists_the_known_ones():
+    with pytest.raises(ParameterError, match=r"nothing is no preset; known: .*demo"):
+        find_preset("nothing")

@@ -1,0 +1,123 @@
+"""Files replaced whole, run folders claimed once, tables that survive a round trip."""
+
+import json
+import multiprocessing
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from alutils import results as results_module
+from alutils.errors import DataError, ParameterError
+from alutils.results import RunFolder, load_experiment, load_published, publish, write_whole
+
+CPU = torch.device("cpu")
+
+
+def finished_run(name: str, query: str, seed: int, miou: float, recipe: int = 1) -> None:
+    config = {"kind": "rounds", "dataset": "d", "model": "m", "query": query, "seed": seed, "steps": recipe}
+    rounds = {"round": [0, 1], "labelled": [1, 2], "labelled_percent": [10.0, 20.0], "miou": [0.1, miou]}
+    run = RunFolder("e", name)
+    with run.opened(config):
+        run.write_table("rounds", pd.DataFrame(rounds | {"seconds_train": 1.5, "seconds_query": 0.25}))
+        run.finish(CPU)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path):
+    path = tmp_path / "folder" / "file.txt"
+    write_whole(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "\ud800")
+    assert path.read_text() == "old"
+    write_whole(path, b"new")
+    assert path.read_text() == "new"
+    assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_a_table_written_again_has_the_same_bytes():
+    run = RunFolder("e", "r")
+    table = pd.DataFrame({"item": ["0012", "NA", "x"], "score": [np.nan, 1 / 3, 0.1 + 0.2], "rank": [0, 1, 2]})
+    run.write_table("acquisitions", table)
+    first = (run.path / "acquisitions.csv").read_bytes()
+    again = run.read_table("acquisitions")
+    assert again["item"].tolist() == ["0012", "NA", "x"]
+    run.write_table("acquisitions", again)
+    assert (run.path / "acquisitions.csv").read_bytes() == first
+
+
+def _work(held: Any, release: Any) -> None:
+    with RunFolder("e", "r").opened({"a": 1}) as run:
+        held.set()
+        release.wait(60)
+        run.write_table("rounds", pd.DataFrame({"round": [0]}))
+
+
+def test_a_second_process_on_the_same_run_waits_for_the_first(capsys: pytest.CaptureFixture[str]):
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    worker = context.Process(target=_work, args=(held, release))
+    worker.start()
+    assert held.wait(60)
+    threading.Timer(0.5, release.set).start()
+    with RunFolder("e", "r").opened({"a": 1}) as run:
+        assert len(run.read_table("rounds")) == 1, "the first one's work is there"
+    worker.join()
+    assert "waiting for another process" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", ".hidden"])
+def test_names_cannot_leave_the_results_folder(name: str):
+    with pytest.raises(ParameterError, match="one folder name"):
+        RunFolder("e", name)
+
+
+def test_state_is_loaded_as_it_was_saved_and_as_data_only(tmp_path: Path):
+    run = RunFolder("e", "r")
+    assert run.load_state("checkpoint") is None
+    with run.opened({}):
+        run.save_state("checkpoint", {"round": 3, "model": {"w": torch.arange(3)}})
+    state = run.load_state("checkpoint")
+    assert state is not None
+    assert state["round"] == 3
+    assert state["model"]["w"].tolist() == [0, 1, 2]
+    torch.save(Path, run.path / "model.pt")
+    with pytest.raises(Exception, match=r"weights_only|Weights only"):
+        run.load_state("model")
+
+
+def test_provenance_is_written_once_and_names_what_matters():
+    finished_run("r", "random", 0, 0.5)
+    path = RunFolder("e", "r").path / "provenance.json"
+    content = json.loads(path.read_text())
+    assert content["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert content["seconds"] == 3.5
+    path.write_text(json.dumps({"kept": True}))
+    RunFolder("e", "r").finish(CPU)
+    assert json.loads(path.read_text()) == {"kept": True}
+
+
+def test_an_experiment_is_one_tidy_table_of_its_finished_runs(results: Path):
+    finished_run("a", "random", 0, 0.3)
+    finished_run("b", "vote_entropy", 0, 0.4)
+    (results / "e" / "unfinished").mkdir()
+    table = load_experiment("e")
+    assert len(table) == 4
+    assert list(table.columns[:6]) == ["kind", "dataset", "model", "query", "order_model", "skip"]
+    with pytest.raises(DataError, match="no finished run there; `make grid PRESET=nothing`"):
+        load_experiment("nothing")
+
+
+def test_publishing_keeps_the_numbers_and_says_where_they_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(results_module, "PUBLISHED", tmp_path / "published")
+    finished_run("a", "random", 0, 0.123456789)
+    path = publish("e")
+    assert load_published("e")["miou"].tolist() == [0.1, 0.123457]
+    content = json.loads(path.with_suffix(".json").read_text())
+    assert content["runs"]["a"]["config"]["query"] == "random"
+    assert content["runs"]["a"]["provenance"]["seconds"] == 3.5
+    with pytest.raises(DataError, match="no such table; published: e"):
+        load_published("f")
