@@ -20,8 +20,8 @@ grid: $(READY)  ## what is still to run of params/$(PRESET).yaml, then its resul
 	@$(SNAKEMAKE) --quiet all --config preset=$(PRESET)
 	@$(BIN)/python -m alutils.report show $(basename $(notdir $(PRESET)))
 
-figures: $(READY)  ## README's figures, from results/published/ into image_examples/
-	@$(BIN)/python -m alutils.figures
+figures: $(READY)  ## README's figures and tables, from results/published/
+	@$(BIN)/python -m alutils.figures && $(BIN)/python -m alutils.report readme
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks

@@ -12,9 +12,20 @@ def measure_of(table: pd.DataFrame) -> str:
 
 
 def settings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Return each setting of a table, as "dataset model kind" and its rows."""
-    groups = table.groupby(SETTING, sort=True)
-    return [(f"{dataset} {model} {kind}", rows) for (kind, dataset, model), rows in groups]
+    """Return each setting of a table, as "dataset model kind" and its rows.
+
+    The rows of active-learning rounds are followed by those of training on all labels, their reference.
+    """
+    groups = {(kind, dataset, model): rows for (kind, dataset, model), rows in table.groupby(SETTING, sort=True)}
+    found = []
+    for (kind, dataset, model), rows in groups.items():
+        bulk = groups.get(("bulk", dataset, model), table.iloc[:0])
+        reference = bulk[bulk["query"] == "all"]
+        if kind == "rounds" and len(reference):
+            rows = pd.concat([rows, reference])
+        if len(reference) < len(rows):
+            found.append((f"{dataset} {model} {kind}", rows))
+    return found
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alutils.analysis import curve_names, measure_of, settings, summarise
-from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts
+from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts, load_dataset
 from alutils.paths import IMAGE_EXAMPLES, PUBLISHED
 from alutils.results import load_published
 
@@ -142,12 +142,13 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def main() -> int:
-    """Draw a figure for each setting of each published table."""
+    """Draw a figure for each setting of each published table, and three drawn street scenes."""
     for table in sorted(PUBLISHED.glob("*.csv")):
         for name, rows in settings(load_published(table.stem)):
-            if rows["labelled_percent"].nunique() > 1:
-                path = save(learning_curves(rows), IMAGE_EXAMPLES / f"{table.stem}-{name.replace(' ', '-')}.png")
-                print(f"{path} from {table}")  # noqa: T201
+            path = save(learning_curves(rows), IMAGE_EXAMPLES / f"{table.stem}-{name.replace(' ', '-')}.png")
+            print(f"{path} from {table}")  # noqa: T201
+    scenes = load_dataset("streets_tiny", "train")
+    print(save(examples(scenes, [3, 17, 33]), IMAGE_EXAMPLES / "streets.png"))  # noqa: T201
     return 0
 
 

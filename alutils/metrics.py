@@ -19,7 +19,7 @@ def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
 
 def accuracy(confusion: Tensor) -> float:
     """Return the share of pixels (or digits) whose class is predicted, 0 to 1."""
-    return float(confusion.diagonal().sum() / confusion.sum())
+    return confusion.diagonal().sum().item() / confusion.sum().item()
 
 
 def class_iou(confusion: Tensor) -> Tensor:

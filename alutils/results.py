@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # torch takes seconds to load, and whoever starts or reads ru
     import torch
 
 PACKAGES = ("numpy", "pandas", "pillow", "torch", "torchvision")
+COMPARED = {"query", "order_model", "share", "skip", "seed", "keep_model"}  # what runs of one setting may differ in
 CONFIG_COLUMNS = ("kind", "dataset", "model", "query", "order_model", "skip", "seed")
 
 
@@ -65,7 +66,7 @@ class RunFolder:
         path = self.path / "config.json"
         if not path.exists():
             write_whole(path, json.dumps(config, indent=2) + "\n")
-        known = json.loads(path.read_text())
+        known = _read_json(path)
         for name in sorted({*known, *config}):
             if known.get(name) != config.get(name):
                 raise ParameterError(
@@ -145,18 +146,36 @@ def load_experiment(experiment: str) -> pd.DataFrame:
     iou_<class>) and seconds.
     """
     folder = results_dir() / experiment
-    tables = [_with_config(path.parent) for path in sorted(folder.glob("*/provenance.json"))]
-    if not tables:
+    runs = {path.parent: _read_json(path.with_name("config.json")) for path in sorted(folder.glob("*/provenance.json"))}
+    if not runs:
         raise DataError(f"{folder}: no finished run there; `make grid PRESET={experiment}` makes some")
+    _check_comparable(runs)
+    tables = [_with_config(run, config) for run, config in runs.items()]
     return pd.concat(tables, ignore_index=True).sort_values(
         ["kind", "dataset", "model", "query", "labelled_percent", "seed"], kind="stable", ignore_index=True
     )
 
 
-def _with_config(run: Path) -> pd.DataFrame:
-    config = json.loads((run / "config.json").read_text())
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def _check_comparable(runs: dict[Path, dict[str, Any]]) -> None:
+    """Raise `DataError` if two runs of the same kind, data set and model differ in their recipe or data."""
+    first: dict[tuple[str, ...], tuple[Path, dict[str, Any]]] = {}
+    for run, config in runs.items():
+        other, known = first.setdefault((config["kind"], config["dataset"], config["model"]), (run, config))
+        for name in sorted((known.keys() | config.keys()) - COMPARED):
+            if known.get(name) != config.get(name):
+                raise DataError(
+                    f"{run.parent}: {other.name} has {name} {known.get(name)!r}, {run.name} has {config.get(name)!r};"
+                    " runs that are compared must agree in it"
+                )
+
+
+def _with_config(run: Path, config: dict[str, Any]) -> pd.DataFrame:
     if config["query"] in ("all", "random"):
-        config["order_model"] = None
+        config = config | {"order_model": None}
     table = _read_csv(run / "rounds.csv")
     for position, name in enumerate(CONFIG_COLUMNS):
         table.insert(position, name, config.get(name))
@@ -185,8 +204,8 @@ def publish(experiment: str) -> Path:
         "experiment": experiment,
         "runs": {
             run.name: {
-                "config": json.loads((run / "config.json").read_text()),
-                "provenance": json.loads((run / "provenance.json").read_text()),
+                "config": _read_json(run / "config.json"),
+                "provenance": _read_json(run / "provenance.json"),
             }
             for run in runs
         },

@@ -29,7 +29,7 @@ def test_mean_and_standard_deviation_by_hand(table: pd.DataFrame):
     assert summary.loc[("random", 20), "mean"] == pytest.approx(0.3)
     assert summary.loc[("random", 20), "sd"] == pytest.approx(0.02**0.5)  # (0.1² + 0.1²) / (2 - 1)
     assert summary.loc[("random", 20), "n"] == 2
-    assert np.isnan(summary.loc[("all", 100), "sd"])
+    assert summary["sd"].isna()[("all", 100)]
 
 
 def test_gains_are_taken_seed_by_seed(table: pd.DataFrame):
@@ -55,7 +55,7 @@ def test_digits_are_measured_by_accuracy(table: pd.DataFrame):
 
 
 def test_orders_of_several_networks_are_told_apart(table: pd.DataFrame):
-    rows = table.assign(order_model=["x"] * 4 + ["y"] * 4 + [None])
+    rows = table.assign(order_model=np.array(["x"] * 4 + ["y"] * 4 + [None], dtype=object))
     rows.loc[rows["query"] == "random", "order_model"] = None
     assert set(curve_names(summarise(rows))) == {"all", "random", "vote_entropy"}
     z = rows[rows["query"] == "vote_entropy"].assign(order_model="z")
@@ -70,11 +70,9 @@ def test_settings_are_told_apart(table: pd.DataFrame):
 
 def test_the_figure_shows_means_whiskers_and_the_line_of_all_labels(table: pd.DataFrame):
     axes = figures.learning_curves(table).axes[0]
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert sorted(labels) == ["all labels", "random", "vote entropy"]
-    container = next(c for c in axes.containers if c.get_label() == "random")
-    assert list(container.lines[0].get_ydata()) == pytest.approx([0.1, 0.3])
-    (dashed,) = [line for line in axes.lines if line.get_label() == "all labels"]
-    assert dashed.get_ydata()[0] == 0.9
-    vote = next(c for c in axes.containers if c.get_label() == "vote entropy")
-    assert not set(container.lines[0].get_xdata()) & set(vote.lines[0].get_xdata()), "whiskers would overlap"
+    handles, labels = axes.get_legend_handles_labels()
+    lines = dict(zip(labels, (getattr(handle, "lines", (handle,))[0] for handle in handles), strict=True))
+    assert sorted(lines) == ["all labels", "random", "vote entropy"]
+    assert list(lines["random"].get_ydata()) == pytest.approx([0.1, 0.3])
+    assert list(lines["all labels"].get_ydata()) == [0.9, 0.9]
+    assert not set(lines["random"].get_xdata()) & set(lines["vote entropy"].get_xdata()), "whiskers would overlap"

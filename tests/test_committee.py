@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from alutils.committee import Committee, CommitteeStats, entropy_bits, fixed_dropout
 from alutils.errors import ParameterError
-from alutils.models import build_model
+from alutils.models import SplitModel, build_model
 
 LOGITS = arrays(np.float64, (4, 2, 3, 2, 2), elements=st.floats(-30, 30))  # T, N, C, H, W
 
@@ -76,7 +76,7 @@ def test_impossible_committees_are_refused(members: int, dropout: float):
         Committee(members, dropout, seed=0)
 
 
-def scene_model() -> tuple[torch.nn.Module, torch.Tensor]:
+def scene_model() -> tuple[SplitModel, torch.Tensor]:
     return build_model("unet_small", 3, seed=0), torch.rand(4, 3, 32, 48, generator=torch.manual_seed(0))
 
 
@@ -116,7 +116,7 @@ def test_fixed_dropout_keeps_the_expected_share_and_scale():
 
 def test_the_model_encodes_once_for_all_members():
     model, images = scene_model()
-    calls = []
-    model.stem.register_forward_hook(lambda *_: calls.append(1))
+    calls: list[int] = []
+    model.get_submodule("stem").register_forward_hook(lambda *_: calls.append(1))
     list(Committee(5, 0.5, seed=0).logits(model, images))
     assert calls == [1]

@@ -20,6 +20,7 @@ from alutils.config import BulkConfig, RoundsConfig
 from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError
 from alutils.experiment import load_bulk_model, run_bulk, run_rounds
+from alutils.models import SplitModel
 from alutils.results import RunFolder
 
 COMMON: dict[str, Any] = {
@@ -131,9 +132,9 @@ def test_a_run_stopped_at_any_save_ends_with_the_same_tables(
 
 
 def test_incremental_training_goes_on_with_the_same_network(monkeypatch: pytest.MonkeyPatch):
-    seen = []
+    seen: list[tuple[torch.Tensor, torch.Tensor, tuple[float, float]]] = []
 
-    def spy(model: torch.nn.Module, optimizer: torch.optim.Optimizer, *arguments: Any, **options: Any) -> None:
+    def spy(model: SplitModel, optimizer: torch.optim.Optimizer, *arguments: Any, **options: Any) -> None:
         before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
         train(model, optimizer, *arguments, **options)
         after = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
@@ -144,7 +145,7 @@ def test_incremental_training_goes_on_with_the_same_network(monkeypatch: pytest.
     run_rounds(replace(ROUNDS, regime="incremental"))
     assert torch.equal(seen[0][1], seen[1][0])
     assert torch.equal(seen[1][1], seen[2][0])
-    np.testing.assert_allclose([decay for *_, decay in seen], [(1, 2 / 3), (2 / 3, 1 / 3), (1 / 3, 0)])
+    np.testing.assert_allclose(np.array([d for *_, d in seen]), [(1, 2 / 3), (2 / 3, 1 / 3), (1 / 3, 0)])
     seen.clear()
     run_rounds(replace(ROUNDS, experiment="scratch"))
     assert not torch.equal(seen[0][1], seen[1][0])

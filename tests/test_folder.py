@@ -110,7 +110,8 @@ def png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-BAD_FILES: dict[str, tuple[str, bytes | None, str]] = {  # a file, its new content (None: it is removed), what is said
+# A file, its new content (None: it is removed), and what is said about it.
+BAD_FILES: dict[str, tuple[str, bytes | None, str]] = {
     "no label": ("masks/b.png", None, r"photos/b\.png.* label is missing.*masks"),
     "no image": ("photos/b.png", None, r"masks/b\.png.* image is missing.*photos"),
     "two images": ("photos/b.jpg", png(STRIPES), r"photos/b\.(jpg|png)"),

@@ -104,7 +104,7 @@ def test_an_unknown_model_lists_the_known_ones() -> None:
 @torch.inference_mode()
 def test_deeplabv3_is_torchvisions() -> None:
     theirs = segmentation.deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=CLASSES, aux_loss=True)
-    images = images_for("deeplabv3_resnet50")
+    images = images_for("deeplabv3_resnet50", 16, 320)  # so wide that the largest dilation, 36 at 1/8, acts
     theirs.train()(images)  # so that batch norm's statistics are no longer 0 and 1
     ours = build_model("deeplabv3_resnet50", CLASSES, seed=0)
     renamed = {"head.1.0": "classifier.1", "head.1.1": "classifier.2", "head.2": "classifier.4"}

@@ -16,7 +16,7 @@ from alutils.query import QUERIES, SCORES, committee_maps, mean_over_image, scor
 def undecided_model() -> SplitModel:
     """Return an untrained network with strong random weights, whose members vote differently."""
     model = build_model("unet_small", 3, seed=0)
-    torch.nn.init.normal_(model.get_submodule("head.1").weight, std=5, generator=torch.manual_seed(0))
+    torch.nn.init.normal_(model.get_parameter("head.1.weight"), std=5, generator=torch.manual_seed(0))
     return model
 
 

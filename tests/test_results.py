@@ -121,3 +121,10 @@ def test_publishing_keeps_the_numbers_and_says_where_they_come_from(tmp_path: Pa
     assert content["runs"]["a"]["provenance"]["seconds"] == 3.5
     with pytest.raises(DataError, match="no such table; published: e"):
         load_published("f")
+
+
+def test_runs_of_different_recipes_are_not_compared():
+    finished_run("a", "random", 0, 0.3, recipe=100)
+    finished_run("b", "vote_entropy", 0, 0.4, recipe=200)
+    with pytest.raises(DataError, match="a has steps 100, b has 200; runs that are compared must agree"):
+        load_experiment("e")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from alutils import training
 from alutils.config import Recipe
 from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError
@@ -127,7 +128,7 @@ def test_epoch_batches_are_full_and_hold_every_image(count: int, batch_size: int
         assert times.max() - times.min() <= 1
 
 
-def test_epochs_have_orders_of_their_own() -> None:
+def test_every_seed_has_an_order_of_its_own() -> None:
     assert not np.array_equal(epoch_batches(ALL, 4, seed=0), epoch_batches(ALL, 4, seed=1))
     assert np.array_equal(epoch_batches(ALL, 4, seed=0), epoch_batches(ALL, 4, seed=0))
 
@@ -207,6 +208,22 @@ def test_steps_may_end_within_an_epoch(tiny_scenes: ImageDataset) -> None:
     assert calls == [(1, False), (2, True)]
 
 
+def test_every_epoch_sees_all_images_in_an_order_of_its_own(
+    tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def load(dataset: ImageDataset, indices: np.ndarray, device: torch.device) -> Tensor:
+        seen.extend(indices)
+        return load_images(dataset, indices, device)
+
+    monkeypatch.setattr(training, "load_images", load)
+    trained(tiny_scenes)
+    first, second = seen[:12], seen[12:]
+    assert sorted(first) == sorted(second) == ALL.tolist()
+    assert first != second
+
+
 def test_training_resumed_is_the_same_training(tiny_scenes: ImageDataset) -> None:
     model = build_model("unet_small", 3, seed=0)
     optimizer = make_optimizer(model, RECIPE)
@@ -218,7 +235,7 @@ def test_training_resumed_is_the_same_training(tiny_scenes: ImageDataset) -> Non
     recipe = replace(RECIPE, epochs=3)
     train(model, optimizer, tiny_scenes, ALL, recipe, seed=5, after_epoch=save)
 
-    resumed = build_model("unet_small", 3, seed=1)
+    resumed = build_model("unet_small", 3, seed=1).eval()  # as an evaluation leaves it
     optimizer = make_optimizer(resumed, recipe)
     resumed.load_state_dict(saved[1][0])
     optimizer.load_state_dict(saved[1][1])

@@ -21,7 +21,7 @@ runs:
 
 
 def grid(preset: Path | str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "snakemake", "-s", ROOT / "workflow" / "Snakefile", "--cores", "1"]
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "workflow" / "Snakefile"), "--cores", "1"]
     options = ["--rerun-incomplete", "--nolock", "--quiet", "all", "--config", f"preset={preset}"]
     return subprocess.Popen([*command, *options], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
