@@ -11,7 +11,7 @@ SNAKEMAKE := $(BIN)/snakemake -s workflow/Snakefile --cores $(CORES) --rerun-inc
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 14
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-11s %s\n", $$1, $$2}' Makefile
 
 reproduce:  ## the demonstration: every notebook on digits and drawn scenes (PRESET=demo)
 	@$(MAKE) --no-print-directory grid PRESET=demo
@@ -27,8 +27,9 @@ lab: $(READY)  ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks
 
 test: lint  ## lint, types, unit tests, every notebook
-	@$(BIN)/pytest -n $(CORES) tests
-	@ALUTILS_RESULTS=$$(mktemp -d) $(BIN)/pytest --nbval-lax --nbval-current-env -p no:cacheprovider notebooks
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) tests
+	@ALUTILS_RESULTS=$$(mktemp -d) OMP_NUM_THREADS=1 \
+	    $(BIN)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env notebooks
 
 lint: $(READY)
 	@$(BIN)/ruff check

@@ -61,6 +61,7 @@ def _status(path: Path) -> os.stat_result:
 def _build(files: SceneFiles, size: tuple[int, int], folder: Path) -> None:
     count = len(files.images)
     beside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    beside.chmod(0o755)  # mkdtemp is for this user only, a cache may be shared
     try:
         images = _new_array(beside / "images.npy", (count, 3, *size))
         labels = _new_array(beside / "labels.npy", (count, *size))

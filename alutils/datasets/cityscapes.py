@@ -12,7 +12,7 @@ from alutils.paths import cache_dir, data_dir
 # The labels of the real test split are not public: `val` is what methods are tested on.
 FOLDERS = {"train": "train", "val": "val", "test": "val"}
 
-DRAWING_VERSION = 1  # raise it when the same seed would draw other scenes
+DRAWING_VERSION = 1  # raise it when a name of DRAWN would stand for other scenes
 
 # Scenes drawn for each split, and their height in pixels (the width is twice that).
 DRAWN = {

@@ -87,7 +87,8 @@ class Canvas:
         self.size = (2 * height, height)
         self.image = Image.new("RGB", self.size, weather.horizon)
         self.labels = Image.new("L", self.size, Id.SKY)
-        self.brush = ImageDraw.Draw(self.image, "RGBA")
+        self.brush = ImageDraw.Draw(self.image)
+        self.veil = ImageDraw.Draw(self.image, "RGBA")  # blends; slower
         self.tagger = ImageDraw.Draw(self.labels)
         self.weather, self.x, self.z, self.bend = weather, x, z, bend
         self.focal = 2.2 * height
@@ -102,18 +103,20 @@ class Canvas:
         v = self.vanishing[1] + (1.2 - y) * scale
         return int(u + 0.5) if u > 0 else int(u - 0.5), int(v + 0.5) if v > 0 else int(v - 0.5)
 
-    def haze(self, colour: Colour, z: float, opacity: int) -> tuple[int, int, int, int]:
-        """Return `colour` as it looks from far away, with its opacity 0..255."""
+    def haze(self, colour: Colour, z: float) -> Colour:
+        """Return a colour as the air at depth `z` lets it through."""
         depth = max(z - self.z, 0.0)
-        share = depth / (depth + self.weather.visibility)
-        red, green, blue = (int(c + (air - c) * share) for c, air in zip(colour, self.weather.horizon, strict=True))
-        return red, green, blue, opacity
+        return _mix(colour, self.weather.horizon, depth / (depth + self.weather.visibility))
 
     def polygon(self, label: int | None, colour: Colour, corners: Iterable[Point], opacity: int = 255) -> None:
         """Fill a polygon of world points; `label=None` leaves the labels as they are (shadows, paint)."""
         corners = list(corners)
         points = [self.project(corner) for corner in corners]
-        self.brush.polygon(points, fill=self.haze(colour, corners[0][2], opacity))
+        ink = self.haze(colour, corners[0][2])
+        if opacity == 255:
+            self.brush.polygon(points, fill=ink)
+        else:
+            self.veil.polygon(points, fill=(*ink, opacity))
         if label is not None:
             self.tagger.polygon(points, fill=label)
 
@@ -138,7 +141,7 @@ class Canvas:
         """Fill an upright ellipse centred on `at`; with a rim (metres) only the rim is painted."""
         x, y, z = at
         box = [self.project((x - rx, y + ry, z)), self.project((x + rx, y - ry, z))]
-        ink = self.haze(colour, z, 255)
+        ink = self.haze(colour, z)
         if rim:
             self.brush.ellipse(box, outline=ink, width=max(1, int(rim * self.focal / max(z - self.z, NEAR))))
         else:
@@ -182,8 +185,15 @@ class Item:
     draw: Draw
 
 
+def _mix(one: Colour, other: Colour, share: float) -> Colour:
+    red, green, blue = (int(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return red, green, blue
+
+
 def _vary(rng: Random, colour: Colour, by: int = 18) -> Colour:
-    red, green, blue = (min(255, max(0, c + rng.randint(-by, by))) for c in colour)
+    """Return a colour lighter or darker by up to `by`, its hue changed a third as much."""
+    light = rng.randint(-by, by)
+    red, green, blue = (min(255, max(0, c + light + rng.randint(-by // 3, by // 3))) for c in colour)
     return red, green, blue
 
 
@@ -225,7 +235,7 @@ def building(canvas: Canvas, x: float, z1: float, z2: float, look: int) -> None:
 def wall(canvas: Canvas, x: float, z1: float, z2: float, look: int) -> None:
     """Paint a low or high wall in the colours of houses, with courses of stone or panels."""
     rng = Random(look)
-    colour, height = _vary(rng, rng.choice(PALETTE)), rng.uniform(1.6, 4.2)
+    colour, height = _vary(rng, rng.choice(PALETTE)), rng.uniform(1.2, 2.4)
     canvas.side(Id.WALL, colour, x, (0, height), (z1, z2))
     joint, pitch = _shade(colour, rng.uniform(0.7, 0.9)), rng.uniform(0.4, 3)
     if rng.random() < 0.5:
@@ -240,7 +250,7 @@ def wall(canvas: Canvas, x: float, z1: float, z2: float, look: int) -> None:
 def fence(canvas: Canvas, x: float, z1: float, z2: float, look: int) -> None:
     """Paint a fence one can partly see through."""
     rng = Random(look)
-    colour, height = _vary(rng, rng.choice((*PALETTE, GREY, DARK, (70, 90, 70)))), rng.uniform(1.1, 2.4)
+    colour, height = _vary(rng, rng.choice((*PALETTE, GREY, DARK, (70, 90, 70)))), rng.uniform(1.7, 3.1)
     veil = [(x, 0, z1), (x, 0, z2), (x, height, z2), (x, height, z1)]
     canvas.polygon(Id.FENCE, colour, veil, rng.randint(40, 210))
     pitch = rng.uniform(0.25, 1.2)
@@ -266,7 +276,7 @@ def tree(canvas: Canvas, x: float, z: float, green: Colour, look: int) -> None:
     """Paint a trunk and a crown of leaves."""
     rng = Random(look)
     trunk, rx, ry = rng.uniform(1.8, 4), rng.uniform(1.0, 2.9), rng.uniform(1.3, 3)
-    canvas.shadow(x, z - 0.5, 2 * rx, 1.5)
+    canvas.shadow(x, z - 0.3, rx, 1)
     canvas.rectangle(Id.VEGETATION, _vary(rng, (84, 72, 60)), (x, 0, z), rng.uniform(0.2, 0.5), trunk + ry)
     _leaves(canvas, rng, (x, trunk + ry, z), rx, ry, _vary(rng, green, 14), 34)
 
@@ -290,7 +300,7 @@ def pole(canvas: Canvas, x: float, z: float, look: int) -> None:
         _vary(rng, rng.choice((GREY, (150, 150, 146), (70, 80, 74), (120, 100, 80)))),
         rng.uniform(4, 9),
     )
-    canvas.rectangle(Id.POLE, colour, (x, 0, z), rng.uniform(0.13, 0.26), height)
+    canvas.rectangle(Id.POLE, colour, (x, 0, z), rng.uniform(0.1, 0.2), height)
     if rng.random() < 0.6:
         arm = -1.6 if x > 0 else 1.6
         canvas.patch(Id.POLE, colour, (x, height, z), [(0, 0), (arm, 0.3), (arm, 0.45), (0, 0.15)])
@@ -299,7 +309,7 @@ def pole(canvas: Canvas, x: float, z: float, look: int) -> None:
 def sign(canvas: Canvas, x: float, z: float, look: int) -> None:
     """Paint a traffic sign on its pole: round, triangular, square, or a broad direction board."""
     rng = Random(look)
-    top, size = rng.uniform(2.0, 3.2), rng.uniform(0.32, 0.5)
+    top, size = rng.uniform(2.0, 3.2), rng.uniform(0.27, 0.42)
     canvas.rectangle(Id.POLE, _vary(rng, GREY), (x, 0, z), 0.09, top + size)
     colour = _vary(rng, rng.choice(((190, 36, 40), (36, 76, 160), (215, 180, 50), (225, 225, 225), (120, 122, 124))))
     inner = _vary(rng, rng.choice(((235, 235, 235), (36, 76, 160), (40, 40, 40))))
@@ -324,7 +334,7 @@ def traffic_light(canvas: Canvas, x: float, z: float, look: int) -> None:
     lamp = x + (reach if x > 0 else -reach)
     if reach:
         canvas.rectangle(Id.POLE, GREY, ((x + lamp) / 2, height + 0.4, z), abs(reach), 0.14)
-    canvas.rectangle(Id.LIGHT, _vary(rng, DARK, 16), (lamp, height - 0.4, z), 0.4, 1.15)
+    canvas.rectangle(Id.LIGHT, _vary(rng, DARK, 16), (lamp, height - 0.4, z), 0.45, 1.2)
     lit = rng.randrange(3)
     for number, colour in enumerate(((60, 200, 120), (225, 170, 40), (220, 50, 40))):
         glow = colour if number == lit else (52, 50, 48)
@@ -541,7 +551,7 @@ class Street:
     skyline: tuple[tuple[int, float, float, Colour], ...]  # label, x, height, colour
 
 
-FRONTAGES = (("building", "wall"), ("building", "fence"), ("building", "hedge"))  # by drive, in turn
+FRONTAGES = ("wall", "fence", "hedge")  # what interrupts the houses, by drive and side in turn
 GREENS: tuple[Colour, ...] = ((66, 92, 48), (84, 104, 58), (52, 74, 50), (112, 100, 54), (96, 92, 70))
 EVENTS = ("truck", "motorcycle", "bus", "crowd", "train", "cyclist", "lights", "racks")
 
@@ -555,7 +565,7 @@ def _frontage(rng: Random, x: float, kind: str, green: Colour) -> list[Item]:
     items, z, sight = [], -12.0, rng.uniform(14, 24)
     while z < 150:
         end = z + rng.uniform(7, 18)
-        special = z <= sight < end or rng.random() < 0.18
+        special = z <= sight < end or rng.random() < 0.14
         chosen, look = kind if special else "building", rng.randrange(2**32)
         away = x + (4 if x > 0 else -4)
         if chosen in ("wall", "fence"):
@@ -588,16 +598,18 @@ def _street(seed: int, drive: int) -> Street:
     sides = []
     for number, way in enumerate((-1, 1)):
         kerb = rng.uniform(4.5, 7.5) if way < 0 else rng.uniform(2.4, 5)
-        walk = rng.uniform(1.6, 3.2)
-        verge = rng.uniform(0.6, 2.4) if (drive + number) % 2 == 0 else 0.0
+        walk = rng.uniform(2.6, 4.8)
+        verge = rng.uniform(1.5, 5) if (drive + number) % 4 else 0.0
         sides.append(Side(way * kerb, way * (kerb + walk), way * (kerb + walk + verge)))
-        items += _frontage(rng, way * (kerb + walk + verge), FRONTAGES[(drive + number) % 3][1], green)
-        items += _row(rng, (14, 32), pole, way * (kerb + 0.4))
-        items += _row(rng, (9, 22), sign, way * (kerb + 0.5))
+        items += _frontage(rng, way * (kerb + walk + verge), FRONTAGES[(drive + number) % 3], green)
+        items += _row(rng, (20, 42), pole, way * (kerb + 0.4))
+        items += _row(rng, (18, 42), sign, way * (kerb + 0.5))
+        if (drive + number) % 3 == 0:
+            items += _row(rng, (30, 70), traffic_light, way * (kerb + 0.4))
         items += _row(rng, (30, 80), clutter, way * (kerb + walk * 0.8))
         if rng.random() < 0.75:
             items += _row(rng, (6, 16), tree, way * (kerb + walk + verge - 0.9), green=green)
-        if kerb > 4.2 and rng.random() < 0.75:
+        if kerb > 4.2 and rng.random() < 0.6:
             items += _row(rng, (5.5, 14), car, way * (kerb - 1.1), ahead=way > 0)
     skyline = tuple(
         (
@@ -639,7 +651,7 @@ def _event(rng: Random, street: Street, kind: str, start: float) -> list[Item]:
     """Return the rare things of a featured frame, near enough to be seen."""
     look, ahead = rng.randrange(2**32), rng.random() < 0.5
     lane, z = (0.2 if ahead else -3.3), start + rng.uniform(13, 26)
-    items = _walkers(rng, street, rng.randint(1, 4), start + 8, start + 35)
+    items = _walkers(rng, street, rng.randint(2, 6), start + 7, start + 30)
     left, right = street.sides
     if kind == "truck":
         items.append(Item(z, partial(truck, x=lane, z=z, look=look, ahead=ahead)))
@@ -651,18 +663,18 @@ def _event(rng: Random, street: Street, kind: str, start: float) -> list[Item]:
         ride = partial(two_wheeler, label=label, ridden=True, across=rng.random() < 0.5)
         items.append(Item(z, partial(ride, x=rng.uniform(-1.5, 1.5), z=z, look=look)))
     elif kind == "racks":
-        for place in range(rng.randint(5, 9)):
-            z, label = start + 7 + 1.3 * place, Id.MOTORCYCLE if rng.random() < 0.1 else Id.BICYCLE
+        for place in range(rng.randint(7, 12)):
+            z, label = start + 6 + 1.1 * place, Id.MOTORCYCLE if rng.random() < 0.1 else Id.BICYCLE
             rack = partial(two_wheeler, label=label, across=rng.random() < 0.7, x=right.kerb + 0.5, z=z)
             items.append(Item(z, partial(rack, look=rng.randrange(2**32))))
     else:
-        z = start + rng.uniform(9, 15)
+        z = start + rng.uniform(8, 13)
         items.append(Item(z + 1.6, partial(_zebra, x1=left.kerb, x2=right.kerb, z=z)))
-        for _ in range(rng.randint(5, 9) if kind == "crowd" else 2):
-            x, deep = rng.uniform(left.kerb, right.kerb), z + rng.uniform(0, 1.5)
+        for _ in range(rng.randint(8, 13) if kind == "crowd" else 3):
+            x, deep = rng.uniform(max(left.kerb, -4), right.kerb), z + rng.uniform(0, 1.5)
             items.append(Item(deep, partial(person, x=x, z=deep, look=rng.randrange(2**32))))
         if kind == "lights":
-            for x in (left.kerb - 0.4, right.kerb + 0.4, right.kerb + 0.4):
+            for x in (-4.2, right.kerb + 0.4, right.kerb + 0.4):
                 z += 1.8
                 items.append(Item(z, partial(traffic_light, x=x, z=z, look=rng.randrange(2**32))))
     return items
@@ -682,9 +694,7 @@ def _background(canvas: Canvas, street: Street) -> None:
     width, height = canvas.size
     bands = 48
     for band in range(bands):
-        share = min(1.0, band / (bands * 0.42))
-        top, low = street.weather.zenith, street.weather.horizon
-        ink = tuple(int(a + (b - a) * share) for a, b in zip(top, low, strict=True))
+        ink = _mix(street.weather.zenith, street.weather.horizon, min(1.0, band / (bands * 0.42)))
         canvas.brush.rectangle((0, band * height // bands, width, (band + 1) * height // bands), fill=ink)
     far = canvas.z + 130
     for label, x, tall, colour in street.skyline:
@@ -717,7 +727,7 @@ def _bonnet(canvas: Canvas, rng: Random) -> None:
     width, height = canvas.size
     rise, colour = height * rng.uniform(0.05, 0.09), _shade(rng.choice(PAINT), 0.6)
     box = (int(-0.1 * width), int(height - rise), int(1.1 * width), int(height + 3 * rise))
-    canvas.brush.ellipse(box, fill=(*colour, 255))
+    canvas.brush.ellipse(box, fill=colour)
     canvas.tagger.ellipse(box, fill=Id.EGO)
 
 
@@ -754,7 +764,7 @@ def _expose(canvas: Canvas, seed: int, index: int, rng: Random) -> tuple[np.ndar
     texture += _smooth(shared, height, max(1, height // 170)) * FINE[labels]
     noise = np.random.default_rng([seed, index, 2]).integers(-2, 3, (height // 2, height), dtype=np.int16)
     texture = (texture >> 7) + noise.repeat(2, axis=0).repeat(2, axis=1)
-    soft = canvas.image.filter(ImageFilter.BoxBlur(height / 1024 * rng.uniform(0.4, 1.4)))
+    soft = canvas.image.filter(ImageFilter.BoxBlur(height / 1024)) if rng.random() < 0.4 else canvas.image
     image = np.clip(np.asarray(soft, np.int16) + texture[..., None], 0, 255).astype(np.uint8)
     return np.asarray(Image.fromarray(image).point(_tone(canvas.weather, rng))), labels
 
@@ -847,6 +857,7 @@ def write_streets(
         return
     root.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f"{root.name}.", dir=root.parent))
+    beside.chmod(0o755)  # mkdtemp is for this user only, a cache may be shared
     try:
         _write_splits(beside, counts, seed, height, processes or os.cpu_count() or 1)
         try:
