@@ -13,7 +13,7 @@ from alutils.config import BulkConfig, Recipe, RoundsConfig, TrainingConfig
 from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError, check_choice
 from alutils.metrics import accuracy, class_iou, mean_iou
-from alutils.models import MODELS, SplitModel, build_model
+from alutils.models import FOR_DIGITS, MODELS, SplitModel, build_model
 from alutils.pool import Pool
 from alutils.query import QUERIES, score_images
 from alutils.results import RunFolder
@@ -30,14 +30,13 @@ def run_rounds(config: RoundsConfig) -> pd.DataFrame:
     is only read.
     """
     check_choice("query", config.query, QUERIES)
-    check_choice("model", config.model, MODELS)
-    train_set, test_set = config.load("train"), config.load(config.test_split)
+    train_set, test_set = _load_sets(config)
     budgets = config.budgets(len(train_set))
     run = RunFolder(config.experiment, config.run_name)
     device = default_device()
     with run.opened(config.as_dict(train_set, test_set)):
         rows = _records(run.read_table("rounds"))
-        pool, acquired = _restore_pool(config, run, len(train_set), len(rows), budgets[0], train_set)
+        pool, acquired = _restore_pool(config, run, train_set, len(rows), budgets[0])
         for round_number in range(len(rows), config.rounds):
             started = time.perf_counter()
             model = _trained_model(config, run, train_set, pool.labelled, round_number, device)
@@ -54,13 +53,22 @@ def run_rounds(config: RoundsConfig) -> pd.DataFrame:
         return run.read_table("rounds")
 
 
+def _load_sets(config: TrainingConfig) -> tuple[ImageDataset, ImageDataset]:
+    """Return the training and the test set, after checking that the model is one for such data."""
+    check_choice("model", config.model, MODELS)
+    train_set, test_set = config.load("train"), config.load(config.test_split)
+    models = [name for name in MODELS if (name not in FOR_DIGITS) == train_set.is_dense]
+    check_choice(f"model for {train_set.name}", config.model, models)
+    return train_set, test_set
+
+
 def _restore_pool(
-    config: RoundsConfig, run: RunFolder, size: int, rounds_done: int, start: int, train_set: ImageDataset
+    config: RoundsConfig, run: RunFolder, train_set: ImageDataset, rounds_done: int, start: int
 ) -> tuple[Pool, list[dict[str, Any]]]:
     """Return the pool and the acquisitions after `rounds_done` rounds; at first, the seed's start set."""
-    pool = Pool(size)
+    pool = Pool(len(train_set))
     if rounds_done == 0:
-        indices = pool.label(numpy_generator(config.seed, "start").permutation(size)[:start])
+        indices = pool.label(numpy_generator(config.seed, "start").permutation(len(train_set))[:start])
         return pool, _acquisitions(train_set, indices, np.full(start, np.nan), 0)
     table = run.read_table("acquisitions")
     table = table[table["round"] <= rounds_done]
@@ -108,8 +116,7 @@ def _acquisitions(
 def run_bulk(config: BulkConfig) -> pd.DataFrame:
     """Train on a share of an order, or on what is left of it to train, and return `rounds.csv`: one row."""
     check_choice("query", config.query, ["all", *QUERIES])
-    check_choice("model", config.model, MODELS)
-    train_set, test_set = config.load("train"), config.load(config.test_split)
+    train_set, test_set = _load_sets(config)
     chosen = config.chosen(train_set)
     run = RunFolder(config.experiment, config.run_name)
     device = default_device()

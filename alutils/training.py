@@ -127,7 +127,9 @@ def train_step(
     losses = [F.cross_entropy(x.float(), labels, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)]
     loss = losses[0] + AUXILIARY_WEIGHT * sum(losses[1:])
     if not torch.isfinite(loss):
-        raise FloatingPointError(f"the loss is {loss.item()} at learning rate {rate:g}; a lower one may help")
+        raise FloatingPointError(
+            f"the loss is {loss.item()} at learning rate {rate:g}; a lower one may help, if a label is not all void"
+        )
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()

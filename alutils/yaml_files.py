@@ -14,7 +14,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
         raise ParameterError(f"{path} cannot be read ({error.strerror}); allowed: a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ParameterError(f"{path} is not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise ParameterError(f"{path} holds a {type(content).__name__}; allowed: names with values")

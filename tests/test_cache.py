@@ -82,10 +82,10 @@ def test_threads_that_start_at_once_build_once(
 ) -> None:
     built: list[Path] = []
 
-    def slow_build(files: Any, size: tuple[int, int], folder: Path) -> None:
-        built.append(folder)
+    def slow_build(*arguments: Any) -> None:
+        built.append(arguments[-1])
         time.sleep(0.2)
-        build(files, size, folder)
+        build(*arguments)
 
     build = cache._build
     monkeypatch.setattr(cache, "_build", slow_build)

@@ -9,7 +9,7 @@ import torchvision
 from conftest import need_real_data
 
 from alutils.datasets import ImageDataset, load_dataset
-from alutils.datasets.digits import download
+from alutils.datasets.digits import download_digits
 from alutils.errors import DataError, ParameterError
 
 FILES = [
@@ -121,12 +121,12 @@ def test_download_without_network_is_one_line(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", no_network)
     place = re.escape(str(tmp_path / "mnist" / "MNIST" / "raw"))
     with pytest.raises(DataError, match=rf"^mnist could not be downloaded.*no network.*{place}.*$"):
-        download("mnist")
+        download_digits("mnist")
 
 
 def test_download_of_another_data_set_is_refused() -> None:
     with pytest.raises(ParameterError, match=r"^.*'digits'; allowed: mnist, fashion_mnist$"):
-        download("digits")
+        download_digits("digits")
 
 
 def test_real_mnist() -> None:

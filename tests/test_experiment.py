@@ -189,6 +189,7 @@ def test_an_order_that_is_missing_or_too_short_is_one_line():
     [
         ({"query": "entropy"}, "query is 'entropy'; allowed: random, consensus_entropy, vote_entropy"),
         ({"model": "unet"}, "model is 'unet'; allowed: mnist_cnn"),
+        ({"model": "mnist_cnn"}, "model for tiny is 'mnist_cnn'; allowed: unet_small, vgg19_unet"),
         ({"regime": "x"}, "regime is 'x'; allowed: from_scratch, incremental"),
         ({"unit": "pixels"}, "unit is 'pixels'; allowed: percent, images"),
         ({"start": 100.0, "step": 20.0, "rounds": 2}, "labels in the last round is 120 percent; allowed: 0 to 100"),

@@ -206,6 +206,15 @@ def test_impossible_sizes_are_one_line(height: int | None, width: int | None, tm
         load(write_data_set(tmp_path), height, width)
 
 
+def test_images_of_two_sizes_need_one_to_be_asked_for(tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    Image.fromarray(np.zeros((4, 8, 3), np.uint8)).save(tmp_path / "photos" / "b.png")
+    Image.fromarray(np.zeros((4, 8), np.uint8)).save(tmp_path / "masks" / "b.png")
+    with pytest.raises(DataError, match=r"b\.png: size \(8, 4\), the first has \(4, 4\); give height and width$"):
+        load(description)
+    assert load(description, 6, 6).images.shape == (2, 3, 6, 6)
+
+
 # The real CamVid
 
 

@@ -29,7 +29,8 @@ def load_dataset(name: str, split: str, height: int | None = None, width: int | 
 
     `name` is a key of `DATASETS` or the path of a YAML file that describes a folder of images.
     """
-    if (height is None) != (width is None) or min(height or 1, width or 1) < 1:
+    sides = [side for side in (height, width) if side is not None]
+    if len(sides) == 1 or min(sides, default=1) < 1:
         raise ParameterError(f"height is {height}, width is {width}; allowed: two numbers from 1 on, or neither")
     size = (height, width) if height is not None and width is not None else None
     if name.endswith((".yaml", ".yml")):

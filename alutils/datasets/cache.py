@@ -34,12 +34,13 @@ def cached(files: SceneFiles, size: tuple[int, int] | None) -> ImageDataset:
     DataError
         for a label or image that is missing, undecodable, of a wrong size or with a wrong value.
     """
+    may_resize = size is not None
     size = size or _stored_size(files.images[0])
     folder = cache_dir() / f"{files.name}-{files.split}-{size[0]}x{size[1]}-{_key(files, size)}"
     if not folder.is_dir():
         with _locked(folder.with_suffix(".lock")):
             if not folder.is_dir():
-                _build(files, size, folder)
+                _build(files, size, may_resize, folder)
     return _open(files, folder)
 
 
@@ -58,7 +59,7 @@ def _status(path: Path) -> os.stat_result:
         raise DataError(f"{path}: missing; every image needs its label file and the other way round") from error
 
 
-def _build(files: SceneFiles, size: tuple[int, int], folder: Path) -> None:
+def _build(files: SceneFiles, size: tuple[int, int], may_resize: bool, folder: Path) -> None:
     count = len(files.images)
     beside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     beside.chmod(0o755)  # mkdtemp is for this user only, a cache may be shared
@@ -67,7 +68,7 @@ def _build(files: SceneFiles, size: tuple[int, int], folder: Path) -> None:
         labels = _new_array(beside / "labels.npy", (count, *size))
 
         def decode(index: int) -> None:
-            images[index], labels[index] = _decode(files, index, size)
+            images[index], labels[index] = _decode(files, index, size, may_resize)
 
         with ThreadPoolExecutor(os.cpu_count()) as workers:
             progress = bar(count, f"decoding {files.name} {files.split}")
@@ -86,7 +87,7 @@ def _new_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
 
 
-def _decode(files: SceneFiles, index: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _decode(files: SceneFiles, index: int, size: tuple[int, int], may_resize: bool) -> tuple[np.ndarray, np.ndarray]:
     image = _read(files.images[index]).convert("RGB")
     stored = _read(files.labels[index])
     if stored.mode not in ("L", "P"):
@@ -99,6 +100,10 @@ def _decode(files: SceneFiles, index: int, size: tuple[int, int]) -> tuple[np.nd
         raise DataError(f"{files.labels[index]}: label value {value} is neither a class nor ignored")
     height, width = size
     if image.size != (width, height):
+        if not may_resize:
+            raise DataError(
+                f"{files.images[index]}: size {image.size}, the first has {width, height}; give height and width"
+            )
         image = image.resize((width, height), Image.Resampling.BILINEAR)
         label = np.asarray(Image.fromarray(label.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST))
     return np.asarray(image).transpose(2, 0, 1), label
@@ -132,7 +137,7 @@ def _open(files: SceneFiles, folder: Path) -> ImageDataset:
         images = np.load(folder / "images.npy", mmap_mode="r")
         labels = np.load(folder / "labels.npy", mmap_mode="r")
         known = json.loads((folder / "fingerprint.json").read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{folder}: damaged cache; remove this folder and start again ({error})") from error
     return ImageDataset(
         files.name,

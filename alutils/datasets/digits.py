@@ -43,19 +43,20 @@ def fashion_mnist(split: str, size: tuple[int, int] | None = None) -> ImageDatas
     return _from_torchvision("fashion_mnist", split, size, FASHION_NAMES)
 
 
-def download(name: str) -> None:
+def download_digits(name: str) -> None:
     """Fetch `mnist` or `fashion_mnist` into the data folder; raise `DataError` without network."""
     try:
         _torchvision_class(name)(data_dir() / name, download=True)
     except (OSError, RuntimeError) as error:
-        raise DataError(f"{name} could not be downloaded ({error}); {_where(name)}") from error
+        reason = " ".join(str(error).split())
+        raise DataError(f"{name} could not be downloaded ({reason}); {_where(name)}") from error
 
 
 def _from_torchvision(name: str, split: str, size: tuple[int, int] | None, class_names: list[str]) -> ImageDataset:
     _check(split, size)
     try:
         data = _torchvision_class(name)(data_dir() / name, train=split == "train", download=False)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, LookupError, AssertionError) as error:
         raise DataError(f"{name} is not there or not readable; {_where(name)}") from error
     images, labels = data.data.numpy()[:, None], data.targets.numpy()
     return _dataset(name, split, images, labels, np.arange(len(labels)), class_names)

@@ -1,5 +1,7 @@
 """Any folder of images and index-map labels, described by one YAML file; CamVid is such a file."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,6 @@ from alutils.yaml_files import read_yaml
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 REQUIRED = {"name", "classes", "splits"}
-KNOWN = REQUIRED | {"root", "ignore", "mean", "std"}
 
 
 def folder(description: str | Path, split: str, size: tuple[int, int] | None = None) -> ImageDataset:
@@ -34,10 +35,45 @@ def camvid(split: str, size: tuple[int, int] | None = None) -> ImageDataset:
 
 def _load(path: Path) -> dict[str, Any]:
     content = read_yaml(path)
-    if not REQUIRED <= content.keys() <= KNOWN:
-        wrong = sorted(map(str, (REQUIRED - content.keys()) | (content.keys() - KNOWN)))
-        raise DataError(f"{path}: missing or unknown: {', '.join(wrong)}; known: {', '.join(sorted(KNOWN))}")
+    if not REQUIRED <= content.keys() <= RULES.keys():
+        wrong = sorted(map(str, (REQUIRED - content.keys()) | (content.keys() - RULES.keys())))
+        raise DataError(f"{path}: missing or unknown: {', '.join(wrong)}; known: {', '.join(sorted(RULES))}")
+    for key, (is_right, allowed) in RULES.items():
+        if key in content and not is_right(content[key]):
+            raise DataError(f"{path}: {key} is {content[key]!r}; allowed: {allowed}")
     return content
+
+
+def _numbers(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, list) and all(isinstance(x, int | float) and low <= x <= high for x in value)
+
+
+def _triple(value: Any, low: float, high: float) -> bool:
+    return _numbers(value, low, high) and len(value) == 3
+
+
+def _mapping(value: Any, is_right: Callable[[Any], bool]) -> bool:
+    return isinstance(value, dict) and 0 < len(value) < 256 and all(map(is_right, value.values()))
+
+
+RULES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "name": (lambda v: isinstance(v, str) and re.fullmatch(r"[\w-]+", v), "a word"),
+    "classes": (
+        lambda v: _mapping(v, lambda colour: _triple(colour, 0, 255)),
+        "a name and [red, green, blue] for each label value",
+    ),
+    "ignore": (
+        lambda v: _numbers(v, 0, 255) and all(isinstance(x, int) for x in v),
+        "a list of label values",
+    ),
+    "mean": (lambda v: _triple(v, 0, 1), "three numbers from 0 to 1"),
+    "std": (lambda v: _triple(v, 1e-6, 1), "three numbers above 0, at most 1"),
+    "root": (lambda v: isinstance(v, str), "a folder"),
+    "splits": (
+        lambda v: _mapping(v, lambda two: isinstance(two, dict) and two.keys() == {"images", "labels"}),
+        "for each split its images and its labels, two folders",
+    ),
+}
 
 
 def scene_files(description: dict[str, Any], base: Path, split: str) -> SceneFiles:
@@ -72,7 +108,11 @@ def scene_files(description: dict[str, Any], base: Path, split: str) -> SceneFil
 def _by_stem(path: Path) -> dict[str, Path]:
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; the data set needs it")
-    files = {file.stem: file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES}
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    files = {file.stem: file for file in found}
+    for file in found:
+        if files[file.stem] != file:
+            raise DataError(f"{file}: {files[file.stem].name} has the same stem; one file an item")
     if not files:
         raise DataError(f"{path}: empty split; it needs images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return files

@@ -7,7 +7,7 @@ import torch
 from alutils.errors import ParameterError, check_choice
 from alutils.models.base import SplitModel
 
-__all__ = ["MODELS", "SplitModel", "build_model"]
+__all__ = ["FOR_DIGITS", "MODELS", "SplitModel", "build_model"]
 
 # The networks' modules are imported when one is built: torchvision takes longer to load than torch.
 
@@ -61,6 +61,8 @@ MODELS: dict[str, Callable[[int, str | None], SplitModel]] = {
     "deeplabv3_resnet50": deeplabv3_resnet50,
     "deeplabv3_resnet101": deeplabv3_resnet101,
 }
+
+FOR_DIGITS = {"mnist_cnn"}  # one class an image; all others give one a pixel
 
 
 def build_model(name: str, num_classes: int, *, seed: int, weights: str | None = None) -> SplitModel:

@@ -1,5 +1,6 @@
 """The contract of every model: `encode` without randomness, `decode` with every dropout layer."""
 
+import pickle
 from typing import Any, NamedTuple
 
 import torch
@@ -87,8 +88,8 @@ def pretrained(weights: str | None, builder: Any, enum: Any, **options: Any) -> 
     chosen = enum.IMAGENET1K_V1
     try:
         return builder(weights=chosen, **options)
-    except (OSError, RuntimeError) as error:
-        folder = f"{torch.hub.get_dir()}/checkpoints"
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        folder, reason = f"{torch.hub.get_dir()}/checkpoints", " ".join(str(error).split())
         raise ParameterError(
-            f"weights could not be fetched ({error}); put {chosen.url} into {folder}, or use None"
+            f"weights could not be loaded ({reason}); put {chosen.url} into {folder}, or use None"
         ) from error
