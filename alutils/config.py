@@ -17,13 +17,12 @@ REGIMES = ("from_scratch", "incremental")
 UNITS = ("percent", "images")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a network is trained: the same for every query that is compared.
 
     steps : optimizer steps of one training; if `None`, `epochs` times the labelled images decide
     class_weights : weigh the loss by 1 / ln(1.02 + share of the class among the labelled pixels)
-    flip : mirror half of the images left to right
     precision : "float32", "bfloat16" (autocast), or "auto": bfloat16 on a GPU, float32 on a CPU
     """
 
@@ -33,7 +32,6 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     class_weights: bool
-    flip: bool
     precision: str
 
     def __post_init__(self) -> None:
@@ -57,8 +55,8 @@ def check_committee(members: int, dropout: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """What both kinds of run need: where results go, the data, the network, the seed and the recipe."""
+class TrainingConfig(Recipe):
+    """What both kinds of run need beside the recipe: where results go, the data, the network and the seed."""
 
     kind: ClassVar[str]
 
@@ -70,13 +68,6 @@ class TrainingConfig:
     model: str
     weights: str | None
     seed: int
-    epochs: int
-    steps: int | None
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    class_weights: bool
-    precision: str
 
     @classmethod
     def from_names(cls, names: Mapping[str, Any]) -> Self:
@@ -85,24 +76,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no data set could make possible."""
+        super().__post_init__()
         check_range("seed", self.seed, 0, 2**31)
-        self._recipe(flip=False)
-
-    def recipe(self, dataset: ImageDataset) -> Recipe:
-        """Return how networks are trained; scenes are flipped, digits are not."""
-        return self._recipe(flip=dataset.is_dense)
-
-    def _recipe(self, flip: bool) -> Recipe:
-        return Recipe(
-            epochs=self.epochs,
-            steps=self.steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            class_weights=self.class_weights,
-            flip=flip,
-            precision=self.precision,
-        )
 
     def load(self, split: str) -> ImageDataset:
         """Return one split of the data set at the size asked for."""

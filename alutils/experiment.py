@@ -40,7 +40,7 @@ def run_rounds(config: RoundsConfig) -> pd.DataFrame:
         for round_number in range(len(rows), config.rounds):
             started = time.perf_counter()
             model = _trained_model(config, run, train_set, pool.labelled, round_number, device)
-            measures = test_measures(model, test_set, config.recipe(test_set))
+            measures = test_measures(model, test_set, config)
             seconds_train, started = time.perf_counter() - started, time.perf_counter()
             row = _row(round_number, len(pool.labelled), len(train_set), measures, seconds_train)
             if round_number + 1 < config.rounds:
@@ -93,7 +93,7 @@ def _acquire(
     generator = numpy_generator(config.seed, "query", round_number)
     masks_seed = derive_seed(config.seed, "committee", round_number)
     committee = Committee(config.committee_members, config.committee_dropout, masks_seed)
-    scores = score_images(query, model, train_set, unlabelled, config.recipe(train_set), committee, generator)
+    scores = score_images(query, model, train_set, unlabelled, config, committee, generator)
     positions = query.selection(scores, count, generator)
     return _acquisitions(train_set, pool.label(positions), scores[positions], round_number + 1)
 
@@ -124,7 +124,7 @@ def run_bulk(config: BulkConfig) -> pd.DataFrame:
         if run.read_table("rounds").empty:
             started = time.perf_counter()
             model = _trained_model(config, run, train_set, chosen, 0, device)
-            measures = test_measures(model, test_set, config.recipe(test_set))
+            measures = test_measures(model, test_set, config)
             if config.keep_model:
                 run.save_state("model", model.state_dict())
             row = _row(0, len(chosen), len(train_set), measures, time.perf_counter() - started)
@@ -176,8 +176,7 @@ def _trained_model(
     weights_seed = derive_seed(config.seed, "weights", first_round)
     model = build_model(config.model, train_set.num_classes, seed=weights_seed, weights=config.weights)
     model.to(device).to(memory_format=torch.channels_last)
-    recipe = config.recipe(train_set)
-    optimizer = make_optimizer(model, recipe)
+    optimizer = make_optimizer(model, config)
     saved = run.load_state("checkpoint")
     first_epoch = 0
     if saved is not None and saved["round"] >= first_round:
@@ -189,7 +188,7 @@ def _trained_model(
         optimizer,
         train_set,
         labelled,
-        recipe,
+        config,
         seed=derive_seed(config.seed, "training", round_number),
         decay=decay,
         first_epoch=first_epoch,

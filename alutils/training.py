@@ -72,24 +72,20 @@ def train(
     """
     device = next(model.parameters()).device
     weights = class_loss_weights(dataset, indices).to(device) if recipe.class_weights else None
-    total = recipe.total_steps(len(indices))
-    steps_per_epoch = math.ceil(len(indices) / recipe.batch_size)
+    total, per_epoch = recipe.total_steps(len(indices)), math.ceil(len(indices) / recipe.batch_size)
+    rates = recipe.learning_rate * (decay[0] + (decay[1] - decay[0]) * np.arange(total) / total)
+    epochs = math.ceil(total / per_epoch)
     progress = bar(total, f"training on {len(indices)}")
-    epochs = math.ceil(total / steps_per_epoch)
+    progress.update(first_epoch * per_epoch)
     for epoch in range(first_epoch, epochs):
-        step = epoch * steps_per_epoch
-        progress.update(step - progress.n)
-        batches = epoch_batches(indices, recipe.batch_size, derive_seed(seed, "order", epoch))[: total - step]
-        rates = [
-            recipe.learning_rate * (decay[0] + (decay[1] - decay[0]) * (step + i) / total) for i in range(len(batches))
-        ]
+        batches = epoch_batches(indices, recipe.batch_size, derive_seed(seed, "order", epoch))
         torch.manual_seed(derive_seed(seed, "dropout", epoch))
         flips = numpy_generator(seed, "flips", epoch)
-        for rate, batch in zip(rates, batches, strict=True):
+        for rate, batch in zip(rates[epoch * per_epoch :], batches, strict=False):
             images, labels = load_images(dataset, batch, device), load_labels(dataset, batch, device)
-            if recipe.flip:
+            if dataset.is_dense:
                 images, labels = flip_half(images, labels, flips)
-            train_step(model, optimizer, images, labels, weights, rate, recipe.precision)
+            train_step(model, optimizer, images, labels, weights, float(rate), recipe.precision)
             progress.update()
         after_epoch(epoch + 1, epoch + 1 == epochs)
     progress.close()

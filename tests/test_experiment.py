@@ -170,7 +170,7 @@ def test_bulk_training_on_all_labels_keeps_its_model_on_request(tiny_scenes: Ima
     row = run_bulk(config).iloc[0]
     assert row["labelled"] == 12
     model = load_bulk_model(config, 3)
-    measures = experiment.test_measures(model, tiny_scenes, config.recipe(tiny_scenes))
+    measures = experiment.test_measures(model, tiny_scenes, config)
     assert measures["miou"] == row["miou"]
     with pytest.raises(ParameterError, match="keep_model"):
         load_bulk_model(BULK, 3)

@@ -21,7 +21,7 @@ def undecided_model() -> SplitModel:
 
 
 RECIPE = Recipe(
-    epochs=1, steps=None, batch_size=4, learning_rate=0.01, weight_decay=0, class_weights=True, flip=True,
+    epochs=1, steps=None, batch_size=4, learning_rate=0.01, weight_decay=0, class_weights=True,
     precision="float32",
 )  # fmt: skip
 COMMITTEE = Committee(4, 0.5, seed=0)

@@ -35,7 +35,6 @@ RECIPE = Recipe(
     learning_rate=0.01,
     weight_decay=1e-4,
     class_weights=True,
-    flip=True,
     precision="float32",
 )
 ALL = np.arange(12)  # the images of `tiny_scenes`
@@ -255,7 +254,7 @@ def test_only_labelled_images_matter(tiny_scenes: ImageDataset) -> None:
     assert not torch.equal(trained(tiny_scenes, indices=labelled), before)
 
 
-@pytest.mark.parametrize("change", [{"flip": False}, {"class_weights": False}, {"weight_decay": 0.1}])
+@pytest.mark.parametrize("change", [{"class_weights": False}, {"weight_decay": 0.1}])
 def test_every_switch_of_the_recipe_acts(change: dict[str, Any], tiny_scenes: ImageDataset) -> None:
     recipe = replace(RECIPE, steps=3)
     assert not torch.equal(trained(tiny_scenes, replace(recipe, **change)), trained(tiny_scenes, recipe))
@@ -284,3 +283,10 @@ def test_evaluation_does_not_depend_on_the_batch_size(tiny_scenes: ImageDataset)
     assert all(torch.equal(confusion, confusions[0]) for confusion in confusions)
     assert confusions[0].sum() == (tiny_scenes.labels != 255).sum()
     assert torch.equal(flat(model), before)  # batch norm's statistics included
+
+
+def test_scenes_are_flipped(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(RECIPE, steps=3)
+    flipped = trained(tiny_scenes, recipe)
+    monkeypatch.setattr(training, "flip_half", lambda images, labels, generator: (images, labels))
+    assert not torch.equal(flipped, trained(tiny_scenes, recipe))
