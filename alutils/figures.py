@@ -78,9 +78,9 @@ def overlay(image: np.ndarray, label: np.ndarray, colours: list[tuple[int, int, 
 
 def examples(dataset: ImageDataset, indices: list[int]) -> Figure:
     """Draw images: scenes above, with their labels laid over below; digits with their class as title."""
-    rows = 2 if dataset.is_dense else 1
+    rows, inches = (2, 1.8) if dataset.is_dense else (1, 1.2)
     height, width = dataset.images.shape[-2:]
-    size = (3.2 * len(indices) * min(width / height, 2) / 2, 1.8 * rows)
+    size = (inches * width / height * len(indices), inches * rows)
     figure, grid = plt.subplots(rows, len(indices), figsize=size, layout="constrained", squeeze=False)
     for axes, index in zip(grid.T, indices, strict=True):
         item = dataset[index]

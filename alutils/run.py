@@ -52,6 +52,11 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]
     Raises `ParameterError` for a name the notebook does not have, or a value of another type.
     """
     declared = papermill.inspect_notebook(notebook)
+    for name, entry in declared.items():
+        if entry["inferred_type_name"] not in TYPES:
+            raise ParameterError(f"{notebook}: {name} has no type; allowed: {', '.join(TYPES)}, as in n: int = 1")
+    if "experiment" not in declared:
+        raise ParameterError(f"{notebook} has no parameter experiment, the folder its run goes to")
     for name in given:
         if name not in declared:
             raise ParameterError(f"{name} is no parameter of {notebook.stem}; known: {', '.join(declared)}")
@@ -109,8 +114,8 @@ def run_notebook(notebook: Path, given: Mapping[str, Any]) -> Path:
         except PapermillExecutionError as error:
             failed = folder / "notebook.failed.ipynb"
             write_whole(failed, output.read_bytes())
-            message = f"{notebook.stem} {name}: {error.ename}: {error.evalue} (see {failed})"
-            raise RuntimeError(message) from error
+            reason = " ".join(f"{error.ename}: {error.evalue}".split())
+            raise RuntimeError(f"{notebook.stem} {name}: {reason} (see {failed})") from error
         write_whole(folder / "notebook.ipynb", output.read_bytes())
     (folder / "notebook.failed.ipynb").unlink(missing_ok=True)
     _say(f"{notebook.stem} {name}: done in {time.monotonic() - started:.0f} s")
@@ -132,6 +137,7 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
         progress_bar=False,
         stderr_file=sys.stderr if on_terminal else None,
         config=sockets,
+        coalesce_streams=True,  # a bar in the executed notebook is its last state, not a line a tick
     )
 
 
@@ -148,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         run_notebook(find_notebook(chosen.notebook), _given(chosen.f, chosen.p))
-    except (ParameterError, DataError, RuntimeError) as error:
+    except (ParameterError, DataError, RuntimeError, OSError) as error:
         _say(f"error: {error}")
         return 1
     return 0

@@ -71,6 +71,15 @@ def test_wrong_parameters_are_one_line(notebook: Path, given: dict[str, Any], me
     assert "\n" not in str(caught.value)
 
 
+def test_a_notebook_that_cannot_be_checked_is_refused(tmp_path: Path):
+    for source, message in [("n = 1  # x", "n has no type"), ("n: int = 1  # x", "has no parameter experiment")]:
+        cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "other.ipynb")
+        with pytest.raises(ParameterError, match=message):
+            check_parameters(tmp_path / "other.ipynb", {})
+
+
 def test_a_notebook_is_found_by_name_and_by_path(notebook: Path):
     assert find_notebook(str(notebook)) == notebook
     assert find_notebook("03_active_learning_rounds").name == "03_active_learning_rounds.ipynb"
@@ -94,6 +103,21 @@ def test_a_run_writes_the_executed_notebook_and_leaves_nothing_else(
     assert executed.cells[-1].outputs[0].text == "2 0.5 from file True [1, 2] None\n"
     assert [path.name for path in (results / "e" / "small").iterdir()] == ["notebook.ipynb"]
     assert "small small: done in" in capfd.readouterr().err
+
+
+def test_a_bar_in_the_executed_notebook_is_not_a_line_a_tick(
+    notebook: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ALUTILS_PROGRESS", "1")
+    content = nbformat.read(notebook, 4)
+    content.cells[-1].source = (
+        "import time\nfrom alutils.progress import bar\nticks = bar(3, 'ticks')\n"
+        "for _ in range(3):\n    time.sleep(0.6)\n    ticks.update()\nticks.close()"
+    )
+    nbformat.write(content, notebook)
+    assert main([str(notebook)]) == 0
+    executed = nbformat.read(results / "e" / "small" / "notebook.ipynb", 4)
+    assert "ticks" not in str(executed.cells[-1].outputs)
 
 
 def test_a_failing_cell_is_one_line_and_keeps_the_last_good_notebook(
