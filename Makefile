@@ -44,9 +44,10 @@ lock: $(READY)  ## remake requirements.lock from pyproject.toml
 # does the same, slower.
 $(READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
-	rm -rf .venv && $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q uv && $(BIN)/uv pip sync -q --python $(BIN)/python requirements.lock \
+	@echo "making .venv from requirements.lock (some minutes, several GB)"
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q uv && $(BIN)/uv pip sync -q --python $(BIN)/python requirements.lock \
 	    || $(BIN)/python -m pip install -q --require-hashes -r requirements.lock
-	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
-	$(BIN)/python -m pip install -q --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
+	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation --editable .
 	@touch $@
