@@ -133,10 +133,12 @@ def committee_maps(
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, and as PDF beside it; return the PNG's path."""
+    """Write a figure as PNG, and as PDF beside it unless it shows photos; return the PNG's path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
+    has_photos = any(axes.images for axes in figure.axes)
+    figure.savefig(path, dpi=80 if has_photos else 120)
+    if not has_photos:
+        figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
     plt.close(figure)
     return path
 

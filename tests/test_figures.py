@@ -28,9 +28,11 @@ def test_class_shares_sum_to_100_without_void(tiny_scenes: ImageDataset):
 
 
 def test_figures_are_written_as_png_and_pdf(tiny_scenes: ImageDataset, tmp_path: Path):
-    path = figures.save(figures.examples(tiny_scenes, [0, 5]), tmp_path / "new" / "examples.png")
+    path = figures.save(figures.class_share_bars(tiny_scenes), tmp_path / "new" / "shares.png")
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    photos = figures.save(figures.examples(tiny_scenes, [0, 5]), tmp_path / "examples.png")
+    assert not photos.with_suffix(".pdf").exists()
 
 
 def test_committee_maps_share_one_scale(tiny_scenes: ImageDataset):
