@@ -34,7 +34,7 @@ def learning_curves(rows: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     curves = [curve for curve in summary["curve"].unique() if curve != "all"]
     percents = np.sort(summary["labelled_percent"].unique())
-    gap = 0.08 * (np.diff(percents).min() if len(percents) > 1 else 1)
+    gap = min(1, 0.08 * np.diff(percents).min()) if len(percents) > 1 else 0.1
     for position, curve in enumerate(curves):
         points = summary[summary["curve"] == curve].sort_values("labelled")
         shifted = points["labelled_percent"] + gap * (position - (len(curves) - 1) / 2)
