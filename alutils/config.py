@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -203,4 +204,4 @@ def _rounds_name(dataset: str, model: str, query: str, seed: int) -> str:
 
 def _word(dataset: str) -> str:
     """Return a data set's name as it stands in a run's name; for a YAML file, its stem."""
-    return dataset.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    return Path(dataset).stem

@@ -63,15 +63,20 @@ def _all_jobs(entries: list[Any], experiment: str) -> Iterator[Job]:
             raise ParameterError(f"{entry!r} is no run; allowed: notebook, parameters, grid")
         _check_keys(f"the run of {entry['notebook']}", entry, ENTRY_KEYS)
         notebook = find_notebook(str(entry["notebook"]))
-        grid = entry.get("grid") or {}
+        fixed, grid = (_mapping(notebook.stem, key, entry.get(key) or {}) for key in ("parameters", "grid"))
         for name, values in grid.items():
             if not isinstance(values, list):
                 raise ParameterError(f"{notebook.stem}: {name} in grid is {values!r}; allowed: a list")
         for combination in product(*grid.values()):
-            given = {"experiment": experiment, **(entry.get("parameters") or {})}
-            given |= dict(zip(grid, combination, strict=True))
+            given = {"experiment": experiment} | fixed | dict(zip(grid, combination, strict=True))
             parameters = check_parameters(notebook, given)
             yield Job(run_name(notebook.stem, parameters), notebook, given, _needs(notebook, parameters))
+
+
+def _mapping(notebook: str, key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or "experiment" in value:
+        raise ParameterError(f"{notebook}: {key} is {value!r}; allowed: names with values, but experiment")
+    return value
 
 
 def _needs(notebook: Path, parameters: Mapping[str, Any]) -> list[str]:

@@ -83,8 +83,9 @@ def _convert(name: str, value: Any, declared: str, default: Any) -> Any:
 
 def _read_text(text: str) -> Any:
     try:
-        return float(text) if re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", text) else yaml.safe_load(text)
-    except yaml.YAMLError:
+        # YAML takes 1e-3 and 1.5e3 for words
+        return float(text) if re.fullmatch(r"[-+]?\d+\.?\d*[eE][-+]?\d+", text) else yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
         return text
 
 
@@ -94,7 +95,9 @@ def run_name(notebook: str, parameters: Mapping[str, Any]) -> str:
     Raises `ParameterError` for parameters that cannot go together.
     """
     config = CONFIGS.get(notebook)
-    return config.from_names(parameters).run_name if config else notebook
+    if config:
+        return config.from_names(parameters).run_name
+    return "-".join([notebook, *(Path(parameters[name]).stem for name in ("dataset", "model") if name in parameters)])
 
 
 def run_notebook(notebook: Path, given: Mapping[str, Any]) -> Path:
@@ -105,8 +108,9 @@ def run_notebook(notebook: Path, given: Mapping[str, Any]) -> Path:
     parameters = check_parameters(notebook, given)
     name = run_name(notebook.stem, parameters)
     folder = RunFolder(parameters["experiment"], name).path
+    title = name if name.startswith(notebook.stem) else f"{notebook.stem} {name}"
     started = time.monotonic()
-    _say(f"{notebook.stem} {name}: started")
+    _say(f"{title}: started")
     with tempfile.TemporaryDirectory(prefix="alutils-") as temporary:
         output = Path(temporary) / "notebook.ipynb"
         try:
@@ -115,10 +119,10 @@ def run_notebook(notebook: Path, given: Mapping[str, Any]) -> Path:
             failed = folder / "notebook.failed.ipynb"
             write_whole(failed, output.read_bytes())
             reason = " ".join(f"{error.ename}: {error.evalue}".split())
-            raise RuntimeError(f"{notebook.stem} {name}: {reason} (see {failed})") from error
+            raise RuntimeError(f"{title}: {reason} (see {failed})") from error
         write_whole(folder / "notebook.ipynb", output.read_bytes())
     (folder / "notebook.failed.ipynb").unlink(missing_ok=True)
-    _say(f"{notebook.stem} {name}: done in {time.monotonic() - started:.0f} s")
+    _say(f"{title}: done in {time.monotonic() - started:.0f} s")
     return folder / "notebook.ipynb"
 
 

@@ -59,6 +59,8 @@ def test_every_preset_of_the_project_is_valid(preset: Path):
         ("runs: [{notebook: 03_active_learning_rounds, parameters: {seed: x}}]", "seed is 'x', of type str"),
         ("runs: [{notebook: 03_active_learning_rounds, grid: {steps: [1, 2]}}]", "two runs would be called"),
         ("runs: [{notebook: 03_active_learning_rounds, parameters: {start: 120}}]", "140 percent; allowed: 0 to 100"),
+        ("runs: [{notebook: 06_figures, parameters: [1]}]", "parameters is [1]; allowed: names with values"),
+        ("runs: [{notebook: 06_figures, parameters: {experiment: x}}]", "allowed: names with values, but experiment"),
         ("runs: [", "is not YAML"),
         ("- 1", "holds a list; allowed: names with values"),
         ("runs: !!python/object/apply:os.system [true]", "is not YAML"),

@@ -40,6 +40,7 @@ def notebook(tmp_path: Path) -> Path:
         ({}, {"count": 3, "rate": 0.5, "size": None}),
         ({"count": "7", "rate": "1e-3", "name": "12", "on": "true"}, {"count": 7, "rate": 0.001, "name": "12"}),
         ({"items": "[a, b]", "size": "64"}, {"items": ["a", "b"], "size": 64}),
+        ({"rate": "1.5e3"}, {"rate": 1500.0}),
         ({"rate": 1, "size": "None"}, {"rate": 1.0, "size": None}),
     ],
 )
@@ -61,6 +62,7 @@ def test_parameters_are_read_as_the_type_declared(notebook: Path, given: Any, ex
         ({"name": 5}, "name is 5, of type int; allowed: str"),
         ({"items": "a"}, "items is 'a', of type str; allowed: list"),
         ({"size": "big"}, "size is 'big', of type str; allowed: int or None"),
+        ({"rate": "2020-13-45"}, "rate is '2020-13-45', of type str; allowed: float"),
         ({"rate": ": ["}, "rate is ': [', of type str; allowed: float"),
     ],
 )
@@ -91,6 +93,7 @@ def test_a_runs_name_says_what_it_is():
     defaults = check_parameters(find_notebook("03_active_learning_rounds"), {"seed": 3, "dataset": "a/my.yaml"})
     assert run_name("03_active_learning_rounds", defaults) == "my-unet_small-vote_entropy-seed3"
     assert run_name("06_figures", {}) == "06_figures"
+    assert run_name("02_street_scenes", {"dataset": "a/my.yaml"}) == "02_street_scenes-my"
 
 
 def test_a_run_writes_the_executed_notebook_and_leaves_nothing_else(
@@ -102,7 +105,7 @@ def test_a_run_writes_the_executed_notebook_and_leaves_nothing_else(
     executed = nbformat.read(results / "e" / "small" / "notebook.ipynb", 4)
     assert executed.cells[-1].outputs[0].text == "2 0.5 from file True [1, 2] None\n"
     assert [path.name for path in (results / "e" / "small").iterdir()] == ["notebook.ipynb"]
-    assert "small small: done in" in capfd.readouterr().err
+    assert "small: done in" in capfd.readouterr().err
 
 
 def test_a_bar_in_the_executed_notebook_is_not_a_line_a_tick(
@@ -128,7 +131,7 @@ def test_a_failing_cell_is_one_line_and_keeps_the_last_good_notebook(
     capfd.readouterr()
     assert main([str(notebook), "-p", "count", "-1"]) == 1
     last = capfd.readouterr().err.strip().splitlines()[-1]
-    assert "error: small small: AssertionError: count is below 0 (see " in last
+    assert "error: small: AssertionError: count is below 0 (see " in last
     assert (results / "e" / "small" / "notebook.ipynb").read_bytes() == good
     failed = nbformat.read(results / "e" / "small" / "notebook.failed.ipynb", 4)
     assert any(output.output_type == "error" for cell in failed.cells for output in cell.get("outputs", []))

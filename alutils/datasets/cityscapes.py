@@ -16,7 +16,7 @@ DRAWING_VERSION = 1  # raise it when a name of DRAWN would stand for other scene
 
 # Scenes drawn for each split, and their height in pixels (the width is twice that).
 DRAWN = {
-    "streets": ({"train": 240, "val": 80}, 1024),
+    "streets": ({"train": 200, "val": 60}, 1024),
     "streets_tiny": ({"train": 40, "val": 20}, 128),
 }
 
