@@ -1,17 +1,20 @@
-"""A committee of one network with dropout left on: each member a fixed mask, reduced as it streams by."""
+"""A committee of one network with dropout left on: each member a fixed mask, averaged as it streams by."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from alutils.config import check_committee
 from alutils.models import SplitModel
+from alutils.models.base import resize_logits
 from alutils.seeds import derive_seed
 
 LN2 = 0.6931471805599453
+PIECE = {"cpu": 2**17, "cuda": 2**26}  # numbers worked on at a time: on a CPU what fits its cache
 
 
 @dataclass(frozen=True)
@@ -26,56 +29,16 @@ class Committee:
         """Refuse impossible values."""
         check_committee(self.members, self.dropout)
 
-    def logits(self, model: SplitModel, images: Tensor) -> Iterator[Tensor]:
-        """Yield each member's logits (N, C, ...); `model` encodes the images once, and decodes T times."""
+    def logits(self, model: SplitModel, features: Tensor) -> Iterator[Tensor]:
+        """Yield each member's logits, (N, C) or (N, C, h, w) at the resolution of `features`.
+
+        The model's part without dropout has made `features` once for all: a member costs one `decode`.
+        """
         model.eval()
-        features = model.encode(images)
         for member in range(self.members):
             with fixed_dropout(model, self.dropout, derive_seed(self.seed, "member", member)):
                 logits = model.decode(features)
             yield logits  # outside, so that whoever consumes it finds the model without hooks
-
-
-@dataclass(frozen=True)
-class CommitteeStats:
-    """What a committee says of N images, in memory that does not grow with the number of members.
-
-    mean_probability : (N, C, ...) mean of the members' softmax, the consensus
-    vote_share : (N, C, ...) share of the members whose most probable class it is
-    mean_entropy : (N, ...) mean of the members' own entropies, in bits
-    """
-
-    mean_probability: Tensor
-    vote_share: Tensor
-    mean_entropy: Tensor
-
-    @classmethod
-    def from_members(cls, members: Iterable[Tensor]) -> "CommitteeStats":
-        """Reduce an iterable of logits (N, C, ...), one per member, as they come.
-
-        Raises `ValueError` if there is no member, or if a logit is not finite.
-        """
-        count = 0
-        for logits in members:
-            log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=1)
-            if count == 0:
-                probability, votes = torch.zeros_like(log_probs), torch.zeros_like(log_probs)
-                entropies = torch.zeros_like(log_probs[:, 0])
-            probs = log_probs.exp()
-            probability += probs
-            votes.scatter_add_(1, log_probs.argmax(dim=1, keepdim=True), torch.ones_like(votes[:, :1]))
-            entropies += entropy_bits(probs)
-            count += 1
-        if count == 0:
-            raise ValueError("a committee needs at least one member")
-        if not torch.isfinite(entropies).all():
-            raise ValueError("a committee member's logits are not finite")
-        return cls(probability / count, votes / count, entropies / count)
-
-
-def entropy_bits(probs: Tensor) -> Tensor:
-    """Return the entropy over dimension 1 of probabilities (N, C, ...): (N, ...), in bits, 0 at certainty."""
-    return torch.special.entr(probs).sum(dim=1) / LN2
 
 
 @contextmanager
@@ -88,9 +51,9 @@ def fixed_dropout(model: nn.Module, rate: float, seed: int) -> Iterator[None]:
 
     def hook_for(layer_index: int):
         def hook(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-            generator = torch.Generator().manual_seed(derive_seed(seed, "layer", layer_index))
-            kept = torch.rand(output.shape[1:], generator=generator) >= rate
-            return output * (kept.to(output.device, output.dtype) / (1 - rate))
+            generator = torch.Generator(output.device).manual_seed(derive_seed(seed, "layer", layer_index))
+            drawn = torch.empty_like(output[0], dtype=torch.float32).uniform_(generator=generator)
+            return output * ((drawn >= rate).to(output.dtype) / (1 - rate))
 
         return hook
 
@@ -101,3 +64,85 @@ def fixed_dropout(model: nn.Module, rate: float, seed: int) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def probability(logits: Tensor) -> Tensor:
+    """Return the softmax of logits (N, C, ...)."""
+    return logits.softmax(dim=1)
+
+
+def vote(logits: Tensor) -> Tensor:
+    """Return 1 at the most probable class of logits (N, C, ...), the first of equals, and 0 elsewhere."""
+    chosen = logits.max(dim=1, keepdim=True).indices  # argmax is several times slower on a CPU
+    return torch.zeros_like(logits).scatter_(1, chosen, 1)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Return the entropy of the softmax of logits (N, C, ...): (N, ...), in bits."""
+    return entropy_bits(probability(logits))
+
+
+def entropy_bits(probs: Tensor) -> Tensor:
+    """Return the entropy over dimension 1 of probabilities (N, C, ...): (N, ...), in bits, 0 at certainty."""
+    return torch.special.entr(probs).sum(dim=1) / LN2
+
+
+# What is known of a committee: means over its members of something that each one's logits give.
+STATISTICS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean_probability": probability,  # (N, C, ...), the consensus
+    "vote_share": vote,  # (N, C, ...), the share of the members whose most probable class it is
+    "mean_entropy": entropy,  # (N, ...), the mean of the members' own entropies
+}
+
+
+def committee_statistics(
+    members: Iterable[Tensor], names: Iterable[str], size: Sequence[int] | None = None
+) -> dict[str, Tensor]:
+    """Return the statistics `names`, in memory that does not grow with the number of members.
+
+    members : logits (N, C, ...), one tensor per member, used as they come
+    size : height and width that logits (N, C, h, w) are enlarged to; `None`: as they are
+
+    Raises `ValueError` if there is no member, or if a logit is not finite.
+    """
+    totals: dict[str, Tensor] = {}
+    count, finite = 0, torch.tensor(True)
+    for logits in members:
+        count += 1
+        finite = finite.to(logits.device) & torch.isfinite(logits).all()
+        size = logits.shape[2:] if size is None else size
+        for place, piece in enlarged_pieces(logits, size):
+            for name in names:
+                part = STATISTICS[name](piece)
+                if name not in totals:
+                    totals[name] = part.new_zeros(len(logits), *part.shape[1 : part.ndim - len(size)], *size)
+                totals[name][place] += part
+    if count == 0:
+        raise ValueError("a committee needs at least one member")
+    if not finite:
+        raise ValueError("a committee member's logits are not finite")
+    return {name: total.div_(count) for name, total in totals.items()}
+
+
+def enlarged_pieces(logits: Tensor, size: Sequence[int]) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
+    """Yield logits (N, C, h, w) bilinearly enlarged to `size`, a few rows of one image at a time, with their place.
+
+    Each is (1, C, rows, W); logits (N, C) are one piece. Done in pieces, the passes that follow stay in a
+    processor's cache, and no logits of full size are ever held.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if logits.ndim == 2:
+        yield (), logits
+        return
+    (classes, low_height), (height, width) = logits.shape[1:3], size
+    wide = resize_logits(logits.contiguous(), (low_height, width))
+    centres = (torch.arange(height, device=logits.device, dtype=logits.dtype) + 0.5) * (low_height / height) - 0.5
+    above = centres.clamp(min=0).long()
+    below = (above + 1).clamp(max=low_height - 1)
+    weights = (centres.clamp(min=0) - above)[:, None]
+    step = max(1, PIECE[logits.device.type] // (classes * width))
+    for image in range(len(logits)):
+        for start in range(0, height, step):
+            rows, one = slice(start, start + step), wide[image : image + 1]
+            upper, lower = one.index_select(2, above[rows]), one.index_select(2, below[rows])
+            yield (slice(image, image + 1), ..., rows, slice(None)), torch.lerp(upper, lower, weights[rows])

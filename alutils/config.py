@@ -13,6 +13,7 @@ from alutils.errors import ParameterError, check_choice, check_range
 from alutils.results import RunFolder
 from alutils.seeds import numpy_generator
 
+AUGMENTATIONS = ("flip", "scale", "colour")
 PRECISIONS = ("auto", "float32", "bfloat16")
 REGIMES = ("from_scratch", "incremental")
 UNITS = ("percent", "images")
@@ -24,6 +25,7 @@ class Recipe:
 
     steps : optimizer steps of one training; if `None`, `epochs` times the labelled images decide
     class_weights : weigh the loss by 1 / ln(1.02 + share of the class among the labelled pixels)
+    augmentation : changes to every batch, joined by "+", of "flip", "scale", "colour"; "none" for digits
     precision : "float32", "bfloat16" (autocast), or "auto": bfloat16 on a GPU, float32 on a CPU
     """
 
@@ -33,16 +35,24 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     class_weights: bool
+    augmentation: str
     precision: str
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
+        for name in self.augmentations:
+            check_choice("augmentation", name, [*AUGMENTATIONS, "several of them joined by +, or none"])
         check_choice("precision", self.precision, PRECISIONS)
         check_range("epochs", self.epochs, 1, math.inf)
         check_range("steps", 1 if self.steps is None else self.steps, 1, math.inf)
         check_range("batch_size", self.batch_size, 2, math.inf)
         check_range("learning_rate", self.learning_rate, 1e-12, 10)
         check_range("weight_decay", self.weight_decay, 0, 10)
+
+    @property
+    def augmentations(self) -> list[str]:
+        """Return the changes to make, in the order named."""
+        return [] if self.augmentation == "none" else self.augmentation.split("+")
 
     def total_steps(self, labelled: int) -> int:
         """Return the optimizer steps of one training on `labelled` images."""

@@ -59,6 +59,8 @@ def _load_sets(config: TrainingConfig) -> tuple[ImageDataset, ImageDataset]:
     train_set, test_set = config.load("train"), config.load(config.test_split)
     models = [name for name in MODELS if (name not in FOR_DIGITS) == train_set.is_dense]
     check_choice(f"model for {train_set.name}", config.model, models)
+    if not train_set.is_dense:
+        check_choice(f"augmentation for {train_set.name}", config.augmentation, ["none"])
     return train_set, test_set
 
 

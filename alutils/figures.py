@@ -9,7 +9,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -58,8 +57,14 @@ def learning_curves(rows: pd.DataFrame) -> Figure:
     axes.set_ylabel(MEASURE_LABELS[measure])
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    sns.despine(figure)
+    _despine(figure)
     return figure
+
+
+def _despine(figure: Figure) -> None:
+    import seaborn  # takes longer to load than all else here
+
+    seaborn.despine(figure)
 
 
 def paint_labels(labels: np.ndarray, colours: list[tuple[int, int, int]]) -> np.ndarray:
@@ -113,7 +118,7 @@ def class_share_bars(dataset: ImageDataset) -> Figure:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.set_xlabel("share of the labelled pixels, %")
-    sns.despine(figure)
+    _despine(figure)
     return figure
 
 

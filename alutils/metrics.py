@@ -9,11 +9,11 @@ from alutils.datasets import IGNORE_INDEX
 def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
     """Count pixels (or digits) by true class (rows) and predicted class (columns), void left out.
 
-    logits (N, C, ...) and labels (N, ...) give (C, C) int64.
+    logits (N, C, ...) and integer labels (N, ...) give (C, C) int64.
     """
     classes = logits.shape[1]
     counted = labels != IGNORE_INDEX
-    pairs = labels[counted] * classes + logits.argmax(dim=1)[counted]
+    pairs = labels[counted].long() * classes + logits.argmax(dim=1)[counted]
     return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
 
 

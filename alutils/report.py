@@ -8,6 +8,7 @@ python -m alutils.report readme                write the published tables into R
 import argparse
 import re
 import sys
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -53,13 +54,14 @@ def _markdown_table(summary: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def fill_readme(text: str) -> str:
-    """Return README's text with what stands between `<!-- NAME: ... -->` and `<!-- end -->` written anew."""
+def fill_readme(text: str, command: str = "make figures", write: Callable[[str], str] = markdown) -> str:
+    """Return README's text with `write(NAME)` between each ``<!-- NAME: written by `command` -->`` and its end."""
 
     def fill(match: re.Match[str]) -> str:
-        return f"{match[1]}\n{markdown(match[2])}\n{match[3]}"
+        return f"{match[1]}\n{write(match[2])}\n{match[3]}"
 
-    return re.sub(r"(<!-- (\w+): written by .*? -->)\n.*?(<!-- end -->)", fill, text, flags=re.DOTALL)
+    marker = rf"(<!-- (\w+): written by `{command}` -->)\n.*?(<!-- end -->)"
+    return re.sub(marker, fill, text, flags=re.DOTALL)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -117,7 +117,7 @@ def provenance(device: "torch.device") -> dict[str, Any]:
         "versions": {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES},
         "commit": _git("rev-parse", "HEAD") or "unknown",
         "clean": _git("status", "--porcelain") == "",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -131,7 +131,12 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _cpu_name() -> str:
+def device_name(device: "torch.device") -> str:
+    """Return the GPU's or the CPU's name."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from alutils.augmentation import augment
 from alutils.config import Recipe
 from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts
+from alutils.feeding import feed
 from alutils.metrics import confusion_matrix
 from alutils.models import SplitModel
+from alutils.models.base import inference_encoder, resize_logits
 from alutils.progress import bar
 from alutils.seeds import derive_seed, numpy_generator
 
@@ -34,18 +37,6 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
-def load_images(dataset: ImageDataset, indices: np.ndarray, device: torch.device) -> Tensor:
-    """Return images (B, C, H, W) float32, normalised, on `device`."""
-    images = torch.from_numpy(dataset.images[indices]).to(device)
-    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
-    return ((images / 255 - mean) / std).to(memory_format=torch.channels_last)
-
-
-def load_labels(dataset: ImageDataset, indices: np.ndarray, device: torch.device) -> Tensor:
-    """Return labels (B, ...) int64 on `device`."""
-    return torch.from_numpy(dataset.labels[indices]).to(device).long()
-
-
 def class_loss_weights(dataset: ImageDataset, indices: np.ndarray) -> Tensor:
     """Return (C,) float32, ENet's 1 / ln(1.02 + share), shares counted on the labelled images only."""
     counts = label_counts(dataset, indices)
@@ -66,7 +57,7 @@ def train(
 ) -> None:
     """Train `model` on the images `indices` of `dataset`, in place.
 
-    The learning rate falls linearly from `decay[0]` to `decay[1]` times the recipe's. Order, flips and
+    The learning rate falls linearly from `decay[0]` to `decay[1]` times the recipe's. Order, augmentation and
     dropout of an epoch depend on `seed` and its number only, so that training resumed at `first_epoch` is the
     same training; `after_epoch` is told how many are done and whether that was the last.
     """
@@ -78,15 +69,16 @@ def train(
     progress = bar(total, f"training on {len(indices)}")
     progress.update(first_epoch * per_epoch)
     for epoch in range(first_epoch, epochs):
-        batches = epoch_batches(indices, recipe.batch_size, derive_seed(seed, "order", epoch))
+        epoch_rates = rates[epoch * per_epoch :][:per_epoch]
+        batches = epoch_batches(indices, recipe.batch_size, derive_seed(seed, "order", epoch))[: len(epoch_rates)]
         torch.manual_seed(derive_seed(seed, "dropout", epoch))
-        flips = numpy_generator(seed, "flips", epoch)
-        for rate, batch in zip(rates[epoch * per_epoch :], batches, strict=False):
-            images, labels = load_images(dataset, batch, device), load_labels(dataset, batch, device)
-            if dataset.is_dense:
-                images, labels = flip_half(images, labels, flips)
-            train_step(model, optimizer, images, labels, weights, float(rate), recipe.precision)
+        generator = numpy_generator(seed, "augmentation", epoch)
+        losses = []
+        for rate, (images, labels) in zip(epoch_rates, feed(dataset, batches, device), strict=True):
+            images, labels = augment(images, labels, recipe.augmentations, generator)
+            losses.append(train_step(model, optimizer, images, labels, weights, float(rate), recipe.precision))
             progress.update()
+        check_losses(torch.stack(losses), epoch_rates)
         after_epoch(epoch + 1, epoch + 1 == epochs)
     progress.close()
 
@@ -98,13 +90,6 @@ def epoch_batches(indices: np.ndarray, batch_size: int, seed: int) -> np.ndarray
     return np.resize(order, (steps, batch_size))
 
 
-def flip_half(images: Tensor, labels: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Mirror about half of the images, and their labels with them, left to right."""
-    chosen = torch.from_numpy(generator.random(len(images)) < 0.5).to(images.device)
-    images = torch.where(chosen[:, None, None, None], images.flip(-1), images)
-    return images, torch.where(chosen[:, None, None], labels.flip(-1), labels)
-
-
 def train_step(
     model: SplitModel,
     optimizer: torch.optim.Optimizer,
@@ -113,22 +98,31 @@ def train_step(
     weights: Tensor | None,
     rate: float,
     precision: str,
-) -> None:
-    """Take one optimizer step; a loss that is not finite raises `FloatingPointError`."""
+) -> Tensor:
+    """Take one optimizer step; return its loss, of which nothing is known yet where a GPU is still computing it."""
     for group in optimizer.param_groups:
         group["lr"] = rate
     model.train()
     with autocast(precision, images.device):
         main, *auxiliary = model.training_logits(images)
-    losses = [F.cross_entropy(x.float(), labels, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)]
+    targets = labels.long()
+    losses = [F.cross_entropy(x.float(), targets, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)]
     loss = losses[0] + AUXILIARY_WEIGHT * sum(losses[1:])
-    if not torch.isfinite(loss):
-        raise FloatingPointError(
-            f"the loss is {loss.item()} at learning rate {rate:g}; a lower one may help, if a label is not all void"
-        )
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
+    return loss.detach()
+
+
+def check_losses(losses: Tensor, rates: np.ndarray) -> None:
+    """Raise `FloatingPointError` if one of an epoch's losses is not finite: once an epoch, a GPU is not waited for."""
+    broken = torch.nonzero(~torch.isfinite(losses))
+    if len(broken):
+        step = int(broken[0])
+        raise FloatingPointError(
+            f"the loss is {losses[step].item()} at learning rate {rates[step]:g}; a lower one may help, if a label is"
+            " not all void"
+        )
 
 
 @torch.inference_mode()
@@ -136,11 +130,13 @@ def evaluate(model: SplitModel, dataset: ImageDataset, recipe: Recipe) -> Tensor
     """Return the confusion matrix (C, C) int64 of `model` on the whole of `dataset`, on the CPU."""
     device = next(model.parameters()).device
     model.eval()
+    encode = inference_encoder(model)
     total = torch.zeros(dataset.num_classes, dataset.num_classes, dtype=torch.int64, device=device)
-    for batch in in_batches(np.arange(len(dataset)), recipe.batch_size, f"testing on {len(dataset)}"):
+    batches = in_batches(np.arange(len(dataset)), recipe.batch_size, f"testing on {len(dataset)}")
+    for images, labels in feed(dataset, batches, device):
         with autocast(recipe.precision, device):
-            logits = model(load_images(dataset, batch, device))
-        total += confusion_matrix(logits, load_labels(dataset, batch, device))
+            logits = resize_logits(model.decode(encode(images)), images.shape[2:])
+        total += confusion_matrix(logits, labels)
     return total.cpu()
 
 

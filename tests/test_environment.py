@@ -58,3 +58,9 @@ def test_the_conda_environment_is_python_and_the_lock() -> None:
     assert python.specifier == SpecifierSet(PYPROJECT["project"]["requires-python"])
     assert pip == "pip"
     assert from_pip == {"pip": ["-r requirements.lock"]}
+
+
+def test_what_benchmarks_compare_with_is_pinned_and_not_installed_for_users() -> None:
+    rivals = [Requirement(wanted) for wanted in PYPROJECT["dependency-groups"]["benchmark"]]
+    assert all(re.fullmatch(r"==[^*,]+", str(rival.specifier)) for rival in rivals)
+    assert not {rival.name for rival in rivals} & {entry.name for entry, _ in locked()}

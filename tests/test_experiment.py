@@ -17,7 +17,7 @@ import torch
 from alutils import config as config_module
 from alutils import experiment
 from alutils.config import BulkConfig, RoundsConfig
-from alutils.datasets import ImageDataset
+from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import ParameterError
 from alutils.experiment import load_bulk_model, run_bulk, run_rounds
 from alutils.models import SplitModel
@@ -38,6 +38,7 @@ COMMON: dict[str, Any] = {
     "learning_rate": 0.01,
     "weight_decay": 0.0,
     "class_weights": True,
+    "augmentation": "flip",
     "precision": "float32",
 }
 ROUNDS = RoundsConfig(
@@ -51,7 +52,8 @@ SECONDS = ["seconds_train", "seconds_query"]
 @pytest.fixture(autouse=True)
 def _tiny_everywhere(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every config load the tiny scenes."""
-    monkeypatch.setattr(config_module, "load_dataset", lambda name, split, *size: replace(tiny_scenes, split=split))
+    scenes = {split: replace(tiny_scenes, split=split) for split in ("train", "test")}
+    monkeypatch.setattr(config_module, "load_dataset", lambda name, split, *size: scenes[split])
 
 
 def tables(config: RoundsConfig | BulkConfig) -> tuple[str, str]:
@@ -256,9 +258,18 @@ run_rounds(RoundsConfig(**json.loads(sys.argv[1])))
 """
 
 
+def test_digits_are_not_augmented(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(config_module, "load_dataset", load_dataset)
+    with pytest.raises(ParameterError, match=r"^augmentation for digits is 'flip'; allowed: none$"):
+        run_rounds(replace(ROUNDS, dataset="digits", height=None, width=None, model="mnist_cnn"))
+
+
 def test_a_process_killed_at_random_moments_ends_with_the_same_tables(results: Path):
     """The real thing: SIGKILL, on digits that need no file."""
-    config = replace(ROUNDS, dataset="digits", model="mnist_cnn", unit="images", start=30, step=30, rounds=3, epochs=3)
+    config = replace(
+        ROUNDS, dataset="digits", model="mnist_cnn", augmentation="none",
+        unit="images", start=30, step=30, rounds=3, epochs=3,
+    )  # fmt: skip
     undisturbed = replace(config, experiment="undisturbed")
     started = time.monotonic()
     assert start(undisturbed).wait() == 0

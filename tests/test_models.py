@@ -12,6 +12,7 @@ from torchvision.models._api import WeightsEnum
 
 from alutils.errors import ParameterError
 from alutils.models import MODELS, SplitModel, build_model
+from alutils.models.base import inference_encoder, resize_logits
 
 CLASSES = 5
 ENCODERS = {
@@ -30,10 +31,6 @@ def images_for(name: str, height: int = 64, width: int = 64) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     shape = (2, 1, 28, 28) if name == "mnist_cnn" else (2, 3, height, width)
     return torch.randn(shape, generator=generator)
-
-
-def maps(features: Any) -> Tensor:
-    return features if isinstance(features, Tensor) else features.maps
 
 
 # The contract of every model
@@ -68,12 +65,29 @@ def test_all_randomness_is_in_decode(named_model: tuple[str, SplitModel]) -> Non
     images = images_for(name)
     model.eval()
     features = model.encode(images)
-    assert torch.equal(model.decode(features), model(images))
+    assert torch.equal(resize_logits(model.decode(features), images.shape[2:]), model(images))
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.train()
-    assert torch.equal(maps(model.encode(images)), maps(features))
+    assert torch.equal(model.encode(images), features)
     assert not torch.equal(model.decode(features), model.decode(features))
+
+
+def test_the_encoder_for_inference_gives_the_same_features(named_model: tuple[str, SplitModel]) -> None:
+    name, model = named_model
+    images = images_for(name)
+    model.train()(images)  # so that batch norm's statistics are no longer 0 and 1
+    encode = inference_encoder(model)
+    calls: list[str] = []
+    handle = nn.modules.module.register_module_forward_hook(lambda layer, *_: calls.append(type(layer).__name__))
+    with torch.inference_mode():
+        features = encode(images)
+        handle.remove()
+        torch.testing.assert_close(
+            features, model.eval().encode(images), atol=1e-5 * float(features.abs().max()), rtol=0
+        )
+    assert "Conv2d" in calls
+    assert "BatchNorm2d" not in calls
 
 
 # Building

@@ -1,16 +1,29 @@
 """Scores by hand, selection with ties, and what scoring must not see."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from alutils.committee import Committee, CommitteeStats
+from alutils.committee import STATISTICS, Committee, committee_statistics
 from alutils.config import Recipe
 from alutils.datasets import ImageDataset
+from alutils.errors import ParameterError
 from alutils.models import SplitModel, build_model
-from alutils.query import QUERIES, SCORES, committee_maps, mean_over_image, score_images, top_k
+from alutils.models.base import inference_encoder
+from alutils.query import (
+    QUERIES,
+    SCORES,
+    committee_maps,
+    consensus_entropy,
+    mean_over_image,
+    score_images,
+    top_k,
+    vote_entropy,
+)
 
 
 def undecided_model() -> SplitModel:
@@ -22,28 +35,28 @@ def undecided_model() -> SplitModel:
 
 RECIPE = Recipe(
     epochs=1, steps=None, batch_size=4, learning_rate=0.01, weight_decay=0, class_weights=True,
-    precision="float32",
+    augmentation="flip", precision="float32",
 )  # fmt: skip
 COMMITTEE = Committee(4, 0.5, seed=0)
 
 
 def test_two_members_who_disagree_by_hand():
     members = [torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.1, 0.9]]).log()]
-    stats = CommitteeStats.from_members(members)
-    assert SCORES["consensus_entropy"](stats).item() == pytest.approx(1)
-    assert SCORES["vote_entropy"](stats).item() == pytest.approx(1)
+    stats = committee_statistics(members, STATISTICS)
+    assert consensus_entropy(stats["mean_probability"]).item() == pytest.approx(1)
+    assert vote_entropy(stats["vote_share"]).item() == pytest.approx(1)
 
 
 def test_vote_entropy_of_three_to_one_by_hand():
     yes, no = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
-    stats = CommitteeStats.from_members([yes, yes, no, yes])
-    assert SCORES["vote_entropy"](stats).item() == pytest.approx(0.8112781, abs=1e-6)
+    stats = committee_statistics([yes, yes, no, yes], STATISTICS)
+    assert vote_entropy(stats["vote_share"]).item() == pytest.approx(0.8112781, abs=1e-6)
 
 
 def test_members_who_agree_on_a_class_have_no_vote_entropy_but_some_consensus_entropy():
-    stats = CommitteeStats.from_members([torch.tensor([[0.6, 0.4]]).log()] * 3)
-    assert SCORES["vote_entropy"](stats).item() == 0
-    assert SCORES["consensus_entropy"](stats).item() == pytest.approx(0.9709506, abs=1e-6)
+    stats = committee_statistics([torch.tensor([[0.6, 0.4]]).log()] * 3, STATISTICS)
+    assert vote_entropy(stats["vote_share"]).item() == 0
+    assert consensus_entropy(stats["mean_probability"]).item() == pytest.approx(0.9709506, abs=1e-6)
 
 
 def test_an_images_score_is_the_mean_over_its_pixels():
@@ -60,6 +73,24 @@ def test_equal_scores_come_in_random_order_fixed_by_the_generator():
     orders = [top_k(scores, 10, np.random.default_rng(seed)).tolist() for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
     assert max(orders[0]) > 20, "not simply the first ones"
+
+
+def test_the_model_encodes_each_image_once_for_all_members(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
+    seen: list[int] = []
+
+    def spy(model: SplitModel) -> Callable[[Tensor], Tensor]:
+        encode = inference_encoder(model)
+
+        def counted(images: Tensor) -> Tensor:
+            seen.append(len(images))
+            return encode(images)
+
+        return counted
+
+    monkeypatch.setattr("alutils.query.inference_encoder", spy)
+    generator = np.random.default_rng(0)
+    score_images(QUERIES["vote_entropy"], undecided_model(), tiny_scenes, np.arange(10), RECIPE, COMMITTEE, generator)
+    assert seen == [4, 4, 2]
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -82,9 +113,15 @@ def test_scores_are_the_same_for_any_labels_batch_and_rest_of_the_pool(name: str
 
 def test_a_score_that_is_not_finite_is_refused(tiny_scenes: ImageDataset):
     model = build_model("unet_small", 3, seed=0)
-    query = replace(QUERIES["vote_entropy"], score=lambda stats: stats.mean_entropy * float("inf"))
+    query = replace(QUERIES["vote_entropy"], score=lambda mean_entropy: mean_entropy * float("inf"))
     with pytest.raises(ValueError, match="not finite"):
         score_images(query, model, tiny_scenes, np.arange(12), RECIPE, COMMITTEE, np.random.default_rng(0))
+
+
+def test_a_score_of_something_unknown_is_refused(tiny_scenes: ImageDataset):
+    query = replace(QUERIES["vote_entropy"], score=lambda votes: votes)
+    with pytest.raises(ParameterError, match=r"^a score's parameter is 'votes'; allowed: mean_probability, vote_share"):
+        score_images(query, undecided_model(), tiny_scenes, np.arange(12), RECIPE, COMMITTEE, np.random.default_rng(0))
 
 
 def test_committee_maps_have_the_images_size(tiny_scenes: ImageDataset):

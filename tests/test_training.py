@@ -1,5 +1,6 @@
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,15 +15,13 @@ from alutils import training
 from alutils.config import Recipe
 from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError
+from alutils.feeding import feed
 from alutils.metrics import mean_iou
 from alutils.models import SplitModel, build_model
 from alutils.training import (
     class_loss_weights,
     epoch_batches,
     evaluate,
-    flip_half,
-    load_images,
-    load_labels,
     make_optimizer,
     train,
     train_step,
@@ -35,6 +34,7 @@ RECIPE = Recipe(
     learning_rate=0.01,
     weight_decay=1e-4,
     class_weights=True,
+    augmentation="flip",
     precision="float32",
 )
 ALL = np.arange(12)  # the images of `tiny_scenes`
@@ -103,17 +103,6 @@ def test_class_loss_weights_by_hand() -> None:
     assert torch.equal(class_loss_weights(scenes(labels), np.array([0, 1])), weights)
 
 
-def test_images_are_normalised_and_labels_kept() -> None:
-    labels = np.array([[[0, 255]], [[1, 2]]])
-    dataset = scenes(labels)
-    dataset.images[1] = 255
-    images = load_images(dataset, np.array([1, 0]), CPU)
-    assert images.shape == (2, 3, 1, 2)
-    assert images[0].unique().tolist() == [(1 - 0.5) / 0.25]
-    assert images[1].unique().tolist() == [(0 - 0.5) / 0.25]
-    assert load_labels(dataset, np.array([1, 0]), CPU).tolist() == [[[1, 2]], [[0, 255]]]
-
-
 @given(st.integers(1, 40), st.integers(2, 9), st.integers(0, 99))
 def test_epoch_batches_are_full_and_hold_every_image(count: int, batch_size: int, seed: int) -> None:
     indices = 100 + np.arange(count)
@@ -130,16 +119,6 @@ def test_epoch_batches_are_full_and_hold_every_image(count: int, batch_size: int
 def test_every_seed_has_an_order_of_its_own() -> None:
     assert not np.array_equal(epoch_batches(ALL, 4, seed=0), epoch_batches(ALL, 4, seed=1))
     assert np.array_equal(epoch_batches(ALL, 4, seed=0), epoch_batches(ALL, 4, seed=0))
-
-
-def test_flip_half_moves_image_and_label_alike() -> None:
-    images = torch.arange(400 * 6).reshape(400, 1, 2, 3).float()
-    flipped, labels = flip_half(images, images[:, 0], np.random.default_rng(0))
-    assert torch.equal(flipped[:, 0], labels)
-    mirrored = (flipped == images.flip(-1)).all(dim=(1, 2, 3))
-    unchanged = (flipped == images).all(dim=(1, 2, 3))
-    assert (mirrored ^ unchanged).all()
-    assert 150 < mirrored.sum() < 250
 
 
 # One step, by hand: logits are two numbers that do not depend on the image
@@ -212,11 +191,11 @@ def test_every_epoch_sees_all_images_in_an_order_of_its_own(
 ) -> None:
     seen: list[int] = []
 
-    def load(dataset: ImageDataset, indices: np.ndarray, device: torch.device) -> Tensor:
-        seen.extend(indices)
-        return load_images(dataset, indices, device)
+    def spy(dataset: ImageDataset, batches: np.ndarray, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        seen.extend(batches.ravel())
+        return feed(dataset, batches, device)
 
-    monkeypatch.setattr(training, "load_images", load)
+    monkeypatch.setattr(training, "feed", spy)
     trained(tiny_scenes)
     first, second = seen[:12], seen[12:]
     assert sorted(first) == sorted(second) == ALL.tolist()
@@ -285,8 +264,14 @@ def test_evaluation_does_not_depend_on_the_batch_size(tiny_scenes: ImageDataset)
     assert torch.equal(flat(model), before)  # batch norm's statistics included
 
 
-def test_scenes_are_flipped(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = replace(RECIPE, steps=3)
-    flipped = trained(tiny_scenes, recipe)
-    monkeypatch.setattr(training, "flip_half", lambda images, labels, generator: (images, labels))
-    assert not torch.equal(flipped, trained(tiny_scenes, recipe))
+def test_scenes_are_augmented_as_the_recipe_says(tiny_scenes: ImageDataset) -> None:
+    ways = ["none", "flip", "flip+scale+colour"]
+    weights = [trained(tiny_scenes, replace(RECIPE, steps=3, augmentation=way)) for way in ways]
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[2])
+
+
+@pytest.mark.parametrize("augmentation", ["mirror", "flip+", "flip,scale", "", "none+flip"])
+def test_an_unknown_augmentation_is_refused(augmentation: str) -> None:
+    with pytest.raises(ParameterError, match=r"^augmentation is .*; allowed: flip, scale, colour, .*none$"):
+        replace(RECIPE, augmentation=augmentation)

@@ -20,7 +20,7 @@ class Item(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity
 class ImageDataset:
     """One split of a data set, as arrays that may be memory-mapped.
 

@@ -94,10 +94,10 @@ def _decode(files: SceneFiles, index: int, size: tuple[int, int], may_resize: bo
         raise DataError(f"{files.labels[index]}: mode {stored.mode}; a label is one 8-bit channel of class indices")
     if stored.size != image.size:
         raise DataError(f"{files.labels[index]}: size {stored.size} but its image has {image.size}; both must agree")
-    label = files.class_of_label[np.asarray(stored)]
-    if label.min() < 0:
-        value = int(np.asarray(stored)[label < 0][0])
-        raise DataError(f"{files.labels[index]}: label value {value} is neither a class nor ignored")
+    values = np.flatnonzero(stored.histogram())
+    unknown = values[files.class_of_label[values] < 0]
+    if len(unknown):
+        raise DataError(f"{files.labels[index]}: label value {unknown[0]} is neither a class nor ignored")
     height, width = size
     if image.size != (width, height):
         if not may_resize:
@@ -105,8 +105,8 @@ def _decode(files: SceneFiles, index: int, size: tuple[int, int], may_resize: bo
                 f"{files.images[index]}: size {image.size}, the first has {width, height}; give height and width"
             )
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-        label = np.asarray(Image.fromarray(label.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST))
-    return np.asarray(image).transpose(2, 0, 1), label
+        stored = stored.resize((width, height), Image.Resampling.NEAREST)
+    return np.asarray(image).transpose(2, 0, 1), files.class_of_label[np.asarray(stored)]
 
 
 def _read(path: Path) -> Image.Image:

@@ -1,40 +1,38 @@
 """The contract of every model: `encode` without randomness, `decode` with every dropout layer."""
 
+import copy
 import pickle
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Tracer
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from alutils.errors import ParameterError
-
-
-class Features(NamedTuple):
-    """What `encode` gives: maps (N, D, h, w), and the height and width that the logits shall have."""
-
-    maps: Tensor
-    size: tuple[int, int]
 
 
 class SplitModel(nn.Module):
     """A network in two parts, so that a committee runs the expensive one once.
 
     `encode(images)` is deterministic in evaluation mode; `decode(features)` holds every dropout layer that
-    a committee member's mask applies to. `forward` is both: images (N, C, H, W) to logits (N, classes, ...).
+    a committee member's mask applies to, and ends at the features' own resolution. `forward` is both, enlarged:
+    images (N, C, H, W) to logits (N, classes) or (N, classes, H, W).
     """
 
-    def encode(self, images: Tensor) -> Any:
-        """Return the features of images (N, C, H, W)."""
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the features of images (N, C, H, W): (N, D), or maps (N, D, h, w)."""
         raise NotImplementedError
 
-    def decode(self, features: Any) -> Tensor:
-        """Return logits (N, classes) or (N, classes, H, W)."""
+    def decode(self, features: Tensor) -> Tensor:
+        """Return logits (N, classes), or (N, classes, h, w)."""
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of images (N, C, H, W)."""
-        return self.decode(self.encode(images))
+        return resize_logits(self.decode(self.encode(images)), images.shape[2:])
 
     def training_logits(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the logits that the loss is taken of: the main output, then any auxiliary ones."""
@@ -65,9 +63,25 @@ class UpBlock(nn.Module):
         return self.convs(torch.cat([enlarged, skip], dim=1))
 
 
-def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return logits (N, classes, h, w) at the height and width `size`, bilinearly."""
-    if logits.shape[-2:] == size:
+def inference_encoder(model: SplitModel) -> Callable[[Tensor], Tensor]:
+    """Return `model.encode` as it is in evaluation mode, batch norms folded into the convolutions before them.
+
+    The weights are copied: training the model further does not change what is returned.
+    """
+    copied = copy.deepcopy(model).eval()
+    tracer, modules = Tracer(), dict(copied.named_modules())
+    tracer.traced_func_name = "encode"
+    for node in tracer.trace(copied).nodes:
+        if node.op == "call_module" and isinstance(modules[node.target], nn.BatchNorm2d):
+            convolution = str(node.args[0].target)
+            copied.set_submodule(convolution, fuse_conv_bn_eval(modules[convolution], modules[node.target]))
+            copied.set_submodule(node.target, nn.Identity())
+    return copied.encode
+
+
+def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Return logits (N, classes, h, w) at the height and width `size`, bilinearly; (N, classes) as they are."""
+    if logits.ndim == 2 or logits.shape[2:] == size:
         return logits
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 

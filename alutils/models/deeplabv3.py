@@ -6,7 +6,7 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation.deeplabv3 import ASPP
 from torchvision.models.segmentation.fcn import FCNHead
 
-from alutils.models.base import Features, SplitModel, conv_bn_relu, pretrained, resize_logits
+from alutils.models.base import SplitModel, conv_bn_relu, pretrained, resize_logits
 
 RESNETS = {50: (resnet50, ResNet50_Weights), 101: (resnet101, ResNet101_Weights)}
 
@@ -29,18 +29,17 @@ class DeepLabV3(SplitModel):
         self.head = nn.Sequential(dropout, conv_bn_relu(256, 256), nn.Conv2d(256, num_classes, 1))
         self.auxiliary = FCNHead(1024, num_classes)
 
-    def encode(self, images: Tensor) -> Features:
+    def encode(self, images: Tensor) -> Tensor:
         """Return features (N, 256, H/8, W/8) of images (N, 3, H, W)."""
         maps = self.backbone(images)["main"]  # (N, 2048, H/8, W/8)
-        return Features(self.pyramid(maps), (images.shape[-2], images.shape[-1]))
+        return self.pyramid(maps)
 
-    def decode(self, features: Features) -> Tensor:
-        """Return logits (N, classes, H, W)."""
-        return resize_logits(self.head(features.maps), features.size)
+    def decode(self, features: Tensor) -> Tensor:
+        """Return logits (N, classes, H/8, W/8)."""
+        return self.head(features)
 
     def training_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the main and the auxiliary logits, both (N, classes, H, W)."""
-        size = (images.shape[-2], images.shape[-1])
         stages = self.backbone(images)
-        main = self.decode(Features(self.pyramid(stages["main"]), size))
-        return main, resize_logits(self.auxiliary(stages["auxiliary"]), size)
+        main, auxiliary = self.decode(self.pyramid(stages["main"])), self.auxiliary(stages["auxiliary"])
+        return resize_logits(main, images.shape[2:]), resize_logits(auxiliary, images.shape[2:])

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from alutils.models.base import Features, SplitModel, UpBlock, conv_bn_relu, resize_logits
+from alutils.models.base import SplitModel, UpBlock, conv_bn_relu
 
 WIDTHS = (16, 32, 64, 96)  # channels at 1/2, 1/4, 1/8, 1/16 of the input's height and width
 
@@ -22,7 +22,7 @@ class UnetSmall(SplitModel):
         self.up = nn.ModuleList(UpBlock(coarse, fine, fine) for fine, coarse in reversed(list(pairwise(WIDTHS))))
         self.head = nn.Sequential(nn.Dropout(0.5), nn.Conv2d(WIDTHS[0], num_classes, 3, padding=1))
 
-    def encode(self, images: Tensor) -> Features:
+    def encode(self, images: Tensor) -> Tensor:
         """Return features (N, 16, H/2, W/2) of images (N, 3, H, W)."""
         maps = self.stem(images)
         skips = []
@@ -31,8 +31,8 @@ class UnetSmall(SplitModel):
             maps = step(maps)
         for step, skip in zip(self.up, reversed(skips), strict=True):
             maps = step(maps, skip)
-        return Features(maps, (images.shape[-2], images.shape[-1]))
+        return maps
 
-    def decode(self, features: Features) -> Tensor:
-        """Return logits (N, classes, H, W)."""
-        return resize_logits(self.head(features.maps), features.size)
+    def decode(self, features: Tensor) -> Tensor:
+        """Return logits (N, classes, H/2, W/2)."""
+        return self.head(features)

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torchvision.models import VGG19_BN_Weights, vgg19_bn
 
-from alutils.models.base import Features, SplitModel, UpBlock, pretrained
+from alutils.models.base import SplitModel, UpBlock, pretrained
 
 SKIP_WIDTHS = (64, 128, 256, 512, 512)  # channels at 1/1, 1/2, ... 1/16 of the input's height and width
 DECODER_WIDTHS = (256, 128, 64, 32, 16)  # channels at 1/16, 1/8, ... 1/1
@@ -23,7 +23,7 @@ class Vgg19Unet(SplitModel):
         )
         self.head = nn.Sequential(nn.Dropout(0.5), nn.Conv2d(DECODER_WIDTHS[-1], num_classes, 3, padding=1))
 
-    def encode(self, images: Tensor) -> Features:
+    def encode(self, images: Tensor) -> Tensor:
         """Return features (N, 16, H, W) of images (N, 3, H, W)."""
         maps, skips = images, []
         for stage in self.stages:
@@ -31,11 +31,11 @@ class Vgg19Unet(SplitModel):
             maps = self.pool(skips[-1])
         for step, skip in zip(self.up, reversed(skips), strict=True):
             maps = step(maps, skip)
-        return Features(maps, (images.shape[-2], images.shape[-1]))
+        return maps
 
-    def decode(self, features: Features) -> Tensor:
+    def decode(self, features: Tensor) -> Tensor:
         """Return logits (N, classes, H, W)."""
-        return self.head(features.maps)
+        return self.head(features)
 
 
 def _split_at_pooling(layers: nn.Sequential) -> nn.ModuleList:
