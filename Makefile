@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(shell cksum requirements.lock | cut -d' ' -f1)
 SNAKEMAKE := $(BIN)/snakemake -s workflow/Snakefile --cores $(CORES) --rerun-incomplete --nolock --keep-going
 
-.PHONY: help reproduce grid figures lab test lint lock
+.PHONY: help reproduce grid figures lab test lint lock benchmark
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -35,6 +35,10 @@ lint: $(READY)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+
+benchmark: $(READY)  ## every claim of speed against its rivals, then README's table of them (an hour on two cores)
+	@$(BIN)/uv pip install -q --python $(BIN)/python --group benchmark -c requirements.lock
+	@$(BIN)/python benchmarks/run_all.py
 
 lock: $(READY)  ## remake requirements.lock from pyproject.toml
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group dev \

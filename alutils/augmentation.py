@@ -10,13 +10,13 @@ from torch.nn import functional as F
 from alutils.datasets import IGNORE_INDEX
 
 SCALES = (0.5, 2.0)  # an image is shrunk to half its size at the least, enlarged to double at the most
-FACTORS = (0.75, 1.33)  # of contrast and saturation; brightness moves by as much of a standard deviation
+FACTORS = (0.75, 1.33)  # of brightness, contrast and saturation
 
 
 def augment(
-    images: Tensor, labels: Tensor, names: Iterable[str], generator: np.random.Generator
+    images: Tensor, labels: Tensor, *, names: Iterable[str], generator: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return images (B, 3, H, W), normalised, and labels (B, H, W) after the changes `names`."""
+    """Return images (B, 3, H, W), 0 to 255 in bytes or floats, and labels (B, H, W) uint8 after the changes `names`."""
     for name in names:
         images, labels = AUGMENTATIONS[name](images, labels, generator)
     return images, labels
@@ -30,7 +30,7 @@ def flip(images: Tensor, labels: Tensor, generator: np.random.Generator) -> tupl
 
 
 def scale(images: Tensor, labels: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Show each image larger or smaller, cropped or in a frame of the mean colour labelled void.
+    """Show each image larger or smaller, cropped or in a black frame that is labelled void.
 
     Factors are log-uniform in `SCALES`; where the crop, or the image in its frame, lies is uniform. Images are
     sampled bilinearly, labels at the nearest pixel of the same grid.
@@ -42,15 +42,15 @@ def scale(images: Tensor, labels: Tensor, generator: np.random.Generator) -> tup
     grid = F.affine_grid(torch.from_numpy(theta).to(images.device), list(images.shape), align_corners=False)
     above_void = labels[:, None].float() - IGNORE_INDEX  # what lies outside is sampled as 0
     moved = F.grid_sample(above_void, grid, mode="nearest", align_corners=False)[:, 0] + IGNORE_INDEX
-    return F.grid_sample(images, grid, align_corners=False), moved.to(labels.dtype)
+    return F.grid_sample(images.float(), grid, align_corners=False), moved.to(labels.dtype)
 
 
 def colour(images: Tensor, labels: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Change each image's brightness, contrast and saturation; labels stay."""
     drawn = log_uniform(FACTORS, (3, len(images), 1, 1, 1), generator).astype(np.float32)
     brightness, contrast, saturation = torch.from_numpy(drawn).to(images.device)
-    mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    images = mean + contrast * (images - mean) + brightness.log()
+    mean = images.mean(dim=(1, 2, 3), keepdim=True, dtype=torch.float32)
+    images = brightness * mean + contrast * (images - mean)
     grey = images.mean(dim=1, keepdim=True)
     return grey + saturation * (images - grey), labels
 

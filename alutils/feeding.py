@@ -18,11 +18,16 @@ Asked = TypeVar("Asked")
 Given = TypeVar("Given")
 
 
-def feed(dataset: ImageDataset, batches: Iterable[np.ndarray], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+def feed(
+    dataset: ImageDataset,
+    batches: Iterable[np.ndarray],
+    device: torch.device,
+    change: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = lambda images, labels: (images, labels),
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield, for each array of B indices, images (B, C, H, W) float32, normalised, and labels (B, ...) uint8.
 
-    Both lie on `device`. While a batch is worked on, the next one is gathered from the memory-mapped arrays by
-    another thread.
+    Both lie on `device`, and went through `change` as bytes. While a batch is worked on, the next one is gathered
+    from the memory-mapped arrays by another thread.
     """
     mean, std = (255 * torch.tensor(x, device=device).view(1, -1, 1, 1) for x in (dataset.mean, dataset.std))
     kept = resident(dataset, device)
@@ -34,9 +39,10 @@ def feed(dataset: ImageDataset, batches: Iterable[np.ndarray], device: torch.dev
         images, labels = torch.from_numpy(dataset.images[indices]), torch.from_numpy(dataset.labels[indices])
         return (images.pin_memory(), labels.pin_memory()) if device.type == "cuda" else (images, labels)
 
-    for images, labels in one_ahead(gather, batches):
-        pixels = images.to(device, non_blocking=True).to(memory_format=torch.channels_last)
-        yield (pixels - mean) / std, labels.to(device, non_blocking=True)
+    for gathered in one_ahead(gather, batches):
+        images, labels = (array.to(device, non_blocking=True) for array in gathered)
+        images, labels = change(images.to(memory_format=torch.channels_last), labels)
+        yield (images - mean).div_(std), labels
 
 
 @lru_cache(maxsize=2)  # a training and a test set

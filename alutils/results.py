@@ -12,12 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from alutils.errors import DataError, ParameterError
 from alutils.paths import PUBLISHED, ROOT, results_dir
 
-if TYPE_CHECKING:  # torch takes seconds to load, and whoever starts or reads runs can do without
+if TYPE_CHECKING:  # they take seconds to load, and whoever only starts runs can do without
+    import pandas as pd
     import torch
 
 PACKAGES = ("numpy", "pandas", "pillow", "torch", "torchvision")
@@ -74,12 +73,14 @@ class RunFolder:
                     f" {config.get(name)!r}; use another experiment name, or remove that folder"
                 )
 
-    def read_table(self, name: str) -> pd.DataFrame:
+    def read_table(self, name: str) -> "pd.DataFrame":
         """Return `rounds` or `acquisitions`, empty if not yet written."""
+        import pandas as pd
+
         path = self.path / f"{name}.csv"
         return _read_csv(path) if path.exists() else pd.DataFrame()
 
-    def write_table(self, name: str, table: pd.DataFrame) -> None:
+    def write_table(self, name: str, table: "pd.DataFrame") -> None:
         """Replace `rounds.csv` or `acquisitions.csv`."""
         write_whole(self.path / f"{name}.csv", table.to_csv(index=False))
 
@@ -143,13 +144,15 @@ def device_name(device: "torch.device") -> str:
     return f"CPU {names[0]}" if names else "CPU"
 
 
-def load_experiment(experiment: str) -> pd.DataFrame:
+def load_experiment(experiment: str) -> "pd.DataFrame":
     """Return one tidy table of all finished runs of an experiment: a row a run and round.
 
     Columns: kind ("rounds" or "bulk"), dataset, model, query, order_model (of a bulk run on a query's order),
     skip (of bulk runs), seed, round, labelled, labelled_percent, then the measures (miou, accuracy,
     iou_<class>) and seconds.
     """
+    import pandas as pd
+
     folder = results_dir() / experiment
     runs = {path.parent: _read_json(path.with_name("config.json")) for path in sorted(folder.glob("*/provenance.json"))}
     if not runs:
@@ -178,7 +181,7 @@ def _check_comparable(runs: dict[Path, dict[str, Any]]) -> None:
                 )
 
 
-def _with_config(run: Path, config: dict[str, Any]) -> pd.DataFrame:
+def _with_config(run: Path, config: dict[str, Any]) -> "pd.DataFrame":
     if config["query"] in ("all", "random"):
         config = config | {"order_model": None}
     table = _read_csv(run / "rounds.csv")
@@ -187,7 +190,7 @@ def _with_config(run: Path, config: dict[str, Any]) -> pd.DataFrame:
     return table
 
 
-def load_published(name: str) -> pd.DataFrame:
+def load_published(name: str) -> "pd.DataFrame":
     """Return the table `results/published/<name>.csv`."""
     path = PUBLISHED / f"{name}.csv"
     if not path.exists():
@@ -196,8 +199,10 @@ def load_published(name: str) -> pd.DataFrame:
     return _read_csv(path)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path) -> "pd.DataFrame":
     """Read a table so that writing it again gives the same bytes; an item named 0012 or NA stays that."""
+    import pandas as pd
+
     return pd.read_csv(path, float_precision="round_trip", dtype={"item": str}, keep_default_na=False, na_values=[""])
 
 

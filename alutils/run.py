@@ -133,14 +133,15 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
     """
     on_terminal = sys.stderr.isatty()
     os.environ.setdefault(SWITCH, "1" if on_terminal else "0")
-    sockets = Config({"KernelManager": {"transport": "ipc", "ip": str(output.with_name("kernel"))}})
+    config = Config({"KernelManager": {"transport": "ipc", "ip": str(output.with_name("kernel"))}})
+    config.NotebookClient.shutdown_kernel = "immediate"  # all is saved; unloading torch takes seconds
     papermill.execute_notebook(
         notebook,
         output,
         parameters,
         progress_bar=False,
         stderr_file=sys.stderr if on_terminal else None,
-        config=sockets,
+        config=config,
         coalesce_streams=True,  # a bar in the executed notebook is its last state, not a line a tick
     )
 

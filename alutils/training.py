@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -73,9 +74,9 @@ def train(
         batches = epoch_batches(indices, recipe.batch_size, derive_seed(seed, "order", epoch))[: len(epoch_rates)]
         torch.manual_seed(derive_seed(seed, "dropout", epoch))
         generator = numpy_generator(seed, "augmentation", epoch)
+        change = partial(augment, names=recipe.augmentations, generator=generator)
         losses = []
-        for rate, (images, labels) in zip(epoch_rates, feed(dataset, batches, device), strict=True):
-            images, labels = augment(images, labels, recipe.augmentations, generator)
+        for rate, (images, labels) in zip(epoch_rates, feed(dataset, batches, device, change), strict=True):
             losses.append(train_step(model, optimizer, images, labels, weights, float(rate), recipe.precision))
             progress.update()
         check_losses(torch.stack(losses), epoch_rates)

@@ -4,8 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision import datasets
 
 from alutils.datasets import ImageDataset, load_dataset
+from alutils.datasets.cityscapes import scene_files
 from alutils.errors import DataError, ParameterError
 
 # Cityscapes' label ids by training class, as in the published table; every other id is void.
@@ -59,6 +61,19 @@ def test_classes_and_colours() -> None:
     assert dataset.class_names == NAMES
     assert dataset.colours[0] == (128, 64, 128)
     assert dataset.colours[18] == (119, 11, 32)
+
+
+def test_files_classes_and_colours_are_torchvisions(root: Path) -> None:
+    theirs = datasets.Cityscapes(root, "train", mode="fine", target_type="semantic")
+    ours = scene_files("cityscapes", root, "train")
+    assert sorted(map(str, ours.images)) == sorted(theirs.images)
+    assert sorted(map(str, ours.labels)) == sorted(label for (label,) in theirs.targets)
+    trained = sorted((c for c in theirs.classes if 0 <= c.train_id < 255), key=lambda c: c.train_id)
+    assert ours.class_names == [c.name for c in trained]
+    assert ours.colours == [c.color for c in trained]
+    expected = np.full(256, -1)
+    expected[[c.id for c in theirs.classes]] = [c.train_id % 256 for c in theirs.classes]
+    assert np.array_equal(ours.class_of_label, np.where(expected == 254, 255, expected))
 
 
 def test_scenes_come_in_the_order_of_their_names_with_their_images() -> None:

@@ -27,6 +27,17 @@ def test_images_are_normalised_and_labels_kept(tiny_scenes: ImageDataset):
     torch.testing.assert_close(last, expected)
 
 
+def test_a_change_is_made_to_bytes(tiny_scenes: ImageDataset):
+    def invert(images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        assert images.dtype == torch.uint8
+        return 255 - images, labels * 0
+
+    (images, labels), _ = feed(tiny_scenes, BATCHES, CPU, invert)
+    (plain, _), _ = feed(tiny_scenes, BATCHES, CPU)
+    torch.testing.assert_close(images, -plain)  # as the mean is 0.5
+    assert labels.max() == 0
+
+
 def test_the_next_item_is_worked_on_while_one_is_used():
     events: list[str] = []
 

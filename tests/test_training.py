@@ -191,9 +191,9 @@ def test_every_epoch_sees_all_images_in_an_order_of_its_own(
 ) -> None:
     seen: list[int] = []
 
-    def spy(dataset: ImageDataset, batches: np.ndarray, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    def spy(dataset: ImageDataset, batches: np.ndarray, *others: Any) -> Iterator[tuple[Tensor, Tensor]]:
         seen.extend(batches.ravel())
-        return feed(dataset, batches, device)
+        return feed(dataset, batches, *others)
 
     monkeypatch.setattr(training, "feed", spy)
     trained(tiny_scenes)

@@ -14,6 +14,29 @@ FOLDERS = {"train": "train", "val": "val", "test": "val"}
 
 DRAWING_VERSION = 1  # raise it when a name of DRAWN would stand for other scenes
 
+LABEL_IDS = 34  # ids 0 to 33 occur in label files
+CLASSES = {  # of the label ids that are trained on: name and colour; every other id is void
+    7: ("road", (128, 64, 128)),
+    8: ("sidewalk", (244, 35, 232)),
+    11: ("building", (70, 70, 70)),
+    12: ("wall", (102, 102, 156)),
+    13: ("fence", (190, 153, 153)),
+    17: ("pole", (153, 153, 153)),
+    19: ("traffic light", (250, 170, 30)),
+    20: ("traffic sign", (220, 220, 0)),
+    21: ("vegetation", (107, 142, 35)),
+    22: ("terrain", (152, 251, 152)),
+    23: ("sky", (70, 130, 180)),
+    24: ("person", (220, 20, 60)),
+    25: ("rider", (255, 0, 0)),
+    26: ("car", (0, 0, 142)),
+    27: ("truck", (0, 0, 70)),
+    28: ("bus", (0, 60, 100)),
+    31: ("train", (0, 80, 100)),
+    32: ("motorcycle", (0, 0, 230)),
+    33: ("bicycle", (119, 11, 32)),
+}
+
 # Scenes drawn for each split, and their height in pixels (the width is twice that).
 DRAWN = {
     "streets": ({"train": 200, "val": 60}, 1024),
@@ -36,34 +59,24 @@ def drawn_streets(name: str, split: str, size: tuple[int, int] | None = None) ->
 
 
 def scene_files(name: str, root: Path, split: str) -> SceneFiles:
-    """List the files of one split below `root`, as torchvision's Cityscapes class finds them."""
-    from torchvision.datasets import Cityscapes
-
+    """List the files of one split below `root`, in the order of their names."""
     check_choice("split", split, FOLDERS)
-    try:
-        listing = Cityscapes(root, split=FOLDERS[split], mode="fine", target_type="semantic")
-    except (OSError, RuntimeError) as error:
-        raise DataError(
-            f"{root}: no Cityscapes there; it needs leftImg8bit/{FOLDERS[split]} and gtFine/{FOLDERS[split]}"
-        ) from error
-    if not listing.images:
-        raise DataError(f"{root}/leftImg8bit/{FOLDERS[split]}: empty split; it needs <city>/*_leftImg8bit.png")
-    pairs = sorted(zip(listing.images, (target for (target,) in listing.targets), strict=True))
-    images, labels = [Path(image) for image, _ in pairs], [Path(label) for _, label in pairs]
-    trained = sorted((c for c in Cityscapes.classes if 0 <= c.train_id < IGNORE_INDEX), key=lambda c: c.train_id)
+    images_folder, labels_folder = (root / part / FOLDERS[split] for part in ("leftImg8bit", "gtFine"))
+    if not (images_folder.is_dir() and labels_folder.is_dir()):
+        raise DataError(f"{root}: no Cityscapes there; it needs {images_folder} and {labels_folder}")
+    images = sorted(images_folder.glob("*/*_leftImg8bit.png"))
+    if not images:
+        raise DataError(f"{images_folder}: empty split; it needs <city>/*_leftImg8bit.png")
+    item_names = [image.name.removesuffix("_leftImg8bit.png") for image in images]
+    labels = [
+        labels_folder / image.parent.name / f"{item_name}_gtFine_labelIds.png"
+        for image, item_name in zip(images, item_names, strict=True)
+    ]
     class_of_label = np.full(256, -1, np.int16)
-    for label_class in Cityscapes.classes:
-        in_training = 0 <= label_class.train_id < IGNORE_INDEX
-        class_of_label[label_class.id] = label_class.train_id if in_training else IGNORE_INDEX
+    class_of_label[:LABEL_IDS] = class_of_label[255] = IGNORE_INDEX  # 255: the licence plates' -1, in a byte
+    class_of_label[list(CLASSES)] = range(len(CLASSES))
+    class_names, colours = zip(*CLASSES.values(), strict=True)
     return SceneFiles(
-        name,
-        split,
-        images,
-        labels,
-        [image.name.removesuffix("_leftImg8bit.png") for image in images],
-        class_of_label,
-        [c.name for c in trained],
-        [c.color for c in trained],
-        IMAGENET_MEAN,
-        IMAGENET_STD,
+        *(name, split, images, labels, item_names),
+        *(class_of_label, list(class_names), list(colours), IMAGENET_MEAN, IMAGENET_STD),
     )

@@ -1,0 +1,66 @@
+"""Run every benchmark and write README's table of them.
+
+    python benchmarks/run_all.py [NAME ...]
+
+Each result lies in `results/published/benchmarks/<name>-<cpu or cuda>.json`; those not named stay as they are.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from measure import Goal
+
+from alutils.paths import PUBLISHED
+from alutils.report import README, fill_readme
+from alutils.results import write_whole
+from alutils.training import default_device
+
+HERE = Path(__file__).parent
+RESULTS = PUBLISHED / "benchmarks"
+NAMES = [
+    *("committee_scoring", "scoring_memory", "feeding", "selection"),
+    *("whole_loop", "training_step", "startup"),
+]
+
+
+def run_one(name: str) -> bool:
+    """Run one benchmark and keep its result; tell whether it reached its goals."""
+    command = [sys.executable, str(HERE / f"{name}.py"), "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.stdout:
+        write_whole(RESULTS / f"{name}-{default_device().type}.json", done.stdout)
+    return done.returncode == 0
+
+
+def table(_: str) -> str:
+    """Return README's table: a row a claim, of every result there is."""
+    results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    results.sort(key=lambda result: NAMES.index(result["benchmark"]))
+    lines = ["| claim | measured | goal | script | machine |", "|---|---|---|---|---|"]
+    lines += [row(result, Goal(**goal)) for result in results for goal in result["goals"]]
+    return "\n".join(lines)
+
+
+def row(result: dict[str, Any], goal: Goal) -> str:
+    """Return a claim's line of the table."""
+    device = f"{result['machine']['device']}, {result['machine']['threads']} threads"
+    measured = f"{goal.measured:.3g}" + ("" if goal.is_reached else " (**missed**)")
+    return f"| {goal.claim} | {measured} | {goal.bound} | `{result['benchmark']}.py` | {device} |"
+
+
+def main(names: list[str]) -> int:
+    """Run the benchmarks `names`, all if there is none; return the exit code."""
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        print(f"error: {', '.join(unknown)} is no benchmark; known: {', '.join(NAMES)}", file=sys.stderr)
+        return 1
+    reached = [run_one(name) for name in names or NAMES]
+    README.write_text(fill_readme(README.read_text(), "make benchmark", table))
+    return 0 if all(reached) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,154 @@
+"""A whole experiment, five rounds of active learning on drawn scenes, against the same one written with baal.
+
+Scenes, start sets, network, initial weights, optimizer, learning rates and number of steps are the same. Ours starts
+without a cache, so that decoding counts; drawing the scenes and importing do not.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+from baal_loop import run_baal
+from measure import Goal, Result, run, synchronize, time_sides
+from torch.nn import functional as F
+
+from alutils.config import RoundsConfig
+from alutils.datasets.streets import write_streets
+from alutils.experiment import run_rounds
+from alutils.models import build_model
+from alutils.training import default_device
+
+EPOCHS = 5  # of each training; the more, the more of both sides' time is the same training steps
+SEEDS = 1  # experiments of each side
+HEIGHT = 96  # pixels, of scenes twice as wide
+
+Run = Callable[[RoundsConfig], pd.DataFrame]
+
+
+def measure(quick: bool) -> Result:
+    """Draw the scenes, warm up, and let the sides take turns."""
+    counts = {"train": 16, "val": 4} if quick else {"train": 400, "val": 100}
+    config = experiment(rounds=2, epochs=5, committee_members=2) if quick else experiment()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["ALUTILS_DATA"] = folder
+        root = Path(folder) / "cityscapes"
+        write_streets(root, counts, height=HEIGHT, processes=1)
+        sides: dict[str, Run] = {
+            "ours": run_ours,
+            "baal_loop": partial(run_baal, root, is_cached=False),
+            "baal_loop_mccaching": partial(run_baal, root, is_cached=True),
+        }
+        for side in sides.values():
+            side(replace(config, rounds=1, epochs=1))  # what is imported at first use is now
+        return compare(sides, config, counts["train"])
+
+
+def experiment(rounds: int = 5, epochs: int = EPOCHS, committee_members: int = 10) -> RoundsConfig:
+    """Return the experiment at seed 0."""
+    return RoundsConfig(
+        experiment="whole_loop",
+        dataset="cityscapes",
+        height=None,
+        width=None,
+        test_split="val",
+        model="unet_small",
+        weights=None,
+        seed=0,
+        epochs=epochs,
+        steps=None,
+        batch_size=8,
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        class_weights=False,
+        augmentation="flip",
+        precision="float32",
+        query="consensus_entropy",
+        regime="from_scratch",
+        start=10,
+        step=10,
+        rounds=rounds,
+        unit="percent",
+        committee_members=committee_members,
+        committee_dropout=0.5,  # the layer's own rate, which baal keeps
+    )
+
+
+def run_ours(config: RoundsConfig) -> pd.DataFrame:
+    """Run the experiment in new folders for its results and its cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["ALUTILS_RESULTS"], os.environ["ALUTILS_CACHE"] = f"{folder}/results", f"{folder}/cache"
+        return run_rounds(config)
+
+
+def compare(sides: dict[str, Run], config: RoundsConfig, pool_size: int) -> Result:
+    """Compare the sides' time and accuracy."""
+    seconds, tables = timed(sides, config)
+    ours_s = seconds.pop("ours")
+    mious = mean_of(tables, lambda rounds: rounds["miou"].mean())
+    best = max(mious[name] for name in seconds)
+    steps = sum(config.total_steps(budget) for budget in config.budgets(pool_size))
+    return Result(
+        f"{config.rounds} rounds on {pool_size} scenes of {HEIGHT}x{2 * HEIGHT}, {config.committee_members} members",
+        ours_s,
+        steps * step_seconds(config),
+        seconds,
+        [
+            Goal("whole loop: times faster than baal's faster loop", min(seconds.values()) / ours_s, at_least=3),
+            Goal("... mean IoU over all rounds, as a share of the better loop's", mious["ours"] / best, at_least=0.9),
+        ],
+        {
+            "optimizer_steps": steps,
+            "mean_iou": mious,
+            "last_mean_iou": mean_of(tables, lambda rounds: rounds["miou"].iloc[-1]),
+            "seconds_train_and_test": mean_of(tables, lambda rounds: rounds["seconds_train"].sum()),
+            "seconds_query": mean_of(tables, lambda rounds: rounds["seconds_query"].sum()),
+        },
+    )
+
+
+def timed(sides: dict[str, Run], config: RoundsConfig) -> tuple[dict[str, float], dict[str, list[pd.DataFrame]]]:
+    """Return each side's seconds, and its table of rounds for each of the seeds 0, 1, ..."""
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in sides}
+
+    def run_next(name: str) -> None:
+        tables[name].append(sides[name](replace(config, seed=len(tables[name]))))
+
+    return time_sides({name: partial(run_next, name) for name in sides}, SEEDS), tables
+
+
+def mean_of(tables: dict[str, list[pd.DataFrame]], number: Callable[[pd.DataFrame], float]) -> dict[str, float]:
+    """Return, for each side, the mean over its experiments of a number that a table of rounds gives."""
+    return {
+        name: round(float(statistics.mean(number(rounds) for rounds in found)), 4) for name, found in tables.items()
+    }
+
+
+def step_seconds(config: RoundsConfig, steps: int = 20) -> float:
+    """Return the seconds of one optimizer step alone, on a batch that is there."""
+    device = default_device()
+    model = build_model(config.model, 19, seed=0).to(device).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.Adam(model.parameters(), config.learning_rate)
+    images = torch.randn(config.batch_size, 3, HEIGHT, 2 * HEIGHT, device=device)
+    images = images.to(memory_format=torch.channels_last)
+    labels = torch.randint(19, (config.batch_size, HEIGHT, 2 * HEIGHT), device=device)
+    seconds = []
+    for _ in range(steps):
+        synchronize()
+        started = time.perf_counter()
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        synchronize()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+if __name__ == "__main__":
+    run(measure, __file__)

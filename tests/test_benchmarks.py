@@ -1,0 +1,83 @@
+"""Each benchmark runs, at tiny sizes; README's table is the one that the results give."""
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from alutils.paths import ROOT
+from alutils.report import README, fill_readme
+
+BENCHMARKS = ROOT / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+RIVALS = {"committee_scoring": "baal", "whole_loop": "baal", "selection": "skactiveml"}
+
+
+def quick(name: str) -> dict[str, Any]:
+    """Return what a benchmark measures at tiny sizes."""
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--json", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", ["scoring_memory", "feeding", "training_step", *RIVALS])
+def test_a_benchmark_prints_one_json_object(name: str):
+    if name in RIVALS:
+        pytest.importorskip(RIVALS[name], reason="`make benchmark` installs it")
+    result = quick(name)
+    assert result["benchmark"] == name
+    assert result["ours_s"] > 0
+    assert all(seconds > 0 for seconds in result["rivals_s"].values())
+    assert all(goal["measured"] > 0 for goal in result["goals"])
+    assert result["machine"]["device"]
+
+
+def test_a_goal_is_reached_within_its_bound():
+    from measure import Goal
+
+    assert Goal("faster", 7.0, at_least=7).is_reached
+    assert not Goal("faster", 6.9, at_least=7).is_reached
+    assert not Goal("dearer", 1.4, at_most=1.3).is_reached
+    assert Goal("faster", 0.1).is_reached
+    assert [Goal("", 1, at_least=7).bound, Goal("", 1, at_most=2).bound] == ["at least 7", "at most 2"]
+
+
+def test_sides_take_turns(capsys: pytest.CaptureFixture[str]):
+    from measure import time_sides
+
+    calls: list[str] = []
+    seconds = time_sides({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=2)
+    assert calls == ["a", "b", "a", "b"]
+    assert set(seconds) == {"a", "b"}
+    assert capsys.readouterr().out == "", "stdout is for the result"
+
+
+def test_a_benchmark_whose_rival_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
+    import measure
+
+    def needs_rival(_: bool) -> measure.Result:
+        import_module("no_such_rival")
+
+        raise AssertionError
+
+    monkeypatch.setattr(sys, "argv", ["x.py"])
+    with pytest.raises(SystemExit, match=r"^error: No module named 'no_such_rival'; `make benchmark` installs"):
+        measure.run(needs_rival, "x.py")
+
+
+def test_readme_holds_the_table_of_the_results():
+    import run_all
+
+    text = README.read_text()
+    assert fill_readme(text, "make benchmark", run_all.table) == text, "run `python benchmarks/run_all.py`"
+
+
+def test_an_unknown_benchmark_is_one_line(capsys: pytest.CaptureFixture[str]):
+    import run_all
+
+    assert run_all.main(["no_such"]) == 1
+    assert capsys.readouterr().err.startswith("error: no_such is no benchmark; known: committee_scoring, ")
