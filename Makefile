@@ -51,7 +51,7 @@ $(READY):
 	@echo "making .venv from requirements.lock (some minutes, several GB)"
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q uv && $(BIN)/uv pip sync -q --python $(BIN)/python requirements.lock \
-	    || $(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+	    || $(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation --editable .
 	@touch $@
