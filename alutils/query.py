@@ -14,7 +14,7 @@ from alutils.datasets import ImageDataset
 from alutils.errors import check_choice
 from alutils.feeding import feed
 from alutils.models import SplitModel
-from alutils.models.base import inference_encoder
+from alutils.models.base import inference_copy
 from alutils.training import autocast, in_batches
 
 
@@ -107,11 +107,11 @@ def ask_committee(
     statistics: Sequence[str],
 ) -> Iterator[dict[str, Tensor]]:
     """Yield what the committee says of the images `indices`, a batch at a time: the `statistics` by name."""
-    device, encode = next(model.parameters()).device, inference_encoder(model)
+    device, model = next(model.parameters()).device, inference_copy(model)
     batches = in_batches(indices, recipe.batch_size, f"asking the committee about {len(indices)}")
     for images, _ in feed(dataset, batches, device):
         with autocast(recipe.precision, device):
-            members = committee.logits(model, encode(images))
+            members = committee.logits(model, model.encode(images))
             yield committee_statistics(members, statistics, images.shape[2:] if dataset.is_dense else ())
 
 

@@ -13,13 +13,16 @@ from alutils.augmentation import augment
 from alutils.config import Recipe
 from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts
 from alutils.feeding import feed
+from alutils.memory import keep_freed_memory
 from alutils.metrics import confusion_matrix
 from alutils.models import SplitModel
-from alutils.models.base import inference_encoder, resize_logits
+from alutils.models.base import inference_copy
 from alutils.progress import bar
 from alutils.seeds import derive_seed, numpy_generator
 
 AUXILIARY_WEIGHT = 0.4
+
+keep_freed_memory()
 
 
 def default_device() -> torch.device:
@@ -130,13 +133,12 @@ def check_losses(losses: Tensor, rates: np.ndarray) -> None:
 def evaluate(model: SplitModel, dataset: ImageDataset, recipe: Recipe) -> Tensor:
     """Return the confusion matrix (C, C) int64 of `model` on the whole of `dataset`, on the CPU."""
     device = next(model.parameters()).device
-    model.eval()
-    encode = inference_encoder(model)
+    model = inference_copy(model)
     total = torch.zeros(dataset.num_classes, dataset.num_classes, dtype=torch.int64, device=device)
     batches = in_batches(np.arange(len(dataset)), recipe.batch_size, f"testing on {len(dataset)}")
     for images, labels in feed(dataset, batches, device):
         with autocast(recipe.precision, device):
-            logits = resize_logits(model.decode(encode(images)), images.shape[2:])
+            logits = model(images)
         total += confusion_matrix(logits, labels)
     return total.cpu()
 

@@ -85,7 +85,7 @@ def test_logits_enlarged_in_pieces_are_those_enlarged_whole(size: tuple[int, int
     whole = torch.full((2, 3, *size), math.nan, dtype=torch.float64)
     for place, piece in enlarged_pieces(logits, size):
         whole[place] = piece
-    torch.testing.assert_close(whole, resize_logits(logits, size), atol=1e-6, rtol=0)
+    torch.testing.assert_close(whole, resize_logits(logits, size), atol=1e-12, rtol=0)
 
 
 def scene_model() -> tuple[SplitModel, torch.Tensor]:
@@ -94,6 +94,15 @@ def scene_model() -> tuple[SplitModel, torch.Tensor]:
     torch.nn.init.normal_(model.get_parameter("head.1.weight"), std=5, generator=torch.manual_seed(0))
     with torch.inference_mode():
         return model, model.encode(torch.rand(4, 3, 32, 48, generator=torch.manual_seed(0)))
+
+
+def test_statistics_are_as_precise_whatever_the_members_ran_in():
+    logits = [torch.randn(2, 3, 5, 6, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    outside = committee_statistics(logits, STATISTICS, (17, 23))
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = committee_statistics(logits, STATISTICS, (17, 23))
+    for name in STATISTICS:
+        assert torch.equal(inside[name], outside[name])
 
 
 @torch.inference_mode()

@@ -87,12 +87,17 @@ def test_palette_labels_are_read_as_indices(tmp_path: Path) -> None:
     assert np.array_equal(load(description).labels[1], np.where(MASK == 7, 255, MASK))
 
 
-def test_smaller_images_are_averaged_and_labels_picked(tmp_path: Path) -> None:
+def test_images_of_half_the_size_are_averaged_and_labels_picked(tmp_path: Path) -> None:
     dataset = load(write_data_set(tmp_path), 2, 2)
-    # A stripe and its neighbours mix: a triangle of half width 2 around x = 1 weighs columns 3, 3, 1 (of 7).
-    assert dataset.images[1, 0].tolist() == [[round(200 * 3 / 7), round(200 * 4 / 7)]] * 2
+    assert dataset.images[1].tolist() == [[[100 + channel] * 2] * 2 for channel in (0, 10, 20)]
     assert np.array_equal(dataset.labels[1], dataset.labels[0].T)
     assert np.array_equal(dataset.labels[1], [[0, 2], [0, 1]])  # MASK[1::2, 1::2]
+
+
+def test_smaller_images_of_no_whole_fraction_are_antialiased(tmp_path: Path) -> None:
+    dataset = load(write_data_set(tmp_path), 3, 3)
+    # A triangle of half width 4/3 around x = 2/3 weighs columns 0 and 1 as 7 to 3.
+    assert dataset.images[1, 0].tolist() == [[60, 100, 140]] * 3
 
 
 def test_larger_images_are_blended_and_labels_repeated(tmp_path: Path) -> None:

@@ -1,19 +1,19 @@
 """Scores by hand, selection with ties, and what scoring must not see."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 from alutils.committee import STATISTICS, Committee, committee_statistics
 from alutils.config import Recipe
 from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError
 from alutils.models import SplitModel, build_model
-from alutils.models.base import inference_encoder
+from alutils.models.unet_small import UnetSmall
 from alutils.query import (
     QUERIES,
     SCORES,
@@ -77,17 +77,14 @@ def test_equal_scores_come_in_random_order_fixed_by_the_generator():
 
 def test_the_model_encodes_each_image_once_for_all_members(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
     seen: list[int] = []
+    encode = UnetSmall.encode
 
-    def spy(model: SplitModel) -> Callable[[Tensor], Tensor]:
-        encode = inference_encoder(model)
-
-        def counted(images: Tensor) -> Tensor:
+    def spy(model: UnetSmall, images: Tensor) -> Tensor:
+        if not isinstance(images, Proxy):  # else it is being traced
             seen.append(len(images))
-            return encode(images)
+        return encode(model, images)
 
-        return counted
-
-    monkeypatch.setattr("alutils.query.inference_encoder", spy)
+    monkeypatch.setattr(UnetSmall, "encode", spy)
     generator = np.random.default_rng(0)
     score_images(QUERIES["vote_entropy"], undecided_model(), tiny_scenes, np.arange(10), RECIPE, COMMITTEE, generator)
     assert seen == [4, 4, 2]

@@ -25,10 +25,9 @@ VERSION = 2  # raise it when the same files would be decoded to other arrays
 def cached(files: SceneFiles, size: tuple[int, int] | None) -> ImageDataset:
     """Return `files` decoded at `size` (height, width; `None`: as stored), from the cache or into it.
 
-    Images are resized bilinearly with antialiasing (first by whole steps as long as twice the size remains),
-    labels to the nearest pixel. The cache's name holds
-    a key over the file names, sizes and times, the size asked for and `VERSION`: if any changes, a new one
-    is made.
+    Images are averaged over blocks of pixels where they are a whole number of times as large, else resized
+    bilinearly with antialiasing; labels to the nearest pixel. The cache's name holds a key over the file names,
+    sizes and times, the size asked for and `VERSION`: if any changes, a new one is made.
 
     Raises
     ------
@@ -106,9 +105,16 @@ def _decode(files: SceneFiles, index: int, size: tuple[int, int], may_resize: bo
             raise DataError(
                 f"{files.images[index]}: size {image.size}, the first has {width, height}; give height and width"
             )
-        image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        image = _resized(image, width, height)
         stored = stored.resize((width, height), Image.Resampling.NEAREST)
     return np.asarray(image).transpose(2, 0, 1), files.class_of_label[np.asarray(stored)]
+
+
+def _resized(image: Image.Image, width: int, height: int) -> Image.Image:
+    factor = image.width // width
+    if factor and image.size == (factor * width, factor * height):
+        return image.reduce(factor)
+    return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _read(path: Path) -> Image.Image:

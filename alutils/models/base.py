@@ -2,8 +2,8 @@
 
 import copy
 import pickle
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from alutils.errors import ParameterError
+
+Model = TypeVar("Model", bound="SplitModel")
 
 
 class SplitModel(nn.Module):
@@ -63,20 +65,19 @@ class UpBlock(nn.Module):
         return self.convs(torch.cat([enlarged, skip], dim=1))
 
 
-def inference_encoder(model: SplitModel) -> Callable[[Tensor], Tensor]:
-    """Return `model.encode` as it is in evaluation mode, batch norms folded into the convolutions before them.
-
-    The weights are copied: training the model further does not change what is returned.
-    """
+def inference_copy(model: Model) -> Model:
+    """Return a copy of `model` in evaluation mode, its batch norms folded into the convolutions before them."""
     copied = copy.deepcopy(model).eval()
-    tracer, modules = Tracer(), dict(copied.named_modules())
-    tracer.traced_func_name = "encode"
-    for node in tracer.trace(copied).nodes:
-        if node.op == "call_module" and isinstance(modules[node.target], nn.BatchNorm2d):
-            convolution = str(node.args[0].target)
-            copied.set_submodule(convolution, fuse_conv_bn_eval(modules[convolution], modules[node.target]))
-            copied.set_submodule(node.target, nn.Identity())
-    return copied.encode
+    modules = dict(copied.named_modules())
+    for part in ("encode", "decode"):
+        tracer = Tracer()
+        tracer.traced_func_name = part
+        for node in tracer.trace(copied).nodes:
+            if node.op == "call_module" and isinstance(modules[node.target], nn.BatchNorm2d):
+                convolution = str(node.args[0].target)
+                copied.set_submodule(convolution, fuse_conv_bn_eval(modules[convolution], modules[node.target]))
+                copied.set_submodule(node.target, nn.Identity())
+    return copied
 
 
 def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
