@@ -1,7 +1,8 @@
 """A whole experiment, five rounds of active learning on drawn scenes, against the same one written with baal.
 
 Scenes, start sets, network, initial weights, optimizer, learning rates and number of steps are the same. Ours starts
-without a cache, so that decoding counts; drawing the scenes and importing do not.
+without a cache, so that decoding counts; drawing the scenes and importing do not. Ours also runs in bfloat16, for which
+`ModelWrapper` has no setting.
 """
 
 import os
@@ -42,6 +43,7 @@ def measure(quick: bool) -> Result:
         write_streets(root, counts, height=HEIGHT, processes=1)
         sides: dict[str, Run] = {
             "ours": run_ours,
+            "ours_bfloat16": lambda config: run_ours(replace(config, precision="bfloat16")),
             "baal_loop": partial(run_baal, root, is_cached=False),
             "baal_loop_mccaching": partial(run_baal, root, is_cached=True),
         }
@@ -90,21 +92,26 @@ def run_ours(config: RoundsConfig) -> pd.DataFrame:
 def compare(sides: dict[str, Run], config: RoundsConfig, pool_size: int) -> Result:
     """Compare the sides' time and accuracy."""
     seconds, tables = timed(sides, config)
-    ours_s = seconds.pop("ours")
+    ours_s, ours_bfloat16_s = seconds.pop("ours"), seconds.pop("ours_bfloat16")
     mious = mean_of(tables, lambda rounds: rounds["miou"].mean())
-    best = max(mious[name] for name in seconds)
+    fastest, best = min(seconds.values()), max(mious[name] for name in seconds)
     steps = sum(config.total_steps(budget) for budget in config.budgets(pool_size))
+    floor_s = steps * step_seconds(config)
     return Result(
         f"{config.rounds} rounds on {pool_size} scenes of {HEIGHT}x{2 * HEIGHT}, {config.committee_members} members",
         ours_s,
-        steps * step_seconds(config),
+        floor_s,
         seconds,
         [
-            Goal("whole loop: times faster than baal's faster loop", min(seconds.values()) / ours_s, at_least=3),
+            Goal("whole loop: times faster than baal's faster loop", fastest / ours_s, at_least=3),
+            Goal("... the same, if all but the optimizer steps were free", fastest / floor_s),
+            Goal("... the same, ours in bfloat16", fastest / ours_bfloat16_s, at_least=3),
             Goal("... mean IoU over all rounds, as a share of the better loop's", mious["ours"] / best, at_least=0.9),
+            Goal("... the same, ours in bfloat16", mious["ours_bfloat16"] / best, at_least=0.9),
         ],
         {
             "optimizer_steps": steps,
+            "seconds_ours_bfloat16": ours_bfloat16_s,
             "mean_iou": mious,
             "last_mean_iou": mean_of(tables, lambda rounds: rounds["miou"].iloc[-1]),
             "seconds_train_and_test": mean_of(tables, lambda rounds: rounds["seconds_train"].sum()),
