@@ -10,7 +10,7 @@ LARGE = 2**30  # bytes of a tensor that is still given back at once
 def keep_freed_memory() -> None:
     """Tell the C library not to hand large freed tensors back to the system, which would clear each page again.
 
-    A training step on a CPU frees and asks for hundreds of megabytes. Nothing happens where the C library is not glibc.
+    On a CPU, each training step frees what the next asks for again. Nothing happens where the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

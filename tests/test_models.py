@@ -88,6 +88,25 @@ def test_the_copy_for_inference_gives_the_same_logits_without_batch_norm(named_m
     assert "BatchNorm2d" not in calls
 
 
+def test_a_batch_norm_without_a_convolution_of_its_own_stays() -> None:
+    class Odd(SplitModel):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.conv, self.norm = nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+        def encode(self, images: torch.Tensor) -> torch.Tensor:
+            maps = self.conv(self.first(images))
+            return self.norm(maps) + maps
+
+        def decode(self, features: torch.Tensor) -> torch.Tensor:
+            return 2 * features
+
+    model, images = Odd(), torch.rand(2, 3, 4, 4)
+    model.train()(images)
+    with torch.inference_mode():
+        torch.testing.assert_close(inference_copy(model)(images), model.eval()(images))
+
+
 # Building
 
 

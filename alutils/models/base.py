@@ -66,16 +66,17 @@ class UpBlock(nn.Module):
 
 
 def inference_copy(model: Model) -> Model:
-    """Return a copy of `model` in evaluation mode, its batch norms folded into the convolutions before them."""
+    """Return a copy of `model` in evaluation mode, each batch norm folded into the convolution right before it."""
     copied = copy.deepcopy(model).eval()
-    modules = dict(copied.named_modules())
     for part in ("encode", "decode"):
         tracer = Tracer()
         tracer.traced_func_name = part
         for node in tracer.trace(copied).nodes:
-            if node.op == "call_module" and isinstance(modules[node.target], nn.BatchNorm2d):
-                convolution = str(node.args[0].target)
-                copied.set_submodule(convolution, fuse_conv_bn_eval(modules[convolution], modules[node.target]))
+            if node.op != "call_module" or node.args[0].op != "call_module" or len(node.args[0].users) > 1:
+                continue
+            layer, before = (copied.get_submodule(name) for name in (node.target, node.args[0].target))
+            if isinstance(layer, nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
+                copied.set_submodule(node.args[0].target, fuse_conv_bn_eval(before, layer))
                 copied.set_submodule(node.target, nn.Identity())
     return copied
 
