@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from alutils.errors import ParameterError
+from alutils.progress import bar
 from alutils.run import check_parameters, find_notebook, main, run_name
 
 PARAMETERS = """experiment: str = "e"  # folder
@@ -121,6 +122,14 @@ def test_a_bar_in_the_executed_notebook_is_not_a_line_a_tick(
     assert main([str(notebook)]) == 0
     executed = nbformat.read(results / "e" / "small" / "notebook.ipynb", 4)
     assert "ticks" not in str(executed.cells[-1].outputs)
+
+
+def test_a_quick_loop_shows_no_bar(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("ALUTILS_PROGRESS", "1")
+    ticks = bar(3, "ticks")
+    ticks.update(3)
+    ticks.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_failing_cell_is_one_line_and_keeps_the_last_good_notebook(
