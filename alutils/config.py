@@ -41,7 +41,7 @@ class Recipe:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         for name in self.augmentations:
-            check_choice("augmentation", name, [*AUGMENTATIONS, "several of them joined by +, or none"])
+            check_choice("augmentation", name, [*AUGMENTATIONS, "several of them joined by +, or none alone"])
         check_choice("precision", self.precision, PRECISIONS)
         check_range("epochs", self.epochs, 1, math.inf)
         check_range("steps", 1 if self.steps is None else self.steps, 1, math.inf)

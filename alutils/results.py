@@ -159,8 +159,14 @@ def load_experiment(experiment: str) -> "pd.DataFrame":
         raise DataError(f"{folder}: no finished run there; `make grid PRESET={experiment}` makes some")
     _check_comparable(runs)
     tables = [_with_config(run, config) for run, config in runs.items()]
-    return pd.concat(tables, ignore_index=True).sort_values(
-        ["kind", "dataset", "model", "query", "labelled_percent", "seed"], kind="stable", ignore_index=True
+    names = list(dict.fromkeys(name for table in tables for name in table))
+    filled = [table.dropna(axis="columns", how="all") for table in tables]  # else a column's type is in doubt
+    return (
+        pd.concat(filled, ignore_index=True)
+        .reindex(columns=names)
+        .sort_values(
+            ["kind", "dataset", "model", "query", "labelled_percent", "seed"], kind="stable", ignore_index=True
+        )
     )
 
 

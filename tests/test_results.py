@@ -18,8 +18,8 @@ from alutils.results import RunFolder, load_experiment, load_published, publish,
 CPU = torch.device("cpu")
 
 
-def finished_run(name: str, query: str, seed: int, miou: float, recipe: int = 1) -> None:
-    config = {"kind": "rounds", "dataset": "d", "model": "m", "query": query, "seed": seed, "steps": recipe}
+def finished_run(name: str, query: str, seed: int, miou: float, recipe: int = 1, **other: Any) -> None:
+    config = {"kind": "rounds", "dataset": "d", "model": "m", "query": query, "seed": seed, "steps": recipe} | other
     rounds = {"round": [0, 1], "labelled": [1, 2], "labelled_percent": [10.0, 20.0], "miou": [0.1, miou]}
     run = RunFolder("e", name)
     with run.opened(config):
@@ -109,6 +109,14 @@ def test_an_experiment_is_one_tidy_table_of_its_finished_runs(results: Path):
     assert list(table.columns[:6]) == ["kind", "dataset", "model", "query", "order_model", "skip"]
     with pytest.raises(DataError, match="no finished run there; `make grid PRESET=nothing`"):
         load_experiment("nothing")
+
+
+def test_what_a_kind_of_run_lacks_is_missing_in_the_table():
+    finished_run("a", "random", 0, 0.3)
+    finished_run("b", "vote_entropy", 0, 0.4, kind="bulk", order_model="m", skip=10.0)
+    table = load_experiment("e")
+    assert table["order_model"].fillna("none").tolist() == ["m", "m", "none", "none"]
+    assert table["skip"].fillna(-1).tolist() == [10, 10, -1, -1]
 
 
 def test_publishing_keeps_the_numbers_and_says_where_they_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
