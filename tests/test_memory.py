@@ -22,9 +22,9 @@ print(faults())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc only")
 def test_freed_memory_is_not_fetched_again():
-    """In interpreters of their own: in a test session's, other threads allocate from what was freed."""
+    """In interpreters of their own: in a test session's, anything may have taken a part of what was freed."""
 
     def faults(*arguments: str) -> int:
         return int(subprocess.check_output([sys.executable, "-c", TEN_TENSORS, *arguments]))
 
-    assert faults("kept") < faults() / 2
+    assert faults("kept") < faults() / 10
