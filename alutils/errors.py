@@ -23,3 +23,10 @@ def check_range(name: str, value: float, low: float, high: float, unit: str = ""
     if not low <= value <= high:
         unit = f" {unit}" if unit else ""
         raise ParameterError(f"{name} is {value:g}{unit}; allowed: {low:g} to {high:g}{unit}")
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message in one line; for a file that could not be used, its path and why."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())

@@ -1,5 +1,6 @@
 """What a grid consists of: a preset is a YAML file of notebooks, parameters, and lists of parameters."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -8,23 +9,42 @@ from typing import Any
 
 from alutils.config import BulkConfig
 from alutils.errors import ParameterError
-from alutils.paths import PARAMS, results_dir
-from alutils.run import check_parameters, find_notebook, run_name
+from alutils.parameters import check_parameters, done_file, find_notebook, gpus_wanted, run_name
+from alutils.paths import PARAMS, ROOT, results_dir
+from alutils.results import check_name
 from alutils.yaml_files import read_yaml
 
 PRESET_KEYS = {"recipe", "runs"}
-ENTRY_KEYS = {"notebook", "parameters", "grid"}
+ENTRY_KEYS = {"notebook", "parameters", "grid", "cell_timeout"}
 LAST = "06_figures"  # reads what all others made
 
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook run: `given` are the parameters that differ from the notebook's defaults."""
+    """One notebook run.
+
+    given : the parameters that differ from the notebook's defaults
+    needs : names of the jobs before it
+    files : what it depends on beside these; if one changes, it is run again
+    done : name of the file in its folder that says that it has run
+    """
 
     name: str
     notebook: Path
     given: dict[str, Any]
     needs: list[str]
+    files: list[Path]
+    done: str
+    gpus: int
+    cell_timeout: int | None
+
+    @property
+    def arguments(self) -> list[str]:
+        """Return what `python -m alutils.run` is called with."""
+        words = [str(self.notebook)]
+        for name, value in self.given.items():
+            words += ["-p", name, value if isinstance(value, str) else json.dumps(value)]
+        return words + (["--cell-timeout", str(self.cell_timeout)] if self.cell_timeout else [])
 
 
 def find_preset(name: str) -> Path:
@@ -33,7 +53,7 @@ def find_preset(name: str) -> Path:
         if path.suffix == ".yaml" and path.is_file():
             return path
     known = ", ".join(sorted(path.stem for path in PARAMS.glob("*.yaml")))
-    raise ParameterError(f"{name} is no preset; known: {known}")
+    raise ParameterError(f"{name} is no preset; known: {known}; or the path of a .yaml file")
 
 
 def load_jobs(preset: Path) -> dict[str, Job]:
@@ -42,10 +62,14 @@ def load_jobs(preset: Path) -> dict[str, Job]:
     A preset holds `runs`, a list of `notebook`, `parameters` and `grid` (lists, of which every combination is
     run), and `recipe`, notes of values that `runs` refer to. Its experiment is called like the file.
     """
+    check_name(preset.stem)
     content = read_yaml(preset)
     _check_keys(str(preset), content, PRESET_KEYS)
     jobs: dict[str, Job] = {}
-    for job in _all_jobs(content.get("runs") or [], preset.stem):
+    runs = content.get("runs") or []
+    if not isinstance(runs, list):
+        raise ParameterError(f"{preset}: runs is {runs!r}; allowed: a list of runs")
+    for job in _all_jobs(runs, preset.stem):
         if job.name in jobs:
             raise ParameterError(f"{preset}: two runs would be called {job.name}; vary what its name is made of")
         jobs[job.name] = job
@@ -60,17 +84,38 @@ def load_jobs(preset: Path) -> dict[str, Job]:
 def _all_jobs(entries: list[Any], experiment: str) -> Iterator[Job]:
     for entry in entries:
         if not isinstance(entry, dict) or "notebook" not in entry:
-            raise ParameterError(f"{entry!r} is no run; allowed: notebook, parameters, grid")
+            raise ParameterError(f"{entry!r} is no run; allowed: notebook, parameters, grid, cell_timeout")
         _check_keys(f"the run of {entry['notebook']}", entry, ENTRY_KEYS)
         notebook = find_notebook(str(entry["notebook"]))
         fixed, grid = (_mapping(notebook.stem, key, entry.get(key) or {}) for key in ("parameters", "grid"))
         for name, values in grid.items():
             if not isinstance(values, list):
                 raise ParameterError(f"{notebook.stem}: {name} in grid is {values!r}; allowed: a list")
+        timeout = entry.get("cell_timeout")
+        if timeout is not None and (type(timeout) is not int or timeout < 1):
+            raise ParameterError(
+                f"{notebook.stem}: cell_timeout is {timeout!r}; allowed: seconds, a whole number from 1"
+            )
         for combination in product(*grid.values()):
             given = {"experiment": experiment} | fixed | dict(zip(grid, combination, strict=True))
-            parameters = check_parameters(notebook, given)
-            yield Job(run_name(notebook.stem, parameters), notebook, given, _needs(notebook, parameters))
+            yield _job(notebook, given, timeout)
+
+
+def _job(notebook: Path, given: dict[str, Any], cell_timeout: int | None) -> Job:
+    parameters = check_parameters(notebook, given)
+    files = [notebook, *(ROOT / "alutils" / name for name in ("analysis.py", "figures.py") if notebook.stem == LAST)]
+    if str(parameters.get("dataset")).endswith((".yaml", ".yml")):
+        files.append(ROOT / parameters["dataset"])
+    return Job(
+        run_name(notebook.stem, parameters),
+        notebook,
+        given,
+        _needs(notebook, parameters),
+        files,
+        done_file(notebook.stem, parameters),
+        gpus_wanted(notebook.stem, parameters),
+        cell_timeout,
+    )
 
 
 def _mapping(notebook: str, key: str, value: Any) -> dict[str, Any]:

@@ -1,14 +1,52 @@
-"""Bars for long loops: shown in JupyterLab and on a terminal, silent in logs."""
+"""How far work is: bars in JupyterLab and on a terminal, and a status file for whoever watches a grid."""
 
+import json
 import os
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-SWITCH = "ALUTILS_PROGRESS"  # "0": no bars; set by `alutils.run` when its output is not a terminal
+BARS = "ALUTILS_PROGRESS"  # "0": no bars; set by `alutils.run` when its output is not a terminal
+STATUS = "ALUTILS_STATUS"  # the file that `alutils.run` wants to be told in; unset elsewhere
+SECONDS_BETWEEN = 1.0
 
 
 def bar(total: int, description: str) -> Any:
     """Return a tqdm bar over `total` steps, seen if they take more than a second, that vanishes when closed."""
-    is_silent = os.environ.get(SWITCH) == "0"
+    is_silent = os.environ.get(BARS) == "0"
     return tqdm(total=total, desc=description, leave=False, mininterval=0.5, delay=1, disable=is_silent)
+
+
+class Status:
+    """What a run writes into the status file, at most once a second: where it is, and the seconds left.
+
+    These come from the share of its optimizer steps that this process has done and the time that took.
+    """
+
+    def __init__(self, total_steps: int):
+        self.total, self.first = total_steps, -1
+        self.started = self.last = time.monotonic()
+
+    def tell(self, steps_done: int, **where: Any) -> None:
+        """Write that `steps_done` of all steps are done, and `where` that is: round, epoch, score so far."""
+        now = time.monotonic()
+        if self.first < 0:
+            self.first, self.started = steps_done, now
+        elif now - self.last < SECONDS_BETWEEN:
+            return
+        self.last, here = now, steps_done - self.first
+        seconds_left = (now - self.started) / here * (self.total - steps_done) if here else None
+        if os.environ.get(STATUS):
+            with suppress(OSError):  # no run fails for want of a status
+                Path(os.environ[STATUS]).write_text(json.dumps(where | {"seconds_left": seconds_left}))
+
+
+def read_status(path: Path) -> dict[str, Any]:
+    """Return what a run last told in the file `path`; nothing if it is just being written, or was never."""
+    try:
+        return json.loads(path.read_text() or "{}")
+    except (FileNotFoundError, ValueError):
+        return {}

@@ -1,38 +1,53 @@
 """The run folder and the tables made of run folders, written and read here only."""
 
-import fcntl
+import csv
+import hashlib
+import io
 import json
 import os
-import subprocess
-import sys
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alutils.errors import DataError, ParameterError
-from alutils.paths import PUBLISHED, ROOT, results_dir
+from alutils.locks import locked
+from alutils.paths import PUBLISHED, results_dir
+from alutils.provenance import code, provenance
 
 if TYPE_CHECKING:  # they take seconds to load, and whoever only starts runs can do without
     import pandas as pd
     import torch
 
-PACKAGES = ("numpy", "pandas", "pillow", "torch", "torchvision")
-COMPARED = {"query", "order_model", "share", "skip", "seed", "keep_model"}  # what runs of one setting may differ in
+COMPARED = {"query", "order_model", "order", "share", "skip", "seed", "keep_model"}  # what runs of a setting differ in
 CONFIG_COLUMNS = ("kind", "dataset", "model", "query", "order_model", "skip", "seed")
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Replace the file `path` by `content`, so that a reader sees the old or the new file, never a part."""
+def write_whole(path: Path, content: str | bytes | memoryview) -> None:
+    """Replace the file `path` by `content`, so that a reader sees the old or the new file, never a part.
+
+    Raises `OSError`, the old file unharmed, if there is no room. One process at a time may write a path.
+    """
+    content = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
     beside.replace(path)
+
+
+def check_name(name: str) -> None:
+    """Raise `ParameterError` unless `name` can be the folder of an experiment or a run, which it can't lead out of."""
+    if not re.fullmatch(r"\w[\w .+-]*", name):
+        allowed = "one folder name of letters, digits, spaces and _ . + -"
+        raise ParameterError(f"{name!r} is no name for an experiment or a run; allowed: {allowed}")
 
 
 class RunFolder:
@@ -40,38 +55,62 @@ class RunFolder:
 
     def __init__(self, experiment: str, run: str):
         for name in (experiment, run):
-            if not name or name.startswith(".") or Path(name).name != name:
-                raise ParameterError(f"{name!r} is no name for an experiment or a run; allowed: one folder name")
+            check_name(name)
         self.path = results_dir() / experiment / run
+
+    def lock(self, name: str) -> Path:
+        """Return the run's lock file called `name`; outside the folder, which may be moved."""
+        return self.path.parent / ".locks" / f"{self.path.name}.{name}"
 
     @contextmanager
     def opened(self, config: dict[str, Any]) -> Iterator["RunFolder"]:
         """Claim the folder for this process and this `config`, writing `config.json` if it is new.
 
         While another process works in it, such as one that outlived the grid that started it, this one waits.
-        Raises `ParameterError` if the folder holds a run of another config.
+        A run of another config that lies there is moved to `superseded/`, and one of this config back from there.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"waiting for another process that works on {self.path}", file=sys.stderr)  # noqa: T201
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            self._check_config(config)
+        with locked(self.lock("run"), str(self.path)):
+            self._set_apart(config)
+            self._bring_back(config)
+            if not (self.path / "config.json").exists():
+                write_whole(self.path / "config.json", json.dumps(config, indent=2) + "\n")
+            if not (self.path / "provenance.json").exists():
+                self._note_code()
             yield self
 
-    def _check_config(self, config: dict[str, Any]) -> None:
-        path = self.path / "config.json"
-        if not path.exists():
-            write_whole(path, json.dumps(config, indent=2) + "\n")
-        known = _read_json(path)
-        for name in sorted({*known, *config}):
-            if known.get(name) != config.get(name):
-                raise ParameterError(
-                    f"{self.path} holds a run with {name} {known.get(name)!r}, now asked for is"
-                    f" {config.get(name)!r}; use another experiment name, or remove that folder"
-                )
+    def _set_apart(self, config: dict[str, Any]) -> None:
+        """Move the run to `superseded/`, whole, if it is one of another config."""
+        if not (self.path / "config.json").exists():
+            return
+        known = _read_json(self.path / "config.json")
+        changed = [name for name in sorted({*known, *config}) if known.get(name) != config.get(name)]
+        if changed:
+            apart = self._apart(known)
+            what = ", ".join(f"{name} {known.get(name)!r}, now {config.get(name)!r}" for name in changed)
+            print(f"{self.path.name} had {what}; the old run is kept as {apart}")  # noqa: T201
+            apart.parent.mkdir(exist_ok=True)
+            self.path.rename(apart)
+
+    def _bring_back(self, config: dict[str, Any]) -> None:
+        """Move what `superseded/` has of this config back, `config.json` last: a kill in between is mended."""
+        apart = self._apart(config)
+        if (self.path / "config.json").exists() or not (apart / "config.json").exists():
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        for file in sorted(apart.iterdir(), key=lambda file: file.name == "config.json"):
+            file.replace(self.path / file.name)
+        apart.rmdir()
+
+    def _apart(self, config: dict[str, Any]) -> Path:
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
+        return self.path.parent / "superseded" / f"{self.path.name}-{digest}"
+
+    def _note_code(self) -> None:
+        """Keep a list of all code that worked on the run, for `provenance.json`."""
+        path = self.path / "code.json"
+        known = _read_json(path) if path.exists() else []
+        if code() not in known:
+            write_whole(path, json.dumps([*known, code()], indent=2) + "\n")
 
     def read_table(self, name: str) -> "pd.DataFrame":
         """Return `rounds` or `acquisitions`, empty if not yet written."""
@@ -79,6 +118,14 @@ class RunFolder:
 
         path = self.path / f"{name}.csv"
         return _read_csv(path) if path.exists() else pd.DataFrame()
+
+    def last_row(self) -> dict[str, str]:
+        """Return the last row of `rounds.csv` as it is written there, empty if there is none; quick."""
+        try:
+            with (self.path / "rounds.csv").open(newline="") as file:
+                return {name: value for row in csv.DictReader(file) for name, value in row.items()}
+        except OSError:
+            return {}
 
     def write_table(self, name: str, table: "pd.DataFrame") -> None:
         """Replace `rounds.csv` or `acquisitions.csv`."""
@@ -88,60 +135,33 @@ class RunFolder:
         """Replace `checkpoint.pt` or `model.pt`."""
         import torch
 
-        beside = self.path / f".{name}.pt"
-        torch.save(state, beside)
-        beside.replace(self.path / f"{name}.pt")
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_whole(self.path / f"{name}.pt", buffer.getbuffer())
 
     def load_state(self, name: str) -> dict[str, Any] | None:
-        """Return what `save_state` saved, tensors on the CPU, or `None`."""
+        """Return what `save_state` saved, tensors on the CPU, or `None`; nothing in it is run as code."""
         import torch
 
         path = self.path / f"{name}.pt"
-        return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # whatever a torn file makes of the unpickler
+            raise DataError(_damaged(path, error)) from error
 
     def finish(self, device: "torch.device") -> None:
         """Write `provenance.json` and drop the checkpoint, unless that was done before: the run is done."""
-        if (self.path / "provenance.json").exists():
-            return
-        rounds = self.read_table("rounds")
-        seconds = float(rounds[["seconds_train", "seconds_query"]].sum().sum())
-        content = provenance(device) | {"seconds": round(seconds, 3)}
-        (self.path / "checkpoint.pt").unlink(missing_ok=True)
-        write_whole(self.path / "provenance.json", json.dumps(content, indent=2) + "\n")
-
-
-def provenance(device: "torch.device") -> dict[str, Any]:
-    """Return what made the numbers: versions, commit, device, number of threads, time."""
-    import torch
-
-    return {
-        "versions": {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES},
-        "commit": _git("rev-parse", "HEAD") or "unknown",
-        "clean": _git("status", "--porcelain") == "",
-        "device": device_name(device),
-        "threads": torch.get_num_threads(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def device_name(device: "torch.device") -> str:
-    """Return the GPU's or the CPU's name."""
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"CPU {names[0]}" if names else "CPU"
+        if not (self.path / "provenance.json").exists():
+            rounds = self.read_table("rounds")
+            seconds = float(rounds[["seconds_train", "seconds_query"]].sum().sum())
+            config = _read_json(self.path / "config.json")
+            data = {name: config[name] for name in ("train_data", "test_data") if name in config}
+            made = {"code": _read_json(self.path / "code.json"), "data": data, "seconds": round(seconds, 3)}
+            write_whole(self.path / "provenance.json", json.dumps(made | provenance(device), indent=2) + "\n")
+        for name in ("checkpoint.pt", ".checkpoint.pt.part", "code.json"):
+            (self.path / name).unlink(missing_ok=True)
 
 
 def load_experiment(experiment: str) -> "pd.DataFrame":
@@ -154,7 +174,7 @@ def load_experiment(experiment: str) -> "pd.DataFrame":
     import pandas as pd
 
     folder = results_dir() / experiment
-    runs = {path.parent: _read_json(path.with_name("config.json")) for path in sorted(folder.glob("*/provenance.json"))}
+    runs = {path.parent: _read_config(path.parent) for path in sorted(folder.glob("*/provenance.json"))}
     if not runs:
         raise DataError(f"{folder}: no finished run there; `make grid PRESET={experiment}` makes some")
     _check_comparable(runs)
@@ -170,8 +190,24 @@ def load_experiment(experiment: str) -> "pd.DataFrame":
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text())
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(_damaged(path, error)) from error
+
+
+def _read_config(run: Path) -> dict[str, Any]:
+    config = _read_json(run / "config.json")
+    missing = {"kind", "dataset", "model", "query", "seed"} - set(config)
+    if missing:
+        raise DataError(_damaged(run / "config.json", f"no {', '.join(sorted(missing))}"))
+    return config
+
+
+def _damaged(path: Path, reason: object) -> str:
+    reason = " ".join(str(reason).split())[:200]
+    return f"{path}: damaged ({reason}); put a copy back, or remove the folder {path.parent}"
 
 
 def _check_comparable(runs: dict[Path, dict[str, Any]]) -> None:
@@ -209,24 +245,35 @@ def _read_csv(path: Path) -> "pd.DataFrame":
     """Read a table so that writing it again gives the same bytes; an item named 0012 or NA stays that."""
     import pandas as pd
 
-    return pd.read_csv(path, float_precision="round_trip", dtype={"item": str}, keep_default_na=False, na_values=[""])
+    options = {"float_precision": "round_trip", "dtype": {"item": str}, "keep_default_na": False, "na_values": [""]}
+    try:
+        text = path.read_text()
+        table = pd.read_csv(io.StringIO(text), **options)  # type: ignore[call-overload]
+        if not text.endswith("\n"):
+            raise ValueError("its last line is cut off")
+        table["round"].astype(int)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(_damaged(path, error)) from error
+    return table
 
 
 def publish(experiment: str) -> Path:
     """Write the experiment's table and its provenance to `results/published/`; return the table's path."""
     table = load_experiment(experiment)
     runs = [path.parent for path in sorted((results_dir() / experiment).glob("*/provenance.json"))]
-    content = {
-        "experiment": experiment,
-        "runs": {
-            run.name: {
-                "config": _read_json(run / "config.json"),
-                "provenance": _read_json(run / "provenance.json"),
-            }
-            for run in runs
-        },
-    }
+    versions: list[dict[str, str]] = []
+    made = {run.name: _made(run, versions) for run in runs}
+    content = {"experiment": experiment, "versions": versions, "runs": made}
     path = PUBLISHED / f"{experiment}.csv"
     write_whole(path, table.round(6).to_csv(index=False))
     write_whole(path.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
     return path
+
+
+def _made(run: Path, versions: list[dict[str, str]]) -> dict[str, Any]:
+    """Return a run's config and provenance; of its versions, which are long, the position in `versions`."""
+    content = _read_json(run / "provenance.json")
+    if content["versions"] not in versions:
+        versions.append(content["versions"])
+    content["versions"] = versions.index(content["versions"])
+    return {"config": _read_json(run / "config.json"), "provenance": content}

@@ -1,138 +1,108 @@
 """Run one notebook with checked parameters.
 
-    python -m alutils.run NOTEBOOK [-f PARAMS.yaml] [-p NAME VALUE]...
+    python -m alutils.run NOTEBOOK [-f PARAMS.yaml] [-p NAME VALUE]... [--cell-timeout SECONDS]
 
 The executed notebook is written whole into the run's folder below the results folder. A wrong parameter is
 one line on stderr and exit code 1, before anything starts; so is a failing cell, whose notebook is kept there
-as `notebook.failed.ipynb`.
+as `notebook.failed.ipynb`. A second start of a finished run only reads it.
 """
 
 import argparse
-import ast
+import math
 import os
-import re
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import papermill
-import yaml
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from alutils.config import BulkConfig, RoundsConfig
-from alutils.errors import DataError, ParameterError
-from alutils.paths import NOTEBOOKS
-from alutils.progress import SWITCH
+from alutils.errors import DataError, ParameterError, check_range, one_line
+from alutils.gpus import claimed
+from alutils.locks import locked
+from alutils.parameters import check_parameters, done_file, find_notebook, gpus_wanted, run_name
+from alutils.progress import BARS, STATUS
 from alutils.results import RunFolder, write_whole
 from alutils.yaml_files import read_yaml
 
-CONFIGS: dict[str, type[RoundsConfig] | type[BulkConfig]] = {
-    "03_active_learning_rounds": RoundsConfig,
-    "04_bulk_training": BulkConfig,
-}
-TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
+START_TIMEOUT = 600  # seconds for a kernel to start, on a machine that many runs share
 
 
-def find_notebook(name: str) -> Path:
-    """Return the path of a notebook given by path, or by its name in the project's `notebooks/`."""
-    for path in (Path(name), NOTEBOOKS / Path(name).name, NOTEBOOKS / f"{Path(name).name}.ipynb"):
-        if path.suffix == ".ipynb" and path.is_file():
-            return path
-    known = ", ".join(sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
-    raise ParameterError(f"{name} is no notebook; known: {known}")
-
-
-def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all parameters of `notebook`: its defaults, overridden by `given`, each of the declared type.
-
-    Raises `ParameterError` for a name the notebook does not have, or a value of another type.
-    """
-    declared = papermill.inspect_notebook(notebook)
-    for name, entry in declared.items():
-        if entry["inferred_type_name"] not in TYPES:
-            raise ParameterError(f"{notebook}: {name} has no type; allowed: {', '.join(TYPES)}, as in n: int = 1")
-    if "experiment" not in declared:
-        raise ParameterError(f"{notebook} has no parameter experiment, the folder its run goes to")
-    for name in given:
-        if name not in declared:
-            raise ParameterError(f"{name} is no parameter of {notebook.stem}; known: {', '.join(declared)}")
-    defaults = {name: ast.literal_eval(entry["default"]) for name, entry in declared.items()}
-    types = {name: entry["inferred_type_name"] for name, entry in declared.items()}
-    values = {name: _convert(name, value, types[name], defaults[name]) for name, value in given.items()}
-    return defaults | values
-
-
-def _convert(name: str, value: Any, declared: str, default: Any) -> Any:
-    """Return `value` as the `declared` type; text is read as that type, as it comes from a command line."""
-    if default is None and value in (None, "None", "null"):
-        return None
-    if isinstance(value, str) and declared != "str":
-        value = _read_text(value)
-    wanted = TYPES[declared]
-    if wanted is float and type(value) is int:
-        return float(value)
-    if type(value) is not wanted:
-        allowed = f"{declared} or None" if default is None else declared
-        raise ParameterError(f"{name} is {value!r}, of type {type(value).__name__}; allowed: {allowed}")
-    return value
-
-
-def _read_text(text: str) -> Any:
-    try:
-        # YAML takes 1e-3 and 1.5e3 for words
-        return float(text) if re.fullmatch(r"[-+]?\d+\.?\d*[eE][-+]?\d+", text) else yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
-        return text
-
-
-def run_name(notebook: str, parameters: Mapping[str, Any]) -> str:
-    """Return the name of the folder that a notebook's run with all its `parameters` goes to.
-
-    Raises `ParameterError` for parameters that cannot go together.
-    """
-    config = CONFIGS.get(notebook)
-    if config:
-        return config.from_names(parameters).run_name
-    return "-".join([notebook, *(Path(parameters[name]).stem for name in ("dataset", "model") if name in parameters)])
-
-
-def run_notebook(notebook: Path, given: Mapping[str, Any]) -> Path:
+def run_notebook(notebook: Path, given: Mapping[str, Any], cell_timeout: int | None = None) -> Path:
     """Run `notebook` with the parameters `given`; return the path of the executed notebook.
 
-    Raises `ParameterError` before anything starts, or `RuntimeError` with the failing cell's error.
+    While another process runs the same, this one waits, and then has nothing left to do. Raises `ParameterError`
+    before anything starts, or `RuntimeError` with the failing cell's error.
     """
     parameters = check_parameters(notebook, given)
     name = run_name(notebook.stem, parameters)
-    folder = RunFolder(parameters["experiment"], name).path
+    run = RunFolder(parameters["experiment"], name)
     title = name if name.startswith(notebook.stem) else f"{notebook.stem} {name}"
-    started = time.monotonic()
-    _say(f"{title}: started")
-    with tempfile.TemporaryDirectory(prefix="alutils-") as temporary:
-        output = Path(temporary) / "notebook.ipynb"
+    done, result = run.path / done_file(notebook.stem, parameters), run.path / "notebook.ipynb"
+    was_done, status = done.exists(), run.lock("job")
+    with locked(status, title), claimed(gpus_wanted(notebook.stem, parameters)) as gpus:
+        if done.exists() and not was_done:
+            _say(f"{title}: done by another process")
+            return result
+        started, last_finish = time.monotonic(), _time_of(run.path / "provenance.json")
+        _say(f"{title}: started")
+        for marker in run.path.glob("done-*"):
+            marker.unlink()
+        with _environment({STATUS: str(status)} | gpus):
+            _execute(notebook, parameters, run.path, title, cell_timeout)
+        (run.path / "notebook.failed.ipynb").unlink(missing_ok=True)
+        write_whole(done, time.strftime("%Y-%m-%d %H:%M:%S\n"))
+        status.write_text("")
+        only_read = last_finish and last_finish == _time_of(run.path / "provenance.json")
+        how = ", only read: it was finished before" if only_read else ""
+        _say(f"{title}: done in {time.monotonic() - started:.0f} s{how}")
+    return result
+
+
+def _time_of(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Change environment variables, which kernels inherit, for a while."""
+    before = dict(os.environ)
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _execute(notebook: Path, parameters: dict[str, Any], folder: Path, title: str, cell_timeout: int | None) -> None:
+    """Let papermill run `notebook` and keep what it gives in `folder`, as executed or as failed notebook."""
+    with _temporary_folder() as temporary:
+        output = temporary / "notebook.ipynb"
         try:
-            _execute(notebook, output, parameters)
-        except PapermillExecutionError as error:
-            failed = folder / "notebook.failed.ipynb"
-            write_whole(failed, output.read_bytes())
-            reason = " ".join(f"{error.ename}: {error.evalue}".split())
-            raise RuntimeError(f"{title}: {reason} (see {failed})") from error
+            with _environment({"JUPYTER_RUNTIME_DIR": str(temporary)}):
+                _run_papermill(notebook, output, parameters, cell_timeout)
+        except (PapermillExecutionError, CellTimeoutError, DeadKernelError) as error:
+            reason = _reason(error, cell_timeout)
+            raise RuntimeError(f"{title}: {reason} ({_keep_failed(output, folder, reason)})") from error
         write_whole(folder / "notebook.ipynb", output.read_bytes())
-    (folder / "notebook.failed.ipynb").unlink(missing_ok=True)
-    _say(f"{title}: done in {time.monotonic() - started:.0f} s")
-    return folder / "notebook.ipynb"
 
 
-def _execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
+def _run_papermill(notebook: Path, output: Path, parameters: dict[str, Any], cell_timeout: int | None) -> None:
     """Let papermill run `notebook` into `output`, its kernel on sockets that are files beside `output`.
 
     Over TCP, kernels that start at the same time now and then take each other's port.
     """
     on_terminal = sys.stderr.isatty()
-    os.environ.setdefault(SWITCH, "1" if on_terminal else "0")
+    os.environ.setdefault(BARS, "1" if on_terminal else "0")
     config = Config({"KernelManager": {"transport": "ipc", "ip": str(output.with_name("kernel"))}})
     config.NotebookClient.shutdown_kernel = "immediate"  # all is saved; unloading torch takes seconds
     papermill.execute_notebook(
@@ -141,9 +111,45 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
         parameters,
         progress_bar=False,
         stderr_file=sys.stderr if on_terminal else None,
+        start_timeout=START_TIMEOUT,
+        execution_timeout=cell_timeout,
         config=config,
         coalesce_streams=True,  # a bar in the executed notebook is its last state, not a line a tick
     )
+
+
+def _reason(error: Exception, cell_timeout: int | None) -> str:
+    """Return in one line why a notebook failed."""
+    if isinstance(error, PapermillExecutionError):
+        return " ".join(f"{error.ename}: {error.evalue}".split())
+    if isinstance(error, CellTimeoutError):
+        return f"a cell took more than the {cell_timeout} s that --cell-timeout allows"
+    return "the kernel died, killed from outside or for want of memory"
+
+
+def _keep_failed(output: Path, folder: Path, reason: str) -> str:
+    """Keep what was executed as `notebook.failed.ipynb`, its error in the failing cell; return where it is."""
+    content = nbformat.read(output, 4)
+    for cell in content.cells:
+        if cell.metadata.get("papermill", {}).get("status") == "running":
+            cell.outputs.append(nbformat.v4.new_output("error", ename="Stopped", evalue=reason, traceback=[reason]))
+    failed = folder / "notebook.failed.ipynb"
+    try:
+        write_whole(failed, nbformat.writes(content))
+    except OSError as error:
+        return f"and its notebook is lost: {error.strerror}"
+    return f"see {failed}"
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Yield a folder that is removed at the end, or, if this process is killed, when the next one starts."""
+    base = Path(tempfile.gettempdir())
+    for folder in base.glob("alutils-run-*-*"):
+        if not Path(f"/proc/{folder.name.split('-')[2]}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"alutils-run-{os.getpid()}-") as temporary:
+        yield Path(temporary)
 
 
 def _say(line: str) -> None:
@@ -156,12 +162,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("notebook", metavar="NOTEBOOK", help="its path, or its name in notebooks/")
     parser.add_argument("-f", metavar="PARAMS.yaml", action="append", default=[], help="a YAML file of parameters")
     parser.add_argument("-p", metavar=("NAME", "VALUE"), nargs=2, action="append", default=[], help="a parameter")
+    parser.add_argument("--cell-timeout", metavar="SECONDS", type=int, help="let no cell take longer")
     chosen = parser.parse_args(arguments)
     try:
-        run_notebook(find_notebook(chosen.notebook), _given(chosen.f, chosen.p))
+        check_range("cell_timeout", 1 if chosen.cell_timeout is None else chosen.cell_timeout, 1, math.inf, "seconds")
+        run_notebook(find_notebook(chosen.notebook), _given(chosen.f, chosen.p), chosen.cell_timeout)
     except (ParameterError, DataError, RuntimeError, OSError) as error:
-        _say(f"error: {error}")
+        _say(f"error: {one_line(error)}")
         return 1
+    except KeyboardInterrupt:
+        _say("stopped; the same command goes on with what was saved")
+        return 130
     return 0
 
 

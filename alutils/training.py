@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from alutils.augmentation import augment
 from alutils.config import Recipe
 from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts
+from alutils.errors import DataError
 from alutils.feeding import feed
 from alutils.memory import keep_freed_memory
 from alutils.metrics import confusion_matrix
@@ -65,6 +66,7 @@ def train(
     dropout of an epoch depend on `seed` and its number only, so that training resumed at `first_epoch` is the
     same training; `after_epoch` is told how many are done and whether that was the last.
     """
+    check_labels(dataset, indices)
     device = next(model.parameters()).device
     weights = class_loss_weights(dataset, indices).to(device) if recipe.class_weights else None
     total, per_epoch = recipe.total_steps(len(indices)), math.ceil(len(indices) / recipe.batch_size)
@@ -85,6 +87,12 @@ def train(
         check_losses(torch.stack(losses), epoch_rates)
         after_epoch(epoch + 1, epoch + 1 == epochs)
     progress.close()
+
+
+def check_labels(dataset: ImageDataset, indices: np.ndarray) -> None:
+    """Raise `DataError` if no label of the images `indices` is of a class."""
+    if all((dataset.labels[index] == IGNORE_INDEX).all() for index in indices):
+        raise DataError(f"{dataset.name} {dataset.split}: the labels of all {len(indices)} labelled images are void")
 
 
 def epoch_batches(indices: np.ndarray, batch_size: int, seed: int) -> np.ndarray:
@@ -124,8 +132,8 @@ def check_losses(losses: Tensor, rates: np.ndarray) -> None:
     if len(broken):
         step = int(broken[0])
         raise FloatingPointError(
-            f"the loss is {losses[step].item()} at learning rate {rates[step]:g}; a lower one may help, if a label is"
-            " not all void"
+            f"the loss is {losses[step].item()} at learning rate {rates[step]:g}; a lower one may help, if no batch is"
+            " all void"
         )
 
 

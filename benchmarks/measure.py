@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from alutils.results import device_name
+from alutils.provenance import device_name
 from alutils.training import default_device
 
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "baal", "scikit-activeml")

@@ -3,12 +3,21 @@
 import os
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
 
 from alutils import paths
 from alutils.datasets import ImageDataset
+
+PARAMETERS = """experiment: str = "e"  # folder
+count: int = 3  # things
+rate: float = 0.5  # share
+name: str = "x"  # word
+on: bool = False  # switch
+items: list = [1, 2]  # numbers
+size: int = None  # pixels or None"""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,3 +56,16 @@ def tiny_scenes() -> ImageDataset:
     return ImageDataset(
         *("tiny", "train", images, labels, names, ["a", "b", "c"], colours, (0.5,) * 3, (0.25,) * 3, "f" * 64)
     )
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Path:
+    """Return a notebook that says its parameters, and fails for a negative count."""
+    parameters = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
+    body = nbformat.v4.new_code_cell(
+        "print(count, rate, name, on, items, size)\nassert count >= 0, 'count is below 0'\nleft = 'over'"
+    )
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    path = tmp_path / "small.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[parameters, body], metadata=kernel), path)
+    return path

@@ -1,6 +1,9 @@
 """The loop end to end on a data set of twelve scenes: pairing, resuming, refusals."""
 
+import errno
+import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,7 +21,7 @@ from alutils import config as config_module
 from alutils import experiment
 from alutils.config import BulkConfig, RoundsConfig
 from alutils.datasets import ImageDataset, load_dataset
-from alutils.errors import ParameterError
+from alutils.errors import DataError, ParameterError
 from alutils.experiment import load_bulk_model, run_bulk, run_rounds
 from alutils.models import SplitModel
 from alutils.results import RunFolder
@@ -75,7 +78,10 @@ def test_a_run_labels_more_each_round_and_saves_what_the_architecture_says():
     assert acquired["round"].value_counts().to_dict() == {0: 3, 1: 3, 2: 3}
     assert acquired["item"].tolist() == [f"scene{index:02d}" for index in acquired["index"]]
     provenance = json.loads((run.path / "provenance.json").read_text())
-    assert {"versions", "commit", "clean", "device", "threads", "seconds"} <= set(provenance)
+    assert {"versions", "code", "device", "threads", "seconds", "peak_memory", "data", "finished"} == {
+        *provenance.keys() - {"peak_gpu_memory"}
+    }
+    assert provenance["data"] == {"train_data": "f" * 64, "test_data": "f" * 64}
     assert not (run.path / "checkpoint.pt").exists()
 
 
@@ -234,20 +240,127 @@ def test_impossible_shares_are_one_line(changes: dict[str, Any], message: str):
     assert message in str(caught.value)
 
 
-def test_a_run_of_another_recipe_is_not_overwritten():
+def test_a_run_of_another_recipe_is_kept_apart_and_comes_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], results: Path
+):
     run_rounds(ROUNDS)
     before = tables(ROUNDS)
-    with pytest.raises(ParameterError, match=r"learning_rate 0\.01, now asked for is 0\.02; use another experiment"):
-        run_rounds(replace(ROUNDS, learning_rate=0.02))
+    changed = replace(ROUNDS, learning_rate=0.02)
+    run_rounds(changed)
+    assert "had learning_rate 0.01, now 0.02; the old run is kept as" in capsys.readouterr().out
+    after = tables(changed)
+    assert after != before
+    (kept,) = (results / "e" / "superseded").iterdir()
+    assert (kept / "acquisitions.csv").read_text() == before[1]
+    monkeypatch.setattr(experiment, "train", None)
+    run_rounds(ROUNDS)
+    assert tables(ROUNDS) == before
+    run_rounds(changed)
+    assert tables(changed) == after
+
+
+def test_a_kill_while_a_run_is_moved_back_loses_nothing(monkeypatch: pytest.MonkeyPatch):
+    run_rounds(ROUNDS)
+    before = tables(ROUNDS)
+    run_rounds(replace(ROUNDS, learning_rate=0.02))
+    moves = [2]
+
+    def stopped(file: Path, target: Path, move: Any = Path.replace) -> Path:
+        if ".part" not in file.name and moves[0] == 0:
+            raise KeyboardInterrupt
+        moves[0] -= ".part" not in file.name
+        return move(file, target)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(Path, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run_rounds(ROUNDS)
+    monkeypatch.setattr(experiment, "train", None)
+    run_rounds(ROUNDS)
     assert tables(ROUNDS) == before
 
 
-def test_a_run_of_other_data_is_not_mixed_in(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_of_other_data_is_not_mixed_in(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch, results: Path):
     run_rounds(ROUNDS)
     changed = replace(tiny_scenes, fingerprint="0" * 64)
     monkeypatch.setattr(config_module, "load_dataset", lambda *_: changed)
-    with pytest.raises(ParameterError, match="test_data"):
+    run_rounds(ROUNDS)
+    assert len(list((results / "e" / "superseded").iterdir())) == 1
+
+
+def test_bulk_training_on_an_order_that_changed_is_done_again(results: Path):
+    bulk = replace(BULK, query="vote_entropy")
+    run_rounds(replace(ROUNDS, query="vote_entropy"))
+    run_bulk(bulk)
+    assert not (results / "e" / "superseded").exists()
+    run_rounds(replace(ROUNDS, query="vote_entropy", committee_dropout=0.9, learning_rate=0.02))
+    run_bulk(bulk)
+    assert len(list((results / "e" / "superseded").glob("*bulk*"))) == 1
+
+
+@pytest.mark.parametrize("survives", range(0, 14, 2))
+def test_a_full_disk_at_any_write_loses_nothing(survives: int, monkeypatch: pytest.MonkeyPatch, results: Path):
+    """The disk is full at one write, whichever; when there is room again, the run goes on."""
+    run_rounds(replace(ROUNDS, experiment="undisturbed"))
+    monkeypatch.setattr(experiment, "SAVE_EVERY", 0.0)
+    left = [survives]
+
+    def full(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=r"cannot be written: No space left on device: '.*/e/tiny-unet_small-"):
+            run_rounds(ROUNDS)
+    assert not list(results.glob("**/.*.part")), "no half-written file takes up the room"
+    run_rounds(ROUNDS)
+    assert tables(ROUNDS) == tables(replace(ROUNDS, experiment="undisturbed"))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("rounds.csv", lambda text: text[:-3], "its last line is cut off"),
+        ("rounds.csv", lambda text: "", "No columns to parse"),
+        ("rounds.csv", lambda text: text.replace("round", "runde", 1), "'round'"),
+        ("rounds.csv", lambda text: text.replace("\n0,", "\nx,"), "invalid literal"),
+        ("acquisitions.csv", lambda text: "".join(text.splitlines(keepends=True)[:4]), "3 acquisitions after 2 rounds"),
+        ("acquisitions.csv", lambda text: text + ",,,,,,\n", "Expected 5 fields"),
+        ("config.json", lambda text: text[:20], "config.json: damaged"),
+        ("checkpoint.pt", lambda text: "torn", "checkpoint.pt: damaged"),
+    ],
+)
+def test_a_damaged_run_folder_is_one_line_and_left_as_it_is(
+    name: str, damage: Any, message: str, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as stopping:
+        stopping.setattr(RunFolder, "write_table", stop_at_call(5, RunFolder.write_table))
+        with pytest.raises(KeyboardInterrupt):
+            run_rounds(ROUNDS)
+    folder = RunFolder("e", ROUNDS.run_name).path
+    path = folder / name
+    path.write_text(damage(path.read_text() if path.suffix != ".pt" else ""))
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(DataError) as caught:
         run_rounds(ROUNDS)
+    assert message in str(caught.value)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def stop_at_call(number: int, original: Any) -> Any:
+    """Return `original`, but its call `number` and those after it raise `KeyboardInterrupt` instead."""
+    calls = itertools.count(1)
+
+    def call(*arguments: Any) -> Any:
+        if next(calls) >= number:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    return call
 
 
 PROCESS = """

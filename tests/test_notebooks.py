@@ -9,8 +9,9 @@ import nbformat
 import pytest
 
 from alutils.config import BulkConfig, RoundsConfig
+from alutils.parameters import TYPES, check_parameters, find_notebook
 from alutils.paths import NOTEBOOKS
-from alutils.run import TYPES, check_parameters, find_notebook, run_notebook
+from alutils.run import run_notebook
 
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
 QUICK: dict[str, Any] = {"height": 32, "width": 64, "steps": 3}

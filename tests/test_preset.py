@@ -1,10 +1,15 @@
 """From a preset to jobs: every combination, in an order that respects who needs whom, all checked."""
 
+import json
+import shlex
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from alutils.errors import ParameterError
+from alutils.parameters import check_parameters
 from alutils.paths import PARAMS
 from alutils.preset import find_preset, load_jobs
 
@@ -52,7 +57,7 @@ def test_every_preset_of_the_project_is_valid(preset: Path):
     [
         ("runs: [{notebook: nothing}]", "nothing is no notebook; known: 01_"),
         ("runs: [{notebok: 06_figures}]", "is no run; allowed: notebook, parameters, grid"),
-        ("runs: [{notebook: 06_figures, params: {}}]", "params is unknown; allowed: grid, notebook, parameters"),
+        ("runs: [{notebook: 06_figures, params: {}}]", "params is unknown; allowed: cell_timeout, grid, notebook, parameters"),
         ("rums: []", "rums is unknown; allowed: recipe, runs"),
         ("runs: [{notebook: 03_active_learning_rounds, grid: {seed: 3}}]", "seed in grid is 3; allowed: a list"),
         ("runs: [{notebook: 03_active_learning_rounds, grid: {sede: [3]}}]", "sede is no parameter"),
@@ -61,6 +66,8 @@ def test_every_preset_of_the_project_is_valid(preset: Path):
         ("runs: [{notebook: 03_active_learning_rounds, parameters: {start: 120}}]", "140 percent; allowed: 0 to 100"),
         ("runs: [{notebook: 06_figures, parameters: [1]}]", "parameters is [1]; allowed: names with values"),
         ("runs: [{notebook: 06_figures, parameters: {experiment: x}}]", "allowed: names with values, but experiment"),
+        ("runs: 3", "runs is 3; allowed: a list of runs"),
+        ("runs: [{notebook: 06_figures, cell_timeout: 0}]", "cell_timeout is 0; allowed: seconds, a whole number"),
         ("runs: [", "is not YAML"),
         ("- 1", "holds a list; allowed: names with values"),
         ("runs: !!python/object/apply:os.system [true]", "is not YAML"),
@@ -71,6 +78,27 @@ def test_a_wrong_preset_is_one_line(tmp_path: Path, text: str, message: str):
         load_jobs(write(tmp_path, text))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_job_is_called_with_arguments_that_mean_the_same_again(tmp_path: Path):
+    """Also where they look like code of a shell, of Snakemake or of YAML: all of it stays data."""
+    name = "$(touch x); `touch y` {input} 'it''s' \\ [1]"
+    text = json.dumps(name)
+    grid = f"runs: [{{notebook: 01_mnist_sanity_checks, parameters: {{queries: [{text}, random], dataset: {text}}}}}]"
+    (job,) = load_jobs(write(tmp_path, grid)).values()
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {shlex.join(job.arguments)}"], capture_output=True, text=True)
+    words = done.stdout.split("\0")
+    pairs = dict(zip(words[2::3], words[3::3], strict=False))
+    assert check_parameters(job.notebook, pairs) == check_parameters(job.notebook, job.given)
+    assert pairs["dataset"] == name
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_grid_of_thousands_is_read_in_seconds(tmp_path: Path):
+    preset = write(tmp_path, GRID.replace("seed: [0, 1]", f"seed: {list(range(2500))}"))
+    started = time.monotonic()
+    assert len(load_jobs(preset)) == 5003
+    assert time.monotonic() - started < 20
 
 
 def test_an_unknown_preset_lists_the_known_ones():

@@ -40,7 +40,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path):
 
 def test_a_table_written_again_has_the_same_bytes():
     run = RunFolder("e", "r")
-    table = pd.DataFrame({"item": ["0012", "NA", "x"], "score": [np.nan, 1 / 3, 0.1 + 0.2], "rank": [0, 1, 2]})
+    table = pd.DataFrame({"round": [0, 1, 1], "item": ["0012", "NA", "x"], "score": [np.nan, 1 / 3, 0.1 + 0.2]})
     run.write_table("acquisitions", table)
     first = (run.path / "acquisitions.csv").read_bytes()
     again = run.read_table("acquisitions")
@@ -62,14 +62,14 @@ def test_a_second_process_on_the_same_run_waits_for_the_first(capsys: pytest.Cap
     worker = context.Process(target=_work, args=(held, release))
     worker.start()
     assert held.wait(60)
-    threading.Timer(0.5, release.set).start()
+    threading.Timer(1.5, release.set).start()
     with RunFolder("e", "r").opened({"a": 1}) as run:
         assert len(run.read_table("rounds")) == 1, "the first one's work is there"
     worker.join()
     assert "waiting for another process" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", ".hidden"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc", ".hidden", "a\0b", "{x}", "-rf", "a\nb", "$(x)"])
 def test_names_cannot_leave_the_results_folder(name: str):
     with pytest.raises(ParameterError, match="one folder name"):
         RunFolder("e", name)
@@ -85,7 +85,7 @@ def test_state_is_loaded_as_it_was_saved_and_as_data_only(tmp_path: Path):
     assert state["round"] == 3
     assert state["model"]["w"].tolist() == [0, 1, 2]
     torch.save(Path, run.path / "model.pt")
-    with pytest.raises(Exception, match=r"weights_only|Weights only"):
+    with pytest.raises(DataError, match=r"model.pt: damaged \(Weights only load failed"):
         run.load_state("model")
 
 
@@ -94,10 +94,31 @@ def test_provenance_is_written_once_and_names_what_matters():
     path = RunFolder("e", "r").path / "provenance.json"
     content = json.loads(path.read_text())
     assert content["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert content["versions"]["pytest"] == pytest.__version__, "every package, not only those in use"
+    (code,) = content["code"]
+    assert set(code) == {"commit", "clean"}
+    assert content["peak_memory"] > 50e6
     assert content["seconds"] == 3.5
     path.write_text(json.dumps({"kept": True}))
     RunFolder("e", "r").finish(CPU)
     assert json.loads(path.read_text()) == {"kept": True}
+
+
+def test_all_code_that_worked_on_a_run_is_in_its_provenance(monkeypatch: pytest.MonkeyPatch):
+    for commit in ("first", "second", "second"):
+        monkeypatch.setattr(results_module, "code", lambda commit=commit: {"commit": commit, "clean": True})
+        with RunFolder("e", "r").opened({}):
+            pass
+    finished_run_of({})
+    content = json.loads((RunFolder("e", "r").path / "provenance.json").read_text())
+    assert [entry["commit"] for entry in content["code"]] == ["first", "second"]
+    assert not (RunFolder("e", "r").path / "code.json").exists()
+
+
+def finished_run_of(config: dict[str, Any]) -> None:
+    with RunFolder("e", "r").opened(config) as run:
+        run.write_table("rounds", pd.DataFrame({"round": [0], "seconds_train": 1.0, "seconds_query": 0.0}))
+        run.finish(CPU)
 
 
 def test_an_experiment_is_one_tidy_table_of_its_finished_runs(results: Path):
@@ -127,6 +148,7 @@ def test_publishing_keeps_the_numbers_and_says_where_they_come_from(tmp_path: Pa
     content = json.loads(path.with_suffix(".json").read_text())
     assert content["runs"]["a"]["config"]["query"] == "random"
     assert content["runs"]["a"]["provenance"]["seconds"] == 3.5
+    assert content["versions"][content["runs"]["a"]["provenance"]["versions"]]["numpy"] == np.__version__
     with pytest.raises(DataError, match="no such table; published: e"):
         load_published("f")
 

@@ -1,14 +1,10 @@
 """Decode and resize a scene data set once, into memory-mapped arrays that all runs share."""
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +12,7 @@ from PIL import Image
 
 from alutils.datasets.base import ImageDataset, SceneFiles
 from alutils.errors import DataError
+from alutils.locks import locked
 from alutils.paths import cache_dir
 from alutils.progress import bar
 
@@ -38,7 +35,7 @@ def cached(files: SceneFiles, size: tuple[int, int] | None) -> ImageDataset:
     size = size or _stored_size(files.images[0])
     folder = cache_dir() / f"{files.name}-{files.split}-{size[0]}x{size[1]}-{_key(files, size)}"
     if not folder.is_dir():
-        with _locked(folder.with_suffix(".lock")):
+        with locked(folder.with_suffix(".lock"), str(folder)):
             if not folder.is_dir():
                 _build(files, size, may_resize, folder)
     return _open(files, folder)
@@ -61,9 +58,10 @@ def _status(path: Path) -> os.stat_result:
 
 def _build(files: SceneFiles, size: tuple[int, int], may_resize: bool, folder: Path) -> None:
     count = len(files.images)
-    beside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    beside.chmod(0o755)  # mkdtemp is for this user only, a cache may be shared
+    beside = folder.with_name(f"{folder.name}.part")
     try:
+        shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
+        beside.mkdir()
         images = _new_array(beside / "images.npy", (count, 3, *size))
         labels = _new_array(beside / "labels.npy", (count, *size))
 
@@ -79,12 +77,18 @@ def _build(files: SceneFiles, size: tuple[int, int], may_resize: bool, folder: P
         labels.flush()
         (beside / "fingerprint.json").write_text(json.dumps(fingerprint(images, labels)))
         beside.replace(folder)
+    except OSError as error:
+        raise OSError(error.errno, f"the cache cannot be written: {error.strerror}", str(folder)) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
 def _new_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):  # writing to a map of what a full disk has no room for kills the process
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _decode(files: SceneFiles, index: int, size: tuple[int, int], may_resize: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -159,12 +163,3 @@ def _open(files: SceneFiles, folder: Path) -> ImageDataset:
         files.std,
         known,
     )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; the kernel releases it when the process ends, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -1,0 +1,221 @@
+"""Run a preset's grid through Snakemake, and tell how far it is.
+
+python -m alutils.grid run PRESET [--cores N] [--profile NAME]    run what is missing, then show the result table
+python -m alutils.grid status PRESET                              print a line a job
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
+
+from tqdm import tqdm
+
+from alutils import report
+from alutils.errors import DataError, ParameterError, check_range, one_line
+from alutils.gpus import visible_gpus
+from alutils.locks import is_locked
+from alutils.paths import ROOT
+from alutils.preset import Job, find_preset, folder_of, load_jobs
+from alutils.progress import read_status
+from alutils.results import RunFolder
+from alutils.yaml_files import read_yaml
+
+SNAKEFILE = ROOT / "workflow" / "Snakefile"
+PROFILES = ROOT / "workflow" / "profiles"
+STATES = ("done", "running", "failed", "begun", "waiting")
+
+
+@dataclass(frozen=True)
+class JobState:
+    """Where a job is; `where` holds what its run told last and the last row of its table, as far as there are."""
+
+    name: str
+    state: str
+    where: dict[str, Any]
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """Return a line."""
+        where, parts = self.where, []
+        if "rounds" in where:
+            parts.append(f"round {where['round']}/{where['rounds']}")
+            parts.append(f"epoch {where['epoch']}/{where['epochs']}")
+        elif "labelled" in where:
+            parts.append(f"{where['labelled']} labelled")
+        for measure, title in (("miou", "mIoU"), ("accuracy", "accuracy")):
+            if where.get(measure):
+                parts.append(f"{title} {float(where[measure]):.3f}")
+                break
+        if where.get("seconds_left") is not None:
+            parts.append(f"{_duration(where['seconds_left'])} left")
+        return "  ".join([f"{self.name:48} {self.state:8}", ", ".join(parts) or self.reason]).rstrip()
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes:.0f} min" if minutes < 120 else f"{hours:.1f} h"
+
+
+def state_of(experiment: str, job: Job) -> JobState:
+    """Return where a job is, from what lies in its folder and whether a process holds its lock."""
+    run = RunFolder(experiment, job.name)
+    if (run.path / job.done).exists():
+        return JobState(job.name, "done", run.last_row())
+    if is_locked(run.lock("job")):
+        return JobState(job.name, "running", run.last_row() | read_status(run.lock("job")))
+    failed = run.path / "notebook.failed.ipynb"
+    if failed.exists():
+        return JobState(job.name, "failed", {}, f"{_error_in(failed)} (see {failed})")
+    is_begun = (run.path / "config.json").exists() and not any(run.path.glob("done-*"))
+    return JobState(job.name, "begun", run.last_row()) if is_begun else JobState(job.name, "waiting", {})
+
+
+def _error_in(notebook: Path) -> str:
+    """Return the error in a failed notebook in one line."""
+    cells = json.loads(notebook.read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", []) if output["output_type"] == "error"]
+    return " ".join(f"{outputs[-1]['ename']}: {outputs[-1]['evalue']}".split()) if outputs else "stopped"
+
+
+def status(preset: Path) -> str:
+    """Return a line a job of the preset, and how many are done, running, failed, begun or waiting."""
+    states = [state_of(preset.stem, job) for job in load_jobs(preset).values()]
+    counts = Counter(state.state for state in states)
+    summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    return "\n".join([*map(str, states), f"{len(states)} jobs: {summary}"])
+
+
+def command(preset: Path, cores: int, threads: int | None, profile: Path, others: Iterable[str]) -> list[str]:
+    """Return the Snakemake call; on this machine, runs share its GPUs one by one, or its cores."""
+    words = [sys.executable, "-m", "snakemake", "-s", str(SNAKEFILE), "--profile", str(profile)]
+    config = [f"preset={preset.resolve()}"]
+    if read_yaml(profile / "config.yaml").get("executor", "local") == "local":
+        gpus = len(visible_gpus())
+        threads = threads or max(1, cores // gpus if gpus else 1)
+        words += ["--cores", str(cores), *(["--resources", f"gpu={gpus}"] if gpus else [])]
+    return [*words, *others, "--config", *config, f"threads={threads or 1}"]
+
+
+def find_profile(name: str) -> Path:
+    """Return the folder of a profile given by path, or by its name in the project's `workflow/profiles/`."""
+    for path in (PROFILES / name, Path(name)):
+        if (path / "config.yaml").is_file():
+            return path
+    known = ", ".join(sorted(path.name for path in PROFILES.iterdir()))
+    raise ParameterError(f"{name} is no profile; known: {known}; or a folder with a config.yaml")
+
+
+def run(preset: Path, words: list[str]) -> int:
+    """Run the grid; return the exit code. A line a running job is shown on a terminal, else log lines only."""
+    jobs = load_jobs(preset)
+    folder_of(preset).mkdir(parents=True, exist_ok=True)
+    watched = sys.stderr.isatty()
+    output = subprocess.PIPE if watched else None
+    process = subprocess.Popen(words, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT if watched else None, text=True)
+    try:
+        if watched:
+            _watch(process, preset.stem, jobs)
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        _say("stopped; the same command goes on with what was saved")
+        return 130
+    return _conclude(preset.stem, jobs, code)
+
+
+def _watch(process: "subprocess.Popen[str]", experiment: str, jobs: dict[str, Job]) -> None:
+    """Print what the process prints, above a live line for each running job."""
+    printed: SimpleQueue[str] = SimpleQueue()
+    reader = Thread(target=_read, args=(process, printed), daemon=True)
+    reader.start()
+    lines: dict[str, tqdm[Any]] = {}
+    try:
+        while process.poll() is None:
+            time.sleep(1)
+            _print_all(printed)
+            _redraw(lines, [state_of(experiment, job) for job in jobs.values()])
+    finally:
+        reader.join(timeout=5)
+        _redraw(lines, [])
+        _print_all(printed)
+
+
+def _read(process: "subprocess.Popen[str]", printed: "SimpleQueue[str]") -> None:
+    for line in process.stdout or ():
+        printed.put(line.rstrip())
+
+
+def _print_all(printed: "SimpleQueue[str]") -> None:
+    while True:
+        try:
+            tqdm.write(printed.get_nowait(), file=sys.stderr)
+        except Empty:
+            return
+
+
+def _redraw(lines: "dict[str, tqdm[Any]]", states: list[JobState]) -> None:
+    running = {state.name: state for state in states if state.state == "running"}
+    for name in lines.keys() - running.keys():
+        lines.pop(name).close()
+    for name, state in running.items():
+        if name not in lines:
+            lines[name] = tqdm(bar_format="{desc}", leave=False, file=sys.stderr)
+        lines[name].set_description_str(str(state))
+
+
+def _conclude(experiment: str, jobs: dict[str, Job], code: int) -> int:
+    """Print the result table, or at last what failed; return the exit code."""
+    states = [state_of(experiment, job) for job in jobs.values()]
+    missing = [state for state in states if state.state != "done"]
+    if code == 0 and not missing:
+        has_runs = any(RunFolder(experiment, state.name).last_row() for state in states)
+        return report.main(["show", experiment]) if has_runs else 0
+    _say(f"{len(states) - len(missing)} of {len(states)} jobs done; the same command goes on with the others")
+    for state in missing:
+        if state.state == "failed":
+            _say(f"error: {state.name}: {state.reason}")
+    return code or 1
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m alutils.grid", description="Run a grid, or tell how far it is.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    starts = commands.add_parser("run", help="run what is missing; further options go to Snakemake")
+    starts.add_argument("--cores", type=int, default=os.cpu_count(), help="of this machine, shared by all runs")
+    starts.add_argument(
+        "--threads", type=int, help="of each run (default: 1, on a machine with GPUs its share of cores)"
+    )
+    starts.add_argument("--profile", default="local", help="a folder in workflow/profiles/, or another one")
+    for command_parser in (starts, commands.add_parser("status", help="print a line a job")):
+        command_parser.add_argument("preset", metavar="PRESET", help="a name in params/, or the path of a YAML file")
+    chosen, others = parser.parse_known_args(arguments)
+    try:
+        preset = find_preset(chosen.preset)
+        if chosen.command == "status":
+            print(status(preset))  # noqa: T201
+            return 0
+        check_range("cores", chosen.cores, 1, 100_000)
+        check_range("threads", chosen.threads or 1, 1, 1000)
+        return run(preset, command(preset, chosen.cores, chosen.threads, find_profile(chosen.profile), others))
+    except (ParameterError, DataError, OSError) as error:
+        _say(f"error: {one_line(error)}")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""What made a run's numbers: versions, code, device, memory, time."""
+
+import resource
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alutils.paths import ROOT
+
+if TYPE_CHECKING:
+    import torch
+
+
+def provenance(device: "torch.device") -> dict[str, Any]:
+    """Return the versions of Python and of every package, device, threads, this process's peak memory, and the time.
+
+    Memory is in bytes: the largest resident set of the process, and the most that tensors took on a GPU.
+    """
+    import torch
+
+    packages = {package.name: package.version for package in distributions()}
+    on_gpu = device.type == "cuda"
+    return {
+        "versions": {"python": sys.version.split()[0]} | dict(sorted(packages.items())),
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "peak_memory": peak_memory(),
+        "peak_gpu_memory": torch.cuda.max_memory_allocated(device) if on_gpu else 0,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def peak_memory() -> int:
+    """Return the largest resident set that this process has had, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@cache
+def code() -> dict[str, Any]:
+    """Return the commit that was checked out when this was first called, and whether the tree was clean."""
+    return {"commit": _git("rev-parse", "HEAD") or "unknown", "clean": _git("status", "--porcelain") == ""}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def device_name(device: "torch.device") -> str:
+    """Return the GPU's or the CPU's name."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"CPU {names[0]}" if names else "CPU"
