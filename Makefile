@@ -3,11 +3,11 @@
 PYTHON ?= python3
 PRESET ?= demo
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+PROFILE ?= local
 BIN := .venv/bin
 READY := .venv/.ready-$(shell cksum requirements.lock | cut -d' ' -f1)
-SNAKEMAKE := $(BIN)/snakemake -s workflow/Snakefile --cores $(CORES) --rerun-incomplete --nolock --keep-going
 
-.PHONY: help reproduce grid figures lab test lint lock benchmark
+.PHONY: help reproduce grid status figures lab test lint lock benchmark
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -16,15 +16,17 @@ help:  ## list the targets
 reproduce:  ## the demonstration: every notebook on digits and drawn scenes (PRESET=demo)
 	@$(MAKE) --no-print-directory grid PRESET=demo
 
-grid: $(READY)  ## what is still to run of params/$(PRESET).yaml, then its result table
-	@$(SNAKEMAKE) --quiet all --config preset=$(PRESET)
-	@$(BIN)/python -m alutils.report show $(basename $(notdir $(PRESET)))
+grid: $(READY)  ## what is still to run of params/$(PRESET).yaml, then its result table (CORES=, PROFILE=slurm)
+	@$(BIN)/python -m alutils.grid run "$(PRESET)" --cores $(CORES) --profile "$(PROFILE)"
+
+status: $(READY)  ## how far the grid of params/$(PRESET).yaml is: a line a job
+	@$(BIN)/python -m alutils.grid status "$(PRESET)"
 
 figures: $(READY)  ## README's figures and tables, from results/published/
 	@$(BIN)/python -m alutils.figures && $(BIN)/python -m alutils.report readme
 
 lab: $(READY)  ## JupyterLab on the notebooks
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/jupyter lab notebooks --ServerApp.ip=localhost
 
 test: lint  ## lint, types, unit tests, every notebook
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) tests

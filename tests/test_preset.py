@@ -57,7 +57,10 @@ def test_every_preset_of_the_project_is_valid(preset: Path):
     [
         ("runs: [{notebook: nothing}]", "nothing is no notebook; known: 01_"),
         ("runs: [{notebok: 06_figures}]", "is no run; allowed: notebook, parameters, grid"),
-        ("runs: [{notebook: 06_figures, params: {}}]", "params is unknown; allowed: cell_timeout, grid, notebook, parameters"),
+        (
+            "runs: [{notebook: 06_figures, params: {}}]",
+            "params is unknown; allowed: cell_timeout, grid, notebook, parameters",
+        ),
         ("rums: []", "rums is unknown; allowed: recipe, runs"),
         ("runs: [{notebook: 03_active_learning_rounds, grid: {seed: 3}}]", "seed in grid is 3; allowed: a list"),
         ("runs: [{notebook: 03_active_learning_rounds, grid: {sede: [3]}}]", "sede is no parameter"),
