@@ -22,7 +22,7 @@ def check_range(name: str, value: float, low: float, high: float, unit: str = ""
     """Raise `ParameterError` unless `low <= value <= high`."""
     if not low <= value <= high:
         unit = f" {unit}" if unit else ""
-        raise ParameterError(f"{name} is {value:g}{unit}; allowed: {low:g} to {high:g}{unit}")
+        raise ParameterError(f"{name} is {value:.10g}{unit}; allowed: {low:.10g} to {high:.10g}{unit}")
 
 
 def one_line(error: Exception) -> str:

@@ -23,11 +23,11 @@ from tqdm import tqdm
 from alutils import report
 from alutils.errors import DataError, ParameterError, check_range, one_line
 from alutils.gpus import visible_gpus
-from alutils.locks import is_locked
-from alutils.paths import ROOT
+from alutils.locks import is_locked, locked
+from alutils.paths import ROOT, results_dir
 from alutils.preset import Job, find_preset, folder_of, load_jobs
 from alutils.progress import read_status
-from alutils.results import RunFolder
+from alutils.results import COMPARED, RunFolder
 from alutils.yaml_files import read_yaml
 
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
@@ -119,6 +119,7 @@ def run(preset: Path, words: list[str]) -> int:
     """Run the grid; return the exit code. A line a running job is shown on a terminal, else log lines only."""
     jobs = load_jobs(preset)
     folder_of(preset).mkdir(parents=True, exist_ok=True)
+    set_others_apart(preset.stem, jobs)
     watched = sys.stderr.isatty()
     output = subprocess.PIPE if watched else None
     process = subprocess.Popen(words, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT if watched else None, text=True)
@@ -131,6 +132,26 @@ def run(preset: Path, words: list[str]) -> int:
         _say("stopped; the same command goes on with what was saved")
         return 130
     return _conclude(preset.stem, jobs, code)
+
+
+def set_others_apart(experiment: str, jobs: dict[str, Job]) -> None:
+    """Keep runs of a setting's old recipe, of which the preset has no job any more, out of its tables and figures.
+
+    Runs that it has a job for are set apart when that job starts.
+    """
+    recipes = {_setting(job.config): job.config for job in jobs.values() if job.config}
+    for path in sorted((results_dir() / experiment).glob("*/config.json")):
+        run = RunFolder(experiment, path.parent.name)
+        known = run.config()
+        recipe = recipes.get(_setting(known), {})
+        changed = [name for name in recipe.keys() - COMPARED if known.get(name) != recipe[name]]
+        if changed and run.path.name not in jobs:
+            with locked(run.lock("run"), str(run.path)):
+                _say(f"{run.path.name}: not of the preset, of another {', '.join(sorted(changed))}: {run.set_apart()}")
+
+
+def _setting(config: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(config.get(name) for name in ("kind", "dataset", "model"))
 
 
 def _watch(process: "subprocess.Popen[str]", experiment: str, jobs: dict[str, Job]) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,12 @@ def run_name(notebook: str, parameters: Mapping[str, Any]) -> str:
     if config:
         return config.from_names(parameters).run_name
     return "-".join([notebook, *(Path(parameters[name]).stem for name in ("dataset", "model") if name in parameters)])
+
+
+def config_of(notebook: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config, but the data, of the one run that a notebook makes; nothing if it makes none or several."""
+    config = CONFIGS.get(notebook)
+    return {"kind": config.kind} | asdict(config.from_names(parameters)) if config else {}
 
 
 def gpus_wanted(notebook: str, parameters: Mapping[str, Any]) -> int:

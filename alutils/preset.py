@@ -9,7 +9,7 @@ from typing import Any
 
 from alutils.config import BulkConfig
 from alutils.errors import ParameterError
-from alutils.parameters import check_parameters, done_file, find_notebook, gpus_wanted, run_name
+from alutils.parameters import check_parameters, config_of, done_file, find_notebook, gpus_wanted, run_name
 from alutils.paths import PARAMS, ROOT, results_dir
 from alutils.results import check_name
 from alutils.yaml_files import read_yaml
@@ -27,6 +27,7 @@ class Job:
     needs : names of the jobs before it
     files : what it depends on beside these; if one changes, it is run again
     done : name of the file in its folder that says that it has run
+    config : what `config.json` will hold, but the data; empty where a notebook's job is not one run
     """
 
     name: str
@@ -37,6 +38,7 @@ class Job:
     done: str
     gpus: int
     cell_timeout: int | None
+    config: dict[str, Any]
 
     @property
     def arguments(self) -> list[str]:
@@ -115,6 +117,7 @@ def _job(notebook: Path, given: dict[str, Any], cell_timeout: int | None) -> Job
         done_file(notebook.stem, parameters),
         gpus_wanted(notebook.stem, parameters),
         cell_timeout,
+        config_of(notebook.stem, parameters),
     )
 
 

@@ -79,17 +79,23 @@ class RunFolder:
             yield self
 
     def _set_apart(self, config: dict[str, Any]) -> None:
-        """Move the run to `superseded/`, whole, if it is one of another config."""
-        if not (self.path / "config.json").exists():
-            return
-        known = _read_json(self.path / "config.json")
+        """Move the run to `superseded/` if it is one of another config."""
+        known = self.config()
         changed = [name for name in sorted({*known, *config}) if known.get(name) != config.get(name)]
-        if changed:
-            apart = self._apart(known)
+        if known and changed:
             what = ", ".join(f"{name} {known.get(name)!r}, now {config.get(name)!r}" for name in changed)
-            print(f"{self.path.name} had {what}; the old run is kept as {apart}")  # noqa: T201
-            apart.parent.mkdir(exist_ok=True)
-            self.path.rename(apart)
+            print(f"{self.path.name} had {what}; the old run is kept as {self.set_apart()}")  # noqa: T201
+
+    def config(self) -> dict[str, Any]:
+        """Return what `config.json` holds, nothing if there is none."""
+        path = self.path / "config.json"
+        return _read_json(path) if path.exists() else {}
+
+    def set_apart(self) -> Path:
+        """Move the run to `superseded/`, whole; return where it is now."""
+        apart = self._apart(self.config())
+        apart.parent.mkdir(exist_ok=True)
+        return self.path.rename(apart)
 
     def _bring_back(self, config: dict[str, Any]) -> None:
         """Move what `superseded/` has of this config back, `config.json` last: a kill in between is mended."""
@@ -173,6 +179,7 @@ def load_experiment(experiment: str) -> "pd.DataFrame":
     """
     import pandas as pd
 
+    check_name(experiment)
     folder = results_dir() / experiment
     runs = {path.parent: _read_config(path.parent) for path in sorted(folder.glob("*/provenance.json"))}
     if not runs:

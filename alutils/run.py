@@ -153,7 +153,8 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)  # noqa: T201
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")  # in one piece, unlike print: others write there too
+    sys.stderr.flush()
 
 
 def main(arguments: list[str] | None = None) -> int:

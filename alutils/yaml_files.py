@@ -17,5 +17,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         raise ParameterError(f"{path} is not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
-        raise ParameterError(f"{path} holds a {type(content).__name__}; allowed: names with values")
+        what = "is empty" if content is None else f"holds a {type(content).__name__}"
+        raise ParameterError(f"{path} {what}; allowed: names with values")
     return content

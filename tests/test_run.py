@@ -8,7 +8,6 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from alutils.progress import bar
 from alutils.run import main
 
 
@@ -39,14 +38,6 @@ def test_a_bar_in_the_executed_notebook_is_not_a_line_a_tick(
     assert main([str(notebook)]) == 0
     executed = nbformat.read(results / "e" / "small" / "notebook.ipynb", 4)
     assert "ticks" not in str(executed.cells[-1].outputs)
-
-
-def test_a_quick_loop_shows_no_bar(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    monkeypatch.setenv("ALUTILS_PROGRESS", "1")
-    ticks = bar(3, "ticks")
-    ticks.update(3)
-    ticks.close()
-    assert capfd.readouterr().err == ""
 
 
 def test_a_failing_cell_is_one_line_and_keeps_the_last_good_notebook(

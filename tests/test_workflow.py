@@ -1,76 +1,74 @@
-"""A small grid through Snakemake: done once, killed hard and started again, refused when wrong."""
+"""A grid does what is needed and no more: after an added seed, a changed figure, a changed recipe and back."""
 
 import os
-import signal
+import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from alutils.paths import ROOT
 
 PRESET = """
 runs:
-  - notebook: 01_mnist_sanity_checks
-    parameters: {queries: [random, vote_entropy], rounds: 3, epochs: 4}
+  - notebook: 03_active_learning_rounds
+    parameters: {{height: 32, width: 64, rounds: 2, steps: {steps}, committee_members: 2}}
+    grid: {{query: [random], seed: {seeds}}}
   - notebook: 06_figures
 """
-
-
-def grid(preset: Path | str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "workflow" / "Snakefile"), "--cores", "1"]
-    options = ["--rerun-incomplete", "--nolock", "--quiet", "all", "--config", f"preset={preset}"]
-    return subprocess.Popen([*command, *options], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def tables(folder: Path) -> dict[str, pd.DataFrame]:
-    """Return each run's rounds without seconds, and its acquisitions."""
-    found = {str(path.relative_to(folder)): pd.read_csv(path) for path in sorted(folder.glob("*/*.csv"))}
-    return {
-        name: table.drop(columns=["seconds_train", "seconds_query"], errors="ignore") for name, table in found.items()
-    }
+RUN = "streets_tiny-unet_small-random-seed"
 
 
 @pytest.fixture
-def presets(tmp_path: Path) -> tuple[Path, Path]:
-    """Return two presets that differ in nothing but their name, and so in their results folder."""
-    paths = tmp_path / "killed.yaml", tmp_path / "undisturbed.yaml"
-    for path in paths:
-        path.write_text(PRESET)
-    return paths
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the project that a test may change."""
+    for name in ("alutils", "notebooks", "workflow", "params"):
+        shutil.copytree(ROOT / name, tmp_path / "project" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "project"))
+    return tmp_path / "project"
 
 
-def test_a_grid_killed_hard_ends_with_the_same_tables_and_runs_nothing_twice(presets: tuple[Path, Path], results: Path):
-    killed, undisturbed = presets
-    process = grid(killed)
-    run = results / "killed" / "digits-mnist_cnn-random-seed0"
-    while not (run / "rounds.csv").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert not (run.parent / "06_figures" / "done").exists()
-    for preset in (killed, undisturbed):
-        _, messages = grid(preset).communicate()
-        assert "06_figures: done in" in messages, messages
-    one, other = tables(results / "killed"), tables(results / "undisturbed")
-    assert list(one) == list(other)
-    assert len(one) == 4
-    for name, table in one.items():
-        pd.testing.assert_frame_equal(table, other[name])
-    again = grid(killed)
-    assert again.communicate()[1] == "", "nothing is left to do"
-    assert again.returncode == 0
+def started(project: Path, **values: object) -> list[str]:
+    """Run the grid with `values` in its preset; return the names of the jobs that were started."""
+    preset = project / "params" / "small.yaml"
+    preset.write_text(PRESET.format(**values))
+    words = [sys.executable, "-m", "alutils.grid", "run", "small", "--cores", "2"]
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    return sorted(line.split()[-2].rstrip(":") for line in done.stderr.splitlines() if line.endswith(": started"))
+
+
+def test_only_what_is_needed_is_run(project: Path, results: Path):
+    folder = results / "small"
+    assert started(project, steps=2, seeds=[0]) == ["06_figures", f"{RUN}0"]
+    first = (folder / f"{RUN}0" / "rounds.csv").read_bytes()
+    assert started(project, steps=2, seeds=[0]) == []
+    assert started(project, steps=2, seeds=[0, 1]) == ["06_figures", f"{RUN}1"], "an added seed"
+
+    with (project / "alutils" / "figures.py").open("a") as style:
+        style.write("\n# thicker lines\n")
+    assert started(project, steps=2, seeds=[0, 1]) == ["06_figures"], "a changed figure style"
+
+    assert started(project, steps=3, seeds=[0]) == ["06_figures", f"{RUN}0"], "a changed recipe, a seed less"
+    assert len(list((folder / "superseded").iterdir())) == 2, "old runs are kept apart, that of the seed too"
+    assert (folder / f"{RUN}0" / "rounds.csv").read_bytes() != first
+
+    assert started(project, steps=2, seeds=[0, 1]) == ["06_figures", f"{RUN}0", f"{RUN}1"], "and back"
+    assert (folder / f"{RUN}0" / "rounds.csv").read_bytes() == first, "read, not run"
+    assert len(list((folder / "superseded").iterdir())) == 1
 
 
 def test_a_wrong_preset_is_one_line_and_starts_nothing(tmp_path: Path, results: Path):
     preset = tmp_path / "wrong.yaml"
     preset.write_text("runs: [{notebook: 01_mnist_sanity_checks, parameters: {sedes: [1]}}]")
-    process = grid(preset)
-    (line,) = process.communicate()[1].strip().splitlines()
-    assert line.startswith("error: sedes is no parameter of 01_mnist_sanity_checks; known: ")
-    assert process.returncode != 0
-    assert not results.exists()
+    snakemake = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "workflow" / "Snakefile"), "--cores", "1"]
+    for words in (
+        [*snakemake, "--quiet", "all", "--config", f"preset={preset}"],
+        [sys.executable, "-m", "alutils.grid", "run", str(preset)],
+    ):
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        (line,) = done.stderr.strip().splitlines()
+        assert line.startswith("error: sedes is no parameter of 01_mnist_sanity_checks; known: ")
+        assert done.returncode != 0
+        assert not results.exists()

@@ -1,0 +1,239 @@
+"""What people get wrong, a line each: one clear line, a non-zero exit code, nothing overwritten."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alutils import grid, report, run
+from alutils.config import RoundsConfig
+from alutils.experiment import run_rounds
+from alutils.parameters import check_parameters, find_notebook
+
+ROUNDS = "03_active_learning_rounds"
+BULK = "04_bulk_training"
+SMALL = {"height": 32, "width": 64, "rounds": 2, "steps": 2, "batch_size": 2, "committee_members": 2}
+NAME = "streets_tiny-unet_small-vote_entropy-seed0"
+
+
+def p(**values: object) -> list[str]:
+    return [word for name, value in values.items() for word in ("-p", name, str(value))]
+
+
+def preset(text: str, name: str = "wrong.yaml") -> Callable[[Path], None]:
+    """Return a function that writes a preset into the folder that a case is run in."""
+    return lambda folder: write(folder / name, text)
+
+
+def write(path: Path, content: str | bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def nothing(folder: Path) -> None:
+    """Prepare nothing."""
+
+
+# what is called, its arguments, what is prepared in the folder it is called in, a part of the line it gives
+QUICK = [
+    (run, ["no_such_notebook"], nothing, "no_such_notebook is no notebook; known: 01_mnist"),
+    (run, [ROUNDS, *p(querry="random")], nothing, "querry is no parameter of 03_active_learning_rounds; known: exp"),
+    (run, [ROUNDS, *p(rounds="many")], nothing, "rounds is 'many', of type str; allowed: int"),
+    (run, [ROUNDS, *p(rounds=2.5)], nothing, "rounds is 2.5, of type float; allowed: int"),
+    (run, [ROUNDS, *p(rounds=0)], nothing, "rounds is 0; allowed: 1 to 10000"),
+    (run, [ROUNDS, *p(start=100, rounds=3)], nothing, "labels in the last round is 120 percent; allowed: 0 to 100"),
+    (run, [ROUNDS, *p(start=-1)], nothing, "start is -1, step is 10; allowed: more than 0"),
+    (run, [ROUNDS, *p(batch_size=1)], nothing, "batch_size is 1; allowed: 2 to inf"),
+    (run, [ROUNDS, *p(learning_rate=0)], nothing, "learning_rate is 0; allowed: 1e-12 to 10"),
+    (run, [ROUNDS, *p(learning_rate=".nan")], nothing, "learning_rate is nan; allowed: 1e-12 to 10"),
+    (run, [ROUNDS, *p(seed=-1)], nothing, "seed is -1; allowed: 0 to 2147483648"),
+    (run, [ROUNDS, *p(committee_dropout=1)], nothing, "committee_dropout is 1; allowed: 0 to 0.99"),
+    (run, [ROUNDS, *p(committee_members=0)], nothing, "committee_members is 0; allowed: 1 to 1000"),
+    (run, [ROUNDS, *p(precision="float16")], nothing, "precision is 'float16'; allowed: auto, float32, bfloat16"),
+    (run, [ROUNDS, *p(augmentation="flip+turn")], nothing, "augmentation is 'turn'; allowed: flip, scale, colour"),
+    (run, [ROUNDS, *p(regime="x")], nothing, "regime is 'x'; allowed: from_scratch, incremental"),
+    (run, [ROUNDS, *p(unit="pixels")], nothing, "unit is 'pixels'; allowed: percent, images"),
+    (run, [BULK, *p(share=0)], nothing, "share is 0 percent; allowed: 0.01 to 100"),
+    (
+        run,
+        [ROUNDS, *p(experiment="../x")],
+        nothing,
+        "'../x' is no name for an experiment or a run; allowed: one folder",
+    ),
+    (run, [ROUNDS, *p(experiment="/tmp/x")], nothing, "'/tmp/x' is no name for an experiment or a run"),
+    (run, [ROUNDS, *p(experiment="")], nothing, "'' is no name for an experiment or a run"),
+    (run, [ROUNDS, *p(model="../../x")], nothing, "seed0' is no name for an experiment or a run"),
+    (run, [ROUNDS, "-f", "nowhere.yaml"], nothing, "nowhere.yaml cannot be read (No such file or directory)"),
+    (run, [ROUNDS, "-f", "x.yaml"], preset("a: [", "x.yaml"), "x.yaml is not YAML"),
+    (run, [ROUNDS, "-f", "x.yaml"], preset("- 1", "x.yaml"), "x.yaml holds a list; allowed: names with values"),
+    (run, [ROUNDS, "-f", "x.yaml"], preset("", "x.yaml"), "x.yaml is empty; allowed: names with values"),
+    (run, [ROUNDS, "--cell-timeout", "0"], nothing, "cell_timeout is 0 seconds; allowed: 1 to inf seconds"),
+    (grid, ["run", "nothing"], nothing, "nothing is no preset; known: camvid"),
+    (grid, ["run", "."], nothing, ". is no preset; known: camvid"),
+    (grid, ["status", "nothing.yaml"], nothing, "nothing.yaml is no preset; known: camvid"),
+    (grid, ["run", "wrong.yaml"], preset("rums: []"), "rums is unknown; allowed: recipe, runs"),
+    (grid, ["run", "wrong.yaml"], preset("runs: [{notebook: x}]"), "x is no notebook; known: 01_mnist"),
+    (grid, ["run", "wrong.yaml"], preset(f"runs: [{{notebook: {ROUNDS}, grid: {{seed: 3}}}}]"), "allowed: a list"),
+    (grid, ["run", "wrong.yaml"], preset("runs: !!python/object/apply:os.system [touch x]"), "is not YAML"),
+    (grid, ["run", "wrong.yaml"], preset(b"\xff\xfe\x00".decode("latin1")), "is not YAML"),
+    (
+        grid,
+        ["run", "wrong.yaml"],
+        preset(f"runs: [{{notebook: {ROUNDS}}}, {{notebook: {ROUNDS}}}]"),
+        "two runs",
+    ),
+    (grid, ["run", "a{b}.yaml"], preset("runs: []", "a{b}.yaml"), "'a{b}' is no name for an experiment or a run"),
+    (grid, ["run", "demo", "--cores", "0"], nothing, "cores is 0; allowed: 1 to 100000"),
+    (grid, ["run", "demo", "--profile", "pbs"], nothing, "pbs is no profile; known: local, slurm"),
+    (report, ["show", "nothing"], nothing, "no finished run there; `make grid PRESET=nothing` makes some"),
+    (report, ["show", "../x"], nothing, "'../x' is no name for an experiment or a run"),
+]
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(("called", "arguments", "prepare", "message"), QUICK)
+def test_what_is_wrong_from_the_start_is_one_line(
+    called: object,
+    arguments: list[str],
+    prepare: Callable[[Path], None],
+    message: str,
+    tmp_path: Path,
+    results: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    prepare(tmp_path)
+    before = contents(tmp_path)
+    assert called.main(arguments) == 1  # type: ignore[attr-defined]
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "error: " in line
+    assert message in line
+    assert contents(tmp_path) == before
+    assert not results.exists()
+
+
+def mine(folder: Path, break_it: Callable[[Path], None]) -> list[str]:
+    """Make a folder of two images and their labels in `folder`, broken; return the parameter that names it."""
+    for split in ("train", "test"):
+        for index in range(2):
+            path = folder / split / "images" / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (folder / split / "labels").mkdir(exist_ok=True)
+            Image.fromarray(np.full((32, 64, 3), 100 * index, np.uint8)).save(path)
+            Image.fromarray(np.full((32, 64), index, np.uint8)).save(folder / split / "labels" / path.name)
+    splits = ", ".join(f"{s}: {{images: {s}/images, labels: {s}/labels}}" for s in ("train", "test"))
+    write(folder / "mine.yaml", f"name: mine\nclasses: {{a: [0, 0, 0], b: [9, 9, 9]}}\nsplits: {{{splits}}}\n")
+    break_it(folder / "train" / "labels" / "1.png")
+    return p(dataset=folder / "mine.yaml", unit="images", start=1, step=1)
+
+
+def damaged_cache(folder: Path) -> list[str]:
+    """Run once into a cache of its own, and break that cache."""
+    os.environ["ALUTILS_CACHE"] = str(folder / "cache")
+    config = check_parameters(find_notebook(ROUNDS), SMALL)
+    RoundsConfig.from_names(config).load("train")
+    (images,) = (folder / "cache").glob("streets_tiny-train-32x64-*/images.npy")
+    images.write_bytes(images.read_bytes()[:1000])
+    return []
+
+
+def half_written(name: str) -> Callable[[Path], list[str]]:
+    def prepare(folder: Path) -> list[str]:
+        run_rounds(RoundsConfig.from_names(check_parameters(find_notebook(ROUNDS), SMALL)))
+        path = folder / "results" / "scratch" / NAME / name
+        path.write_bytes(path.read_bytes()[:-9] if path.exists() else b"torn")
+        if name == "checkpoint.pt":  # as if killed in the first round
+            (path.parent / "rounds.csv").unlink()
+        return []
+
+    return prepare
+
+
+IN_KERNEL = [
+    (ROUNDS, lambda folder: p(dataset="streets_big"), "dataset is 'streets_big'; allowed: digits, mnist"),
+    (ROUNDS, lambda folder: p(model="unet"), "model is 'unet'; allowed: mnist_cnn, unet_small"),
+    (ROUNDS, lambda folder: p(query="entropy"), "query is 'entropy'; allowed: random, consensus_entropy"),
+    (ROUNDS, lambda folder: p(height=0), "height is 0, width is 64; allowed: two numbers from 1 on, or neither"),
+    (ROUNDS, lambda folder: mine(folder, Path.unlink), "1.png: its label is missing"),
+    (ROUNDS, lambda folder: mine(folder, lambda label: write(label, "no image")), "1.png: cannot be decoded"),
+    (ROUNDS, lambda folder: mine(folder, all_of(7)), "1.png: label value 7 is neither a class nor ignored"),
+    (ROUNDS, lambda folder: mine(folder, void_everywhere), "mine train: the labels of all 1 labelled images are void"),
+    (BULK, lambda folder: p(query="vote_entropy"), "has no acquisitions; run 03_active_learning_rounds for it first"),
+    (ROUNDS, damaged_cache, "damaged cache; remove this folder and start again"),
+    (ROUNDS, half_written("rounds.csv"), "rounds.csv: damaged (its last line is cut off)"),
+    (ROUNDS, half_written("config.json"), "config.json: damaged ("),
+    (ROUNDS, half_written("checkpoint.pt"), "checkpoint.pt: damaged ("),
+]
+
+
+def all_of(value: int) -> Callable[[Path], None]:
+    return lambda label: Image.fromarray(np.full((32, 64), value, np.uint8)).save(label)
+
+
+def void_everywhere(label: Path) -> None:
+    for path in label.parent.iterdir():
+        all_of(255)(path)
+
+
+@pytest.mark.parametrize(("notebook", "prepare", "message"), IN_KERNEL)
+def test_what_turns_out_wrong_in_a_run_is_one_line(
+    notebook: str,
+    prepare: Callable[[Path], list[str]],
+    message: str,
+    tmp_path: Path,
+    results: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    monkeypatch.setenv("ALUTILS_CACHE", os.environ["ALUTILS_CACHE"])  # set back after the test
+    small = {name: value for name, value in SMALL.items() if notebook == ROUNDS or "round" not in name}
+    arguments = [notebook, *p(**{n: v for n, v in small.items() if notebook == ROUNDS or "committee" not in n})]
+    arguments += prepare(tmp_path)
+    before = contents(results)
+    capfd.readouterr()
+    assert run.main(arguments) == 1
+    started, line = capfd.readouterr().err.splitlines()
+    assert started.endswith(": started")
+    assert re.search(rf"error: .*{re.escape(message)}.* \(see .*notebook.failed.ipynb\)$", line)
+    after = contents(results)
+    assert {path: after[path] for path in before} == before
+
+
+def test_a_results_folder_that_is_a_file_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    write(tmp_path / "file", "mine")
+    monkeypatch.setenv("ALUTILS_RESULTS", str(tmp_path / "file"))
+    for called, arguments in ((run, [ROUNDS]), (grid, ["run", "demo"]), (report, ["show", "demo"])):
+        assert called.main(arguments) == 1
+        (line,) = capfd.readouterr().err.splitlines()
+        assert str(tmp_path / "file") in line
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_read_only_results_folder_is_one_line(tmp_path: Path, results: Path):
+    """As root, only without root's power over permissions."""
+    if os.getuid() == 0 and not shutil.which("setpriv"):
+        pytest.skip("root may write everywhere; `setpriv` of util-linux is needed to give that up")
+    results.mkdir()
+    results.chmod(0o555)
+    powerless = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.getuid() == 0 else []
+    for words in (["alutils.run", ROUNDS], ["alutils.grid", "run", "demo"]):
+        done = subprocess.run([*powerless, sys.executable, "-m", *words], capture_output=True, text=True)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert "error: " in line
+        assert str(results) in line
+        assert "Permission denied" in line
+    assert not list(results.iterdir())
