@@ -88,8 +88,7 @@ def _execute(notebook: Path, parameters: dict[str, Any], folder: Path, title: st
     with _temporary_folder() as temporary:
         output = temporary / "notebook.ipynb"
         try:
-            with _environment({"JUPYTER_RUNTIME_DIR": str(temporary)}):
-                _run_papermill(notebook, output, parameters, cell_timeout)
+            _run_papermill(notebook, output, parameters, cell_timeout)
         except (PapermillExecutionError, CellTimeoutError, DeadKernelError) as error:
             reason = _reason(error, cell_timeout)
             raise RuntimeError(f"{title}: {reason} ({_keep_failed(output, folder, reason)})") from error
@@ -103,7 +102,8 @@ def _run_papermill(notebook: Path, output: Path, parameters: dict[str, Any], cel
     """
     on_terminal = sys.stderr.isatty()
     os.environ.setdefault(BARS, "1" if on_terminal else "0")
-    config = Config({"KernelManager": {"transport": "ipc", "ip": str(output.with_name("kernel"))}})
+    connection = {"connection_file": str(output.with_name("connection.json")), "transport": "ipc"}
+    config = Config({"KernelManager": connection | {"ip": str(output.with_name("kernel"))}})
     config.NotebookClient.shutdown_kernel = "immediate"  # all is saved; unloading torch takes seconds
     papermill.execute_notebook(
         notebook,
