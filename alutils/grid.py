@@ -7,6 +7,7 @@ python -m alutils.grid status PRESET                              print a line a
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,9 +15,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Thread
-from typing import Any
+from typing import IO, Any
 
 from tqdm import tqdm
 
@@ -26,12 +25,13 @@ from alutils.gpus import visible_gpus
 from alutils.locks import is_locked, locked
 from alutils.paths import ROOT, results_dir
 from alutils.preset import Job, find_preset, folder_of, load_jobs
-from alutils.progress import read_status
+from alutils.progress import SECONDS_BETWEEN, read_status
 from alutils.results import COMPARED, RunFolder
 from alutils.yaml_files import read_yaml
 
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 PROFILES = ROOT / "workflow" / "profiles"
+OF_A_RUN = re.compile(r"\d\d:\d\d:\d\d |waiting for ")  # what a run says, among what Snakemake does
 STATES = ("done", "running", "failed", "begun", "waiting")
 
 
@@ -115,23 +115,27 @@ def find_profile(name: str) -> Path:
     raise ParameterError(f"{name} is no profile; known: {known}; or a folder with a config.yaml")
 
 
-def run(preset: Path, words: list[str]) -> int:
-    """Run the grid; return the exit code. A line a running job is shown on a terminal, else log lines only."""
-    jobs = load_jobs(preset)
-    folder_of(preset).mkdir(parents=True, exist_ok=True)
+def run(preset: Path, words: list[str], profile: Path) -> int:
+    """Run the grid; return the exit code. A line a running job is shown on a terminal, else log lines only.
+
+    All that Snakemake says is added to `snakemake.log` beside the runs. Programs in the profile's folder are found by
+    name.
+    """
+    jobs, folder = load_jobs(preset), folder_of(preset)
+    folder.mkdir(parents=True, exist_ok=True)
     set_others_apart(preset.stem, jobs)
-    watched = sys.stderr.isatty()
-    output = subprocess.PIPE if watched else None
-    process = subprocess.Popen(words, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT if watched else None, text=True)
+    environment = os.environ | {"PATH": f"{profile.resolve()}:{os.environ['PATH']}"}
+    log = folder / "snakemake.log"
+    with log.open("a") as file:
+        start = file.tell()
+        process = subprocess.Popen(words, cwd=folder, env=environment, stdout=file, stderr=file)
     try:
-        if watched:
-            _watch(process, preset.stem, jobs)
-        code = process.wait()
+        _watch(process, log, start, preset.stem, jobs)
     except KeyboardInterrupt:
         process.wait()
         _say("stopped; the same command goes on with what was saved")
         return 130
-    return _conclude(preset.stem, jobs, code)
+    return _conclude(preset.stem, jobs, process.returncode, log)
 
 
 def set_others_apart(experiment: str, jobs: dict[str, Job]) -> None:
@@ -154,34 +158,28 @@ def _setting(config: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(config.get(name) for name in ("kind", "dataset", "model"))
 
 
-def _watch(process: "subprocess.Popen[str]", experiment: str, jobs: dict[str, Job]) -> None:
-    """Print what the process prints, above a live line for each running job."""
-    printed: SimpleQueue[str] = SimpleQueue()
-    reader = Thread(target=_read, args=(process, printed), daemon=True)
-    reader.start()
+def _watch(process: "subprocess.Popen[bytes]", log: Path, start: int, experiment: str, jobs: dict[str, Job]) -> None:
+    """Print what the runs say into `log` from `start` on; on a terminal, below it, a live line for each of them."""
     lines: dict[str, tqdm[Any]] = {}
-    try:
+    is_live = sys.stderr.isatty()
+    with log.open() as said:
+        said.seek(start)
         while process.poll() is None:
-            time.sleep(1)
-            _print_all(printed)
-            _redraw(lines, [state_of(experiment, job) for job in jobs.values()])
-    finally:
-        reader.join(timeout=5)
+            time.sleep(SECONDS_BETWEEN)
+            _print_new(said)
+            if is_live:
+                _redraw(lines, [state_of(experiment, job) for job in jobs.values()])
         _redraw(lines, [])
-        _print_all(printed)
+        _print_new(said)
 
 
-def _read(process: "subprocess.Popen[str]", printed: "SimpleQueue[str]") -> None:
-    for line in process.stdout or ():
-        printed.put(line.rstrip())
-
-
-def _print_all(printed: "SimpleQueue[str]") -> None:
-    while True:
-        try:
-            tqdm.write(printed.get_nowait(), file=sys.stderr)
-        except Empty:
+def _print_new(said: IO[str]) -> None:
+    while line := said.readline():
+        if not line.endswith("\n"):  # its end is still to come
+            said.seek(said.tell() - len(line.encode()))
             return
+        if OF_A_RUN.match(line):
+            tqdm.write(line.rstrip(), file=sys.stderr)
 
 
 def _redraw(lines: "dict[str, tqdm[Any]]", states: list[JobState]) -> None:
@@ -194,18 +192,21 @@ def _redraw(lines: "dict[str, tqdm[Any]]", states: list[JobState]) -> None:
         lines[name].set_description_str(str(state))
 
 
-def _conclude(experiment: str, jobs: dict[str, Job], code: int) -> int:
-    """Print the result table, or at last what failed; return the exit code."""
+def _conclude(experiment: str, jobs: dict[str, Job], code: int, log: Path) -> int:
+    """Print the result table or, at last, what failed; return the exit code."""
     states = [state_of(experiment, job) for job in jobs.values()]
     missing = [state for state in states if state.state != "done"]
-    if code == 0 and not missing:
-        has_runs = any(RunFolder(experiment, state.name).last_row() for state in states)
-        return report.main(["show", experiment]) if has_runs else 0
-    _say(f"{len(states) - len(missing)} of {len(states)} jobs done; the same command goes on with the others")
-    for state in missing:
-        if state.state == "failed":
-            _say(f"error: {state.name}: {state.reason}")
-    return code or 1
+    has_runs = any(RunFolder(experiment, state.name).last_row() for state in states)
+    if code == 0 and not missing and has_runs:
+        return report.main(["show", experiment])
+    goes_on = "; the same command goes on with the others" if missing else ""
+    _say(f"{len(states) - len(missing)} of {len(states)} jobs done{goes_on}")
+    failed = [f"{state.name}: {state.reason}" for state in missing if state.state == "failed"]
+    said = [line.strip() for line in log.read_text().splitlines() if line.strip()]
+    for line in failed or [f"Snakemake: {said[-1] if said else 'ended'} (see {log})"]:
+        if code:
+            _say(f"error: {line}")
+    return code
 
 
 def _say(line: str) -> None:
@@ -232,7 +233,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         check_range("cores", chosen.cores, 1, 100_000)
         check_range("threads", chosen.threads or 1, 1, 1000)
-        return run(preset, command(preset, chosen.cores, chosen.threads, find_profile(chosen.profile), others))
+        profile = find_profile(chosen.profile)
+        return run(preset, command(preset, chosen.cores, chosen.threads, profile, others), profile)
     except (ParameterError, DataError, OSError) as error:
         _say(f"error: {one_line(error)}")
         return 1

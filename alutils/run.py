@@ -8,6 +8,7 @@ as `notebook.failed.ipynb`. A second start of a finished run only reads it.
 """
 
 import argparse
+import logging
 import math
 import os
 import shutil
@@ -100,6 +101,7 @@ def _run_papermill(notebook: Path, output: Path, parameters: dict[str, Any], cel
 
     Over TCP, kernels that start at the same time now and then take each other's port.
     """
+    logging.getLogger("traitlets").setLevel(logging.CRITICAL)  # says what is in the error, too
     on_terminal = sys.stderr.isatty()
     os.environ.setdefault(BARS, "1" if on_terminal else "0")
     connection = {"connection_file": str(output.with_name("connection.json")), "transport": "ipc"}
@@ -130,9 +132,12 @@ def _reason(error: Exception, cell_timeout: int | None) -> str:
 def _keep_failed(output: Path, folder: Path, reason: str) -> str:
     """Keep what was executed as `notebook.failed.ipynb`, its error in the failing cell; return where it is."""
     content = nbformat.read(output, 4)
-    for cell in content.cells:
-        if cell.metadata.get("papermill", {}).get("status") == "running":
-            cell.outputs.append(nbformat.v4.new_output("error", ename="Stopped", evalue=reason, traceback=[reason]))
+    started = [
+        cell for cell in content.cells if cell.metadata.get("papermill", {}).get("status", "pending") != "pending"
+    ]
+    if started and not any(shown.output_type == "error" for cell in started for shown in cell.get("outputs", [])):
+        shown = nbformat.v4.new_output("error", ename="Stopped", evalue=reason, traceback=[reason])
+        started[-1].setdefault("outputs", []).append(shown)
     failed = folder / "notebook.failed.ipynb"
     try:
         write_whole(failed, nbformat.writes(content))
@@ -145,10 +150,11 @@ def _keep_failed(output: Path, folder: Path, reason: str) -> str:
 def _temporary_folder() -> Iterator[Path]:
     """Yield a folder that is removed at the end, or, if this process is killed, when the next one starts."""
     base = Path(tempfile.gettempdir())
+    base = base if len(str(base)) < 60 else Path("/tmp")  # the path of a socket has 107 characters at most
     for folder in base.glob("alutils-run-*-*"):
         if not Path(f"/proc/{folder.name.split('-')[2]}").exists() and Path("/proc/self").exists():
             shutil.rmtree(folder, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"alutils-run-{os.getpid()}-") as temporary:
+    with tempfile.TemporaryDirectory(prefix=f"alutils-run-{os.getpid()}-", dir=base) as temporary:
         yield Path(temporary)
 
 

@@ -91,7 +91,7 @@ QUICK = [
     ),
     (grid, ["run", "a{b}.yaml"], preset("runs: []", "a{b}.yaml"), "'a{b}' is no name for an experiment or a run"),
     (grid, ["run", "demo", "--cores", "0"], nothing, "cores is 0; allowed: 1 to 100000"),
-    (grid, ["run", "demo", "--profile", "pbs"], nothing, "pbs is no profile; known: local, slurm"),
+    (grid, ["run", "demo", "--profile", "pbs"], nothing, "pbs is no profile; known: kubernetes, local, slurm"),
     (report, ["show", "nothing"], nothing, "no finished run there; `make grid PRESET=nothing` makes some"),
     (report, ["show", "../x"], nothing, "'../x' is no name for an experiment or a run"),
 ]

@@ -1,9 +1,15 @@
 """How far a grid is, in a line a job; how Snakemake is called; what is said at the end."""
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import nbformat
@@ -13,9 +19,9 @@ from alutils import grid
 from alutils.errors import ParameterError
 from alutils.grid import PROFILES, JobState, command, find_profile, main, state_of, status
 from alutils.locks import locked
-from alutils.paths import ROOT
 from alutils.preset import Job, load_jobs
 from alutils.results import RunFolder, write_whole
+from alutils.yaml_files import read_yaml
 
 NOTEBOOK = """experiment: str = "e"  # folder
 dataset: str = "good"  # what to do"""
@@ -50,7 +56,10 @@ def test_a_failed_job_is_named_last_and_the_others_go_on(preset: Path, results: 
     ]
     assert (results / "my preset" / "small-fine" / "notebook.ipynb").exists()
     assert "%" not in done.stderr, "no bar in a log"
-    assert not list(ROOT.glob(".snakemake/incomplete/*bad*")), "what Snakemake keeps lies with the results"
+    assert (results / "my preset" / ".snakemake").is_dir(), "what Snakemake keeps lies with the results"
+    assert [line[9:] for line in done.stderr.splitlines() if "started" in line] == [
+        f"small-{name}: started" for name in re.findall(r"small-(\w+): started", done.stderr)
+    ]
     lines = status(preset).splitlines()
     assert [re.split("  +", line)[1].split()[0] for line in lines[:3]] == ["done", "failed", "done"]
     assert lines[1].endswith(f"AssertionError: as asked (see {failed})")
@@ -94,7 +103,7 @@ def test_a_profile_is_found_by_name_or_path_else_the_known_are_named(tmp_path: P
     (tmp_path / "config.yaml").write_text("jobs: 3")
     assert find_profile("slurm") == PROFILES / "slurm"
     assert find_profile(str(tmp_path)) == tmp_path
-    with pytest.raises(ParameterError, match=r"pbs is no profile; known: local, slurm; or a folder"):
+    with pytest.raises(ParameterError, match=r"pbs is no profile; known: kubernetes, local, slurm; or a folder"):
         find_profile("pbs")
 
 
@@ -104,3 +113,68 @@ def test_what_a_grid_cannot_start_with_is_one_line(capsys: pytest.CaptureFixture
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(("error: nothing is no preset; known: ", "error: cores is 0; allowed: 1 to"))
     assert not results.exists()
+
+
+def test_what_stops_snakemake_itself_is_said(preset: Path, results: Path, capfd: pytest.CaptureFixture[str]):
+    assert main(["run", str(preset), "--no-such-option"]) == 2
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: Snakemake: ")
+    assert "unrecognized arguments: --no-such-option (see " in last
+
+
+def test_a_live_line_is_shown_for_each_running_job_on_a_terminal(preset: Path, results: Path):
+    """A terminal of 24 lines and 100 columns."""
+    text = (preset.parent / "small.ipynb").read_text()
+    (preset.parent / "small.ipynb").write_text(text.replace("print(dataset)", "import time; time.sleep(6)"))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    words = [sys.executable, "-m", "alutils.grid", "run", str(preset), "--cores", "2"]
+    process = subprocess.Popen(words, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other side is closed
+        while part := os.read(ours, 1000):
+            shown += part
+    assert process.wait() == 1
+    assert re.search(r"small-\w+ +running.*\n.*small-\w+ +running", shown.decode()), shown.decode()
+
+
+KUBECTL = """#!/usr/bin/env python3
+import shlex, subprocess, sys, yaml
+from pathlib import Path
+here = Path(__file__).parent
+if sys.argv[1] == "create":
+    manifest = yaml.safe_load(sys.stdin)
+    pod = manifest["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    number = len(list(here.glob("job*.yaml")))
+    (here / f"job{number}.yaml").write_text(yaml.safe_dump(manifest))
+    words = f"{shlex.join(container['command'])} && touch {here}/job{number}.1 || touch {here}/job{number}.0"
+    subprocess.Popen(words, shell=True, cwd=container["workingDir"], stdin=-3, stdout=-3, stderr=-3)
+    print(f"job.batch/job{number}")
+else:
+    name = sys.argv[2].removeprefix("job.batch/")
+    ended = {path.suffix for path in here.glob(f"{name}.[01]")}
+    print({"": "/", ".1": "1/", ".0": "/1"}["".join(ended)])
+"""
+
+
+def test_kubernetes_jobs_are_made_and_followed_through_kubectl(
+    preset: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """With a `kubectl` that runs what a Job would: what is asked of a cluster is shown, not a cluster."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "kubectl").write_text(KUBECTL.replace("/usr/bin/env python3", sys.executable))
+    (tmp_path / "bin" / "kubectl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    for name, value in {"CLAIM": "shared", "VOLUME": "/shared", "IMAGE": "python:3.11"}.items():
+        monkeypatch.setenv(f"ALUTILS_{name}", value)
+    words = ["run", str(preset), "--profile", "kubernetes", "--seconds-between-status-checks", "1"]
+    assert main(words) == 1, "one of the three fails"
+    assert sorted(path.parent.name for path in results.glob("*/*/notebook.ipynb")) == ["small-fine", "small-good"]
+    manifests = [read_yaml(path) for path in (tmp_path / "bin").glob("job*.yaml")]
+    assert len(manifests) == 3
+    spec = manifests[0]["spec"]["template"]["spec"]
+    assert spec["volumes"] == [{"name": "shared", "persistentVolumeClaim": {"claimName": "shared"}}]
+    assert spec["containers"][0]["resources"] == {"requests": {"cpu": 1, "memory": "8000Mi"}, "limits": {}}
+    assert {"name": "ALUTILS_RESULTS", "value": str(results)} in spec["containers"][0]["env"]

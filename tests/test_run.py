@@ -1,11 +1,17 @@
 """One notebook through papermill: its parameters checked first, its output whole, its failure one line."""
 
+import errno
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from alutils.run import main
@@ -54,6 +60,102 @@ def test_a_failing_cell_is_one_line_and_keeps_the_last_good_notebook(
     assert any(output.output_type == "error" for cell in failed.cells for output in cell.get("outputs", []))
     assert main([str(notebook)]) == 0
     assert not (results / "e" / "small" / "notebook.failed.ipynb").exists()
+
+
+def write_body(notebook: Path, body: str) -> None:
+    """Replace what the notebook does after its parameters."""
+    content = nbformat.read(notebook, 4)
+    content.cells[-1].source = body
+    nbformat.write(content, notebook)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("import time\ntime.sleep(60)", "a cell took more than the 1 s that --cell-timeout allows"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "the kernel died, killed from outside or for want"),
+    ],
+)
+def test_a_cell_without_end_and_a_dead_kernel_are_one_line_and_shown_in_the_notebook(
+    notebook: Path, results: Path, body: str, reason: str, capfd: pytest.CaptureFixture[str]
+):
+    write_body(notebook, body)
+    assert main([str(notebook), "--cell-timeout", "1"]) == 1
+    last = capfd.readouterr().err.strip().splitlines()[-1]
+    assert f"error: small: {reason}" in last
+    failed = nbformat.read(results / "e" / "small" / "notebook.failed.ipynb", 4)
+    (error,) = [output for output in failed.cells[-1].outputs if output.output_type == "error"]
+    assert error.evalue.startswith(reason)
+
+
+def test_of_two_that_start_the_same_run_the_second_waits_and_has_nothing_to_do(notebook: Path, results: Path):
+    write_body(
+        notebook, "import time\ntime.sleep(3)\nwith open(f'{experiment}.log', 'a') as log:\n    log.write('ran ')"
+    )
+    words = [sys.executable, "-m", "alutils.run", str(notebook)]
+    both = [subprocess.Popen(words, cwd=notebook.parent, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(process.communicate()[1] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert (notebook.parent / "e.log").read_text() == "ran "
+    assert sum("waiting for another process that works on small" in text for text in said) == 1
+    assert sum("small: done by another process" in text for text in said) == 1
+
+
+def test_ctrl_c_is_one_line_and_leaves_no_kernel(notebook: Path, results: Path, tmp_path: Path):
+    write_body(notebook, "import os, time\nopen('kernel', 'w').write(str(os.getpid()))\ntime.sleep(60)")
+    words = [sys.executable, "-m", "alutils.run", str(notebook)]
+    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "kernel").exists() or not (tmp_path / "kernel").read_text():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    lines = process.communicate()[1].splitlines()
+    assert process.returncode == 130
+    assert lines[-1].endswith("stopped; the same command goes on with what was saved")
+    assert len(lines) == 2, lines
+    deadline = time.monotonic() + 20
+    while psutil.pid_exists(int((tmp_path / "kernel").read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_full_disk_keeps_the_reason(
+    notebook: Path, results: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """The failed notebook cannot be kept, and then the line says both."""
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert main([str(notebook), "-p", "count", "-1"]) == 1
+    last = capfd.readouterr().err.strip().splitlines()[-1]
+    assert "AssertionError: count is below 0 (and its notebook is lost: cannot be written: No space left" in last
+    assert main([str(notebook)]) == 1
+    assert "notebook.ipynb: cannot be written: No space left on device" in capfd.readouterr().err
+
+
+def test_what_a_killed_run_left_is_swept_away(notebook: Path, results: Path, monkeypatch: pytest.MonkeyPatch):
+    base = Path(tempfile.mkdtemp(prefix="t-"))  # short, for sockets lie in it
+    dead, living = base / "alutils-run-4194303-dead", base / f"alutils-run-{os.getpid()}-living"
+    for folder in (dead, living):
+        folder.mkdir(parents=True)
+        (folder / "connection.json").write_text("{}")
+    monkeypatch.setattr("tempfile.tempdir", str(base))
+    assert main([str(notebook)]) == 0
+    assert list(base.iterdir()) == [living]
+    shutil.rmtree(base)
+
+
+def test_a_second_start_of_a_finished_run_says_that_it_only_reads(results: Path, capfd: pytest.CaptureFixture[str]):
+    words = [
+        "03_active_learning_rounds",
+        *["-p", "rounds", "1", "-p", "steps", "1", "-p", "height", "32", "-p", "width", "64"],
+    ]
+    assert main(words) == 0
+    assert "only read" not in capfd.readouterr().err
+    assert main(words) == 0
+    assert capfd.readouterr().err.strip().endswith(", only read: it was finished before")
 
 
 @pytest.mark.parametrize(

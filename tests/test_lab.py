@@ -1,0 +1,43 @@
+"""JupyterLab as `make lab` starts it."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from alutils.paths import ROOT
+
+
+def test_jupyterlab_listens_on_this_machine_only_and_wants_its_token(tmp_path: Path):
+    command = re.search(r"jupyter (lab notebooks .*)", (ROOT / "Makefile").read_text())
+    assert command
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "jupyter", *command[1].split(), "--no-browser", "--allow-root", f"--port={port}"]
+    environment = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path)}
+    process = subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        while not (files := list(tmp_path.glob("jpserver-*.json"))):
+            assert process.poll() is None
+            time.sleep(0.2)
+        server = json.loads(files[0].read_text())
+        connections = psutil.Process(process.pid).net_connections(kind="tcp")
+        listening = {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
+        assert listening <= {"127.0.0.1", "::1"}
+        url = f"http://127.0.0.1:{server['port']}/api/contents"
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(url)
+        with urllib.request.urlopen(f"{url}?token={server['token']}") as answer:
+            assert answer.status == 200
+    finally:
+        process.terminate()
+        process.wait()
