@@ -32,7 +32,8 @@ def report(experiment: str) -> str:
     folder = results_dir() / experiment
     lines += ["", f"executed notebooks  {folder}/*/notebook.ipynb"]
     lines += [f"tables              {folder}/*/rounds.csv, acquisitions.csv"]
-    lines += [f"figures             {folder}/06_figures/"]
+    if (folder / "06_figures").is_dir():
+        lines += [f"figures             {folder}/06_figures/"]
     return "\n".join(lines)
 
 

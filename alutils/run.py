@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from traitlets.config import Config
 
 from alutils.errors import DataError, ParameterError, check_range, one_line
 from alutils.gpus import claimed
-from alutils.locks import locked
+from alutils.locks import is_locked, locked
 from alutils.parameters import check_parameters, done_file, find_notebook, gpus_wanted, run_name
 from alutils.progress import BARS, STATUS
 from alutils.results import RunFolder, write_whole
@@ -148,14 +148,23 @@ def _keep_failed(output: Path, folder: Path, reason: str) -> str:
 
 @contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """Yield a folder that is removed at the end, or, if this process is killed, when the next one starts."""
+    """Yield a folder that is removed at the end or, if this process is killed, when a later one starts."""
     base = Path(tempfile.gettempdir())
     base = base if len(str(base)) < 60 else Path("/tmp")  # the path of a socket has 107 characters at most
-    for folder in base.glob("alutils-run-*-*"):
-        if not Path(f"/proc/{folder.name.split('-')[2]}").exists() and Path("/proc/self").exists():
+    for folder in base.glob("alutils-run-*"):
+        _sweep(folder)
+    with tempfile.TemporaryDirectory(prefix="alutils-run-", dir=base) as temporary:
+        folder = Path(temporary)
+        with locked(folder / "lock", str(folder)):
+            yield folder
+
+
+def _sweep(folder: Path) -> None:
+    """Remove `folder` if the process that made it is gone; one that was just made may not yet be locked."""
+    with suppress(OSError):
+        is_old = time.time() - folder.stat().st_mtime > 60
+        if is_old and not is_locked(folder / "lock"):
             shutil.rmtree(folder, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"alutils-run-{os.getpid()}-", dir=base) as temporary:
-        yield Path(temporary)
 
 
 def _say(line: str) -> None:

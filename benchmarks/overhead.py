@@ -39,7 +39,7 @@ MEMBERS = 10
 
 def measure(is_quick: bool) -> Result:
     """Measure all parts; details are in the units that their names say."""
-    jobs, runs, pool, images = (8, 20, 1000, 4) if is_quick else (40, 10_000, 1_000_000, 24)
+    jobs, runs, pool, images = (2, 20, 1000, 4) if is_quick else (40, 10_000, 1_000_000, 24)
     with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
         base = Path(folder)
         os.environ |= {"ALUTILS_RESULTS": str(base / "results"), "ALUTILS_CACHE": str(base / "cache")}

@@ -1,4 +1,4 @@
-"""Run every benchmark and write README's table of them.
+"""Run every benchmark and write the tables of them in README and `docs/`.
 
     python benchmarks/run_all.py [NAME ...]
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from measure import Goal
 
-from alutils.paths import PUBLISHED
+from alutils.paths import PUBLISHED, ROOT
 from alutils.report import README, fill_readme
 from alutils.results import write_whole
 from alutils.training import default_device
@@ -23,7 +23,9 @@ RESULTS = PUBLISHED / "benchmarks"
 NAMES = [
     *("committee_scoring", "scoring_memory", "feeding", "selection"),
     *("whole_loop", "training_step", "startup"),
+    *("parallel_kernels", "torture", "overhead"),
 ]
+PAGES = [README, ROOT / "docs" / "grids.md"]
 
 
 def run_one(name: str) -> bool:
@@ -35,13 +37,22 @@ def run_one(name: str) -> bool:
     return done.returncode == 0
 
 
-def table(_: str) -> str:
-    """Return README's table: a row a claim, of every result there is."""
+def table(name: str) -> str:
+    """Return README's table, a row a claim of every result there is; for a benchmark's `name`, that of its details."""
     results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
     results.sort(key=lambda result: NAMES.index(result["benchmark"]))
+    if name in NAMES:
+        return "\n\n".join(details(result) for result in results if result["benchmark"] == name)
     lines = ["| claim | measured | goal | script | machine |", "|---|---|---|---|---|"]
     lines += [row(result, Goal(**goal)) for result in results for goal in result["goals"]]
     return "\n".join(lines)
+
+
+def details(result: dict[str, Any]) -> str:
+    """Return a benchmark's further numbers as a table."""
+    device = f"{result['machine']['device']}, {result['machine']['cores']} cores"
+    lines = [f"| `{result['benchmark']}.py`, {device} | |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {value:.3g} |" for name, value in result["details"].items())])
 
 
 def row(result: dict[str, Any], goal: Goal) -> str:
@@ -58,7 +69,8 @@ def main(names: list[str]) -> int:
         print(f"error: {', '.join(unknown)} is no benchmark; known: {', '.join(NAMES)}", file=sys.stderr)
         return 1
     reached = [run_one(name) for name in names or NAMES]
-    README.write_text(fill_readme(README.read_text(), "make benchmark", table))
+    for page in PAGES:
+        page.write_text(fill_readme(page.read_text(), "make benchmark", table))
     return 0 if all(reached) else 1
 
 

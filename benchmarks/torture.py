@@ -36,7 +36,7 @@ GRACE = 120  # seconds in which what outlived a killed parent may finish what it
 
 def torture(kills: int, is_quick: bool) -> Result:
     """Kill a grid `kills` times, starting with a new one whenever one finished, and count what went wrong."""
-    kills = 3 if is_quick else kills
+    kills = 2 if is_quick else kills
     generator = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         base = Path(folder)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alutils.paths import ROOT
-from alutils.report import README, fill_readme
+from alutils.report import fill_readme
 
 BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -24,7 +24,7 @@ def quick(name: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("name", ["scoring_memory", "feeding", "training_step", *RIVALS])
+@pytest.mark.parametrize("name", ["scoring_memory", "feeding", "training_step", "overhead", *RIVALS])
 def test_a_benchmark_prints_one_json_object(name: str):
     if name in RIVALS:
         pytest.importorskip(RIVALS[name], reason="`make benchmark` installs it")
@@ -34,6 +34,15 @@ def test_a_benchmark_prints_one_json_object(name: str):
     assert all(seconds > 0 for seconds in result["rivals_s"].values())
     assert all(goal["measured"] > 0 for goal in result["goals"])
     assert result["machine"]["device"]
+
+
+@pytest.mark.parametrize("name", ["parallel_kernels", "torture"])
+def test_nothing_is_lost_and_nothing_left_behind(name: str):
+    """The short form: a few runs at once, a few kills."""
+    goals = quick(name)["goals"]
+    assert len(goals) == 4
+    for goal in goals:
+        assert goal["measured"] == (goal["at_most"] if goal["at_least"] is None else goal["at_least"]), goal["claim"]
 
 
 def test_a_goal_is_reached_within_its_bound():
@@ -69,11 +78,13 @@ def test_a_benchmark_whose_rival_is_not_installed_says_how_to_install_it(monkeyp
         measure.run(needs_rival, "x.py")
 
 
-def test_readme_holds_the_table_of_the_results():
+def test_pages_hold_the_tables_of_the_results():
     import run_all
 
-    text = README.read_text()
-    assert fill_readme(text, "make benchmark", run_all.table) == text, "run `python benchmarks/run_all.py`"
+    for page in run_all.PAGES:
+        text = page.read_text()
+        assert fill_readme(text, "make benchmark", run_all.table) == text, "run `python benchmarks/run_all.py`"
+        assert "<!-- end -->" in text
 
 
 def test_an_unknown_benchmark_is_one_line(capsys: pytest.CaptureFixture[str]):

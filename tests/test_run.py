@@ -14,6 +14,7 @@ import nbformat
 import psutil
 import pytest
 
+from alutils.locks import locked
 from alutils.run import main
 
 
@@ -137,13 +138,17 @@ def test_a_full_disk_keeps_the_reason(
 
 def test_what_a_killed_run_left_is_swept_away(notebook: Path, results: Path, monkeypatch: pytest.MonkeyPatch):
     base = Path(tempfile.mkdtemp(prefix="t-"))  # short, for sockets lie in it
-    dead, living = base / "alutils-run-4194303-dead", base / f"alutils-run-{os.getpid()}-living"
-    for folder in (dead, living):
-        folder.mkdir(parents=True)
+    dead, living, new = (base / f"alutils-run-{name}" for name in ("dead", "living", "new"))
+    for folder in (dead, living, new):
+        folder.mkdir()
         (folder / "connection.json").write_text("{}")
+        if folder != new:
+            os.utime(folder, (0, 0))
     monkeypatch.setattr("tempfile.tempdir", str(base))
-    assert main([str(notebook)]) == 0
-    assert list(base.iterdir()) == [living]
+    with locked(living / "lock", "it"):
+        os.utime(living, (0, 0))
+        assert main([str(notebook)]) == 0
+    assert sorted(base.iterdir()) == [living, new]
     shutil.rmtree(base)
 
 
