@@ -19,7 +19,6 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from alutils import report
 from alutils.errors import DataError, ParameterError, check_range, one_line
 from alutils.gpus import visible_gpus
 from alutils.locks import is_locked, locked
@@ -194,6 +193,8 @@ def _redraw(lines: "dict[str, tqdm[Any]]", states: list[JobState]) -> None:
 
 def _conclude(experiment: str, jobs: dict[str, Job], code: int, log: Path) -> int:
     """Print the result table or, at last, what failed; return the exit code."""
+    from alutils import report  # pandas, which not every call needs, takes a second to load
+
     states = [state_of(experiment, job) for job in jobs.values()]
     missing = [state for state in states if state.state != "done"]
     has_runs = any(RunFolder(experiment, state.name).last_row() for state in states)

@@ -52,7 +52,7 @@ def measure(is_quick: bool) -> Result:
 
 
 def run_costs(base: Path, jobs: int) -> dict[str, float]:
-    """Return what a run costs that has nothing left to train, and what Snakemake adds to each job."""
+    """Return what a run costs that has nothing left to train, and a job in a grid and without one."""
     command = ["alutils.run", ROUNDS, *(word for name, value in SMALL.items() for word in ("-p", name, str(value)))]
     call(command)
     seconds, memory = call(command)
@@ -71,8 +71,9 @@ def run_costs(base: Path, jobs: int) -> dict[str, float]:
         "a run: start, imports, reading, drawing, s": seconds,
         "... peak memory of the process that starts it, MB": memory,
         "... disk, notebook included, kB": disk / 1e3,
-        "a job: what Snakemake adds, two at a time, s": max(in_grid - nothing - alone, 0) / jobs,
         "a grid: start and end, s": nothing,
+        "... beside that, a job of next to nothing, two at a time, s": (in_grid - nothing) / jobs,
+        "... the same job without a grid, two at a time, s": alone / jobs,
     }
 
 
