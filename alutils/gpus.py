@@ -1,6 +1,7 @@
 """Which GPU a run may use: one each, held by a lock for as long as the run lives."""
 
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -15,15 +16,19 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def visible_gpus() -> list[str]:
-    """Return the identifiers of the GPUs that this process may use; torch is not loaded for it."""
-    if VISIBLE in os.environ:
-        return [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
-    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    """Return the identifiers of the GPUs that this process may use; torch is not loaded for it.
+
+    By number, two jobs of a cluster that share a node may each have a GPU 0; so it is by UUID where that is known.
+    """
+    command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
     except (OSError, subprocess.TimeoutExpired):
-        return []
-    return done.stdout.split() if done.returncode == 0 else []
+        listed = ""
+    uuids = dict(re.findall(r"^(\d+), (\S+)$", listed, re.MULTILINE))
+    if VISIBLE not in os.environ:
+        return list(uuids.values())
+    return [uuids.get(name.strip(), name.strip()) for name in os.environ[VISIBLE].split(",") if name.strip()]
 
 
 @contextmanager

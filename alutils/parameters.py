@@ -25,9 +25,9 @@ WITHOUT_NETWORK = {"02_street_scenes", "06_figures"}  # they need no GPU
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
 
 
-def find_notebook(name: str) -> Path:
-    """Return the path of a notebook given by path, or by its name in the project's `notebooks/`."""
-    for path in (Path(name), NOTEBOOKS / Path(name).name, NOTEBOOKS / f"{Path(name).name}.ipynb"):
+def find_notebook(name: str, base: Path = Path()) -> Path:
+    """Return the path of a notebook given by path from `base` on, or by its name in the project's `notebooks/`."""
+    for path in (base / name, NOTEBOOKS / Path(name).name, NOTEBOOKS / f"{Path(name).name}.ipynb"):
         if path.suffix == ".ipynb" and path.is_file():
             return path
     known = ", ".join(sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))

@@ -62,7 +62,8 @@ def load_jobs(preset: Path) -> dict[str, Job]:
     """Return the jobs of a preset by name; all parameters are checked.
 
     A preset holds `runs`, a list of `notebook`, `parameters` and `grid` (lists, of which every combination is
-    run), and `recipe`, notes of values that `runs` refer to. Its experiment is called like the file.
+    run), and `recipe`, notes of values that `runs` refer to. Its experiment is called like the file; paths in it are
+    relative to the project.
     """
     check_name(preset.stem)
     content = read_yaml(preset)
@@ -88,7 +89,7 @@ def _all_jobs(entries: list[Any], experiment: str) -> Iterator[Job]:
         if not isinstance(entry, dict) or "notebook" not in entry:
             raise ParameterError(f"{entry!r} is no run; allowed: notebook, parameters, grid, cell_timeout")
         _check_keys(f"the run of {entry['notebook']}", entry, ENTRY_KEYS)
-        notebook = find_notebook(str(entry["notebook"]))
+        notebook = find_notebook(str(entry["notebook"]), ROOT)
         fixed, grid = (_mapping(notebook.stem, key, entry.get(key) or {}) for key in ("parameters", "grid"))
         for name, values in grid.items():
             if not isinstance(values, list):
@@ -108,6 +109,8 @@ def _job(notebook: Path, given: dict[str, Any], cell_timeout: int | None) -> Job
     files = [notebook, *(ROOT / "alutils" / name for name in ("analysis.py", "figures.py") if notebook.stem == LAST)]
     if str(parameters.get("dataset")).endswith((".yaml", ".yml")):
         files.append(ROOT / parameters["dataset"])
+        if not files[-1].is_file():
+            raise ParameterError(f"{notebook.stem}: dataset is {files[-1]}; there is no such file")
     return Job(
         run_name(notebook.stem, parameters),
         notebook,

@@ -89,6 +89,12 @@ QUICK = [
         preset(f"runs: [{{notebook: {ROUNDS}}}, {{notebook: {ROUNDS}}}]"),
         "two runs",
     ),
+    (
+        grid,
+        ["run", "wrong.yaml"],
+        preset(f"runs: [{{notebook: {ROUNDS}, parameters: {{dataset: no/mine.yaml}}}}]"),
+        "no/mine.yaml; there is no such file",
+    ),
     (grid, ["run", "a{b}.yaml"], preset("runs: []", "a{b}.yaml"), "'a{b}' is no name for an experiment or a run"),
     (grid, ["run", "demo", "--cores", "0"], nothing, "cores is 0; allowed: 1 to 100000"),
     (grid, ["run", "demo", "--profile", "pbs"], nothing, "pbs is no profile; known: kubernetes, local, slurm"),

@@ -14,7 +14,7 @@ from alutils.gpus import VISIBLE, claimed, visible_gpus
 def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this machine look as if it had two."""
     program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")
+    program.write_text("#!/bin/sh\nprintf '0, GPU-a\\n1, GPU-b\\n'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -31,7 +31,7 @@ def test_a_machine_without_gpus_has_none_to_claim(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.usefixtures("two_gpus")
 def test_each_run_gets_a_gpu_of_its_own_and_the_third_waits(monkeypatch: pytest.MonkeyPatch):
-    assert visible_gpus() == ["0", "1"]
+    assert visible_gpus() == ["GPU-a", "GPU-b"]
     waiting, third = threading.Event(), []
 
     def wait(seconds: float) -> None:
@@ -46,7 +46,7 @@ def test_each_run_gets_a_gpu_of_its_own_and_the_third_waits(monkeypatch: pytest.
 
     with claimed(1) as first:
         with claimed(1) as second:
-            assert {first[VISIBLE], second[VISIBLE]} == {"0", "1"}
+            assert {first[VISIBLE], second[VISIBLE]} == {"GPU-a", "GPU-b"}
             thread = threading.Thread(target=claim)
             thread.start()
             assert waiting.wait(10)
@@ -58,10 +58,11 @@ def test_each_run_gets_a_gpu_of_its_own_and_the_third_waits(monkeypatch: pytest.
 @pytest.mark.usefixtures("two_gpus")
 def test_several_are_claimed_together_and_none_for_runs_without_network(monkeypatch: pytest.MonkeyPatch):
     with claimed(2) as both, claimed(0) as none:
-        assert both == {VISIBLE: "0,1"}
+        assert both == {VISIBLE: "GPU-a,GPU-b"}
         assert none == {}
     with pytest.raises(ParameterError, match=r"GPUs of one run is 3; allowed: 1 to 2"), claimed(3):
         pass
-    monkeypatch.setenv(VISIBLE, "5, 7")
-    with claimed(1) as of_the_cluster:
-        assert of_the_cluster == {VISIBLE: "5"}
+    monkeypatch.setenv(VISIBLE, "1, MIG-c")
+    assert visible_gpus() == ["GPU-b", "MIG-c"]
+    monkeypatch.setenv(VISIBLE, "")
+    assert visible_gpus() == []
