@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from alutils.errors import DataError, ParameterError, check_range, one_line
 from alutils.gpus import visible_gpus
-from alutils.locks import is_locked, locked
+from alutils.locks import is_locked, try_lock
 from alutils.paths import ROOT, results_dir
 from alutils.preset import Job, find_preset, folder_of, load_jobs
 from alutils.progress import SECONDS_BETWEEN, read_status
@@ -81,8 +81,11 @@ def state_of(experiment: str, job: Job) -> JobState:
 
 def _error_in(notebook: Path) -> str:
     """Return the error in a failed notebook in one line."""
-    cells = json.loads(notebook.read_text())["cells"]
-    outputs = [output for cell in cells for output in cell.get("outputs", []) if output["output_type"] == "error"]
+    try:
+        cells = json.loads(notebook.read_text())["cells"]
+        outputs = [output for cell in cells for output in cell.get("outputs", []) if output["output_type"] == "error"]
+    except (OSError, ValueError, KeyError):
+        return "its notebook cannot be read"
     return " ".join(f"{outputs[-1]['ename']}: {outputs[-1]['evalue']}".split()) if outputs else "stopped"
 
 
@@ -97,19 +100,20 @@ def status(preset: Path) -> str:
 def command(preset: Path, cores: int, threads: int | None, profile: Path, others: Iterable[str]) -> list[str]:
     """Return the Snakemake call; on this machine, runs share its GPUs one by one, or its cores."""
     words = [sys.executable, "-m", "snakemake", "-s", str(SNAKEFILE), "--profile", str(profile)]
-    config = [f"preset={preset.resolve()}"]
-    if read_yaml(profile / "config.yaml").get("executor", "local") == "local":
+    settings = read_yaml(profile / "config.yaml")
+    if settings.get("executor", "local") == "local":
         gpus = len(visible_gpus())
         threads = threads or max(1, cores // gpus if gpus else 1)
         words += ["--cores", str(cores), *(["--resources", f"gpu={gpus}"] if gpus else [])]
-    return [*words, *others, "--config", *config, f"threads={threads or 1}"]
+    config = [*settings.get("config", []), f"preset={preset.resolve()}", f"threads={threads or 1}"]
+    return [*words, *others, "--config", *config]
 
 
 def find_profile(name: str) -> Path:
     """Return the folder of a profile given by path, or by its name in the project's `workflow/profiles/`."""
     for path in (PROFILES / name, Path(name)):
         if (path / "config.yaml").is_file():
-            return path
+            return path.resolve()
     known = ", ".join(sorted(path.name for path in PROFILES.iterdir()))
     raise ParameterError(f"{name} is no profile; known: {known}; or a folder with a config.yaml")
 
@@ -123,7 +127,7 @@ def run(preset: Path, words: list[str], profile: Path) -> int:
     jobs, folder = load_jobs(preset), folder_of(preset)
     folder.mkdir(parents=True, exist_ok=True)
     set_others_apart(preset.stem, jobs)
-    environment = os.environ | {"PATH": f"{profile.resolve()}:{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": f"{profile}:{os.environ['PATH']}"}
     log = folder / "snakemake.log"
     with log.open("a") as file:
         start = file.tell()
@@ -134,7 +138,9 @@ def run(preset: Path, words: list[str], profile: Path) -> int:
         process.wait()
         _say("stopped; the same command goes on with what was saved")
         return 130
-    return _conclude(preset.stem, jobs, process.returncode, log)
+    with log.open() as file:
+        file.seek(start)
+        return _conclude(preset.stem, jobs, process.returncode, file.read(), log)
 
 
 def set_others_apart(experiment: str, jobs: dict[str, Job]) -> None:
@@ -148,8 +154,8 @@ def set_others_apart(experiment: str, jobs: dict[str, Job]) -> None:
         known = run.config()
         recipe = recipes.get(_setting(known), {})
         changed = [name for name in recipe.keys() - COMPARED if known.get(name) != recipe[name]]
-        if changed and run.path.name not in jobs:
-            with locked(run.lock("run"), str(run.path)):
+        if changed and run.path.name not in jobs and (lock := try_lock(run.lock("run"))):
+            with lock:
                 _say(f"{run.path.name}: not of the preset, of another {', '.join(sorted(changed))}: {run.set_apart()}")
 
 
@@ -167,7 +173,8 @@ def _watch(process: "subprocess.Popen[bytes]", log: Path, start: int, experiment
             time.sleep(SECONDS_BETWEEN)
             _print_new(said)
             if is_live:
-                _redraw(lines, [state_of(experiment, job) for job in jobs.values()])
+                running = [job for job in jobs.values() if is_locked(RunFolder(experiment, job.name).lock("job"))]
+                _redraw(lines, [state_of(experiment, job) for job in running])
         _redraw(lines, [])
         _print_new(said)
 
@@ -191,23 +198,29 @@ def _redraw(lines: "dict[str, tqdm[Any]]", states: list[JobState]) -> None:
         lines[name].set_description_str(str(state))
 
 
-def _conclude(experiment: str, jobs: dict[str, Job], code: int, log: Path) -> int:
-    """Print the result table or, at last, what failed; return the exit code."""
+def _conclude(experiment: str, jobs: dict[str, Job], code: int, said: str, log: Path) -> int:
+    """Print the result table or, at last, what failed; return the exit code.
+
+    That is what runs `said` into the log or, where they said it elsewhere, what their failed notebooks hold, or what
+    Snakemake said last.
+    """
     from alutils import report  # pandas, which not every call needs, takes a second to load
 
     states = [state_of(experiment, job) for job in jobs.values()]
     missing = [state for state in states if state.state != "done"]
-    has_runs = any(RunFolder(experiment, state.name).last_row() for state in states)
-    if code == 0 and not missing and has_runs:
+    if code == 0 and not missing and any((results_dir() / experiment).glob("*/provenance.json")):
         return report.main(["show", experiment])
     goes_on = "; the same command goes on with the others" if missing else ""
     _say(f"{len(states) - len(missing)} of {len(states)} jobs done{goes_on}")
+    errors = re.findall(r"^[\d:]{8} error: (.*)$", said, re.MULTILINE)
     failed = [f"{state.name}: {state.reason}" for state in missing if state.state == "failed"]
-    said = [line.strip() for line in log.read_text().splitlines() if line.strip()]
-    for line in failed or [f"Snakemake: {said[-1] if said else 'ended'} (see {log})"]:
-        if code:
-            _say(f"error: {line}")
+    for error in (errors or failed or [f"Snakemake: {_last_line(said)} (see {log})"]) if code else []:
+        _say(f"error: {error}")
     return code
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "ended")
 
 
 def _say(line: str) -> None:

@@ -97,12 +97,16 @@ def test_runs_share_the_cores_and_where_there_are_gpus_these(preset: Path, monke
     assert "--cores 8 --resources gpu=2 --dry-run" in words
     assert words.endswith("threads=4")
     assert "--cores" not in command(preset, 8, None, PROFILES / "slurm", [])
+    write_whole(preset.parent / "mine" / "config.yaml", "executor: slurm\nconfig: [gpus=1]\n")
+    words = " ".join(command(preset, 8, None, find_profile(str(preset.parent / "mine")), []))
+    assert words.endswith(f"--config gpus=1 preset={preset} threads=1")
 
 
-def test_a_profile_is_found_by_name_or_path_else_the_known_are_named(tmp_path: Path):
+def test_a_profile_is_found_by_name_or_path_else_the_known_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "config.yaml").write_text("jobs: 3")
     assert find_profile("slurm") == PROFILES / "slurm"
-    assert find_profile(str(tmp_path)) == tmp_path
+    monkeypatch.chdir(tmp_path.parent)
+    assert find_profile(tmp_path.name) == tmp_path
     with pytest.raises(ParameterError, match=r"pbs is no profile; known: kubernetes, local, slurm; or a folder"):
         find_profile("pbs")
 
@@ -113,6 +117,17 @@ def test_what_a_grid_cannot_start_with_is_one_line(capsys: pytest.CaptureFixture
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(("error: nothing is no preset; known: ", "error: cores is 0; allowed: 1 to"))
     assert not results.exists()
+
+
+def test_a_run_that_fails_before_its_notebook_is_named_too(
+    preset: Path, results: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """Here it cannot make a folder where a file is."""
+    write_whole(results / preset.stem / "small-bad", "a file")
+    assert main(["run", str(preset)]) == 1
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "small-bad" in last
 
 
 def test_what_stops_snakemake_itself_is_said(preset: Path, results: Path, capfd: pytest.CaptureFixture[str]):
