@@ -1,9 +1,17 @@
-"""From tables of runs to numbers: means over seeds, and gains over random choice, paired by seed."""
+"""From tables of runs to numbers: means over seeds, gains over random choice paired by seed, what scores were."""
 
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
-SETTING = ["kind", "dataset", "model"]  # what one figure or one comparison holds fixed
+from alutils.config import RoundsConfig
+
+SETTING = ["kind", "dataset", "model", "regime"]  # what one figure or one comparison holds fixed
 POINT = ["query", "order_model", "skip", "labelled", "labelled_percent"]
+BIN = 0.1  # bits, the width of a bar of a histogram of entropies
+EXTREMES = 10  # images of which the committee was least sure, and most sure
 
 
 def measure_of(table: pd.DataFrame) -> str:
@@ -12,19 +20,20 @@ def measure_of(table: pd.DataFrame) -> str:
 
 
 def settings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Return each setting of a table, as "dataset model kind" and its rows.
+    """Return each setting of a table, as "dataset model kind" or "dataset model regime kind" and its rows.
 
-    The rows of active-learning rounds are followed by those of training on all labels, their reference.
+    Rounds in which a network starts anew are followed by the rows of training on all labels, their reference.
     """
-    groups = {(kind, dataset, model): rows for (kind, dataset, model), rows in table.groupby(SETTING, sort=True)}
+    groups: dict[Any, pd.DataFrame] = dict(list(table.fillna({"regime": ""}).groupby(SETTING, sort=True)))
     found = []
-    for (kind, dataset, model), rows in groups.items():
-        bulk = groups.get(("bulk", dataset, model), table.iloc[:0])
+    for (kind, dataset, model, regime), rows in groups.items():
+        bulk = groups.get(("bulk", dataset, model, ""), table.iloc[:0])
         reference = bulk[bulk["query"] == "all"]
-        if kind == "rounds" and len(reference):
+        if regime in ("from_scratch", "one_shot") and len(reference):
             rows = pd.concat([rows, reference])
         if len(reference) < len(rows):
-            found.append((f"{dataset} {model} {kind}", rows))
+            words = [dataset, model, regime if regime != "from_scratch" else "", kind]
+            found.append((" ".join(word for word in words if word), rows))
     return found
 
 
@@ -63,9 +72,52 @@ def pivot(summary: pd.DataFrame) -> pd.DataFrame:
 
 def curve_names(summary: pd.DataFrame) -> list[str]:
     """Return each row's query and, where a table holds orders of several networks or starts, which."""
-    several = {column: summary[column].nunique() > 1 for column in ("order_model", "skip")}
+    several_models = summary["order_model"].nunique() > 1
+    several_starts = summary.duplicated(["query", "order_model", "labelled"]).any()
     names = []
     for query, model, skip in zip(summary["query"], summary["order_model"], summary["skip"], strict=True):
-        by = f" by {model}" if several["order_model"] and pd.notna(model) else ""
-        names.append(query + by + (f" without first {skip:g} %" if several["skip"] and skip else ""))
+        by = f" by {model}" if several_models and pd.notna(model) else ""
+        names.append(query + by + (f" without first {skip:g} %" if several_starts and skip else ""))
     return names
+
+
+def score_histograms(runs: Iterable[tuple[RoundsConfig, np.ndarray]]) -> pd.DataFrame:
+    """Return how many images had which score in each round, summed over seeds.
+
+    runs : config and scores (rounds, N) of each, NaN for images that were labelled by then
+
+    A row a dataset, model, regime, query, round and bin: its lower edge `low` in bits, `BIN` wide, and the `count`.
+    """
+    tables = []
+    for config, scores in runs:
+        for round_number, of_round in enumerate(scores):
+            bins = np.floor(of_round[np.isfinite(of_round)].astype(float) / BIN + 1e-9).astype(int)
+            counts = np.bincount(bins)
+            tables.append(_named(config, round=round_number, low=np.arange(len(counts)) * BIN, count=counts))
+    keys = ["dataset", "model", "regime", "query", "round", "low"]
+    return pd.concat(tables).round({"low": 6}).groupby(keys, sort=True)["count"].sum().reset_index()
+
+
+def least_and_most_sure(config: RoundsConfig, scores: np.ndarray) -> pd.DataFrame:
+    """Return the `EXTREMES` images of the highest and of the lowest scores in the last round that scored.
+
+    scores : (rounds, N), NaN for images that were labelled by then
+
+    A row an image: dataset, model, regime, query, seed, round, which ("least" or "most" sure), rank, index, score.
+    """
+    last = scores[-1]
+    order = np.argsort(last, kind="stable")[: np.isfinite(last).sum()]
+    ends = {"least": order[::-1][:EXTREMES], "most": order[:EXTREMES]}
+    tables = [
+        _named(
+            config, seed=config.seed, round=len(scores) - 1, which=which, rank=range(len(indices)), index=indices
+        ).assign(score=last[indices])
+        for which, indices in ends.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _named(config: RoundsConfig, **columns: object) -> pd.DataFrame:
+    """Return a table whose first columns say what run it is of."""
+    of_run = {name: getattr(config, name) for name in ("dataset", "model", "regime", "query")}
+    return pd.DataFrame(columns).assign(**of_run)[[*of_run, *columns]]

@@ -1,4 +1,4 @@
-"""A committee of one network with dropout left on: each member a fixed mask, averaged as it streams by."""
+"""A committee of networks, one with dropout left on or several: its members are averaged as they stream by."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +19,11 @@ PIECE = {"cpu": 2**17, "cuda": 2**26}  # numbers worked on at a time: on a CPU w
 
 @dataclass(frozen=True)
 class Committee:
-    """T members at dropout rate `dropout`, their masks fixed by `seed`."""
+    """Of each network T members at dropout rate `dropout`, their masks fixed by `seed`.
+
+    One network and a rate above 0: MC dropout (Gal & Ghahramani 2016). Several, with one member each at rate 0: an
+    ensemble (Lakshminarayanan et al. 2017).
+    """
 
     members: int
     dropout: float
@@ -29,16 +33,17 @@ class Committee:
         """Refuse impossible values."""
         check_committee(self.members, self.dropout)
 
-    def logits(self, model: SplitModel, features: Tensor) -> Iterator[Tensor]:
-        """Yield each member's logits, (N, C) or (N, C, h, w) at the resolution of `features`.
+    def logits(self, models: Iterable[SplitModel], images: Tensor) -> Iterator[Tensor]:
+        """Yield each member's logits of images (N, C, H, W): (N, classes), or (N, classes, h, w) as `decode` gives.
 
-        The model's part without dropout has made `features` once for all: a member costs one `decode`.
+        A network's part without dropout runs once for all: a member costs one `decode`.
         """
-        model.eval()
-        for member in range(self.members):
-            with fixed_dropout(model, self.dropout, derive_seed(self.seed, "member", member)):
-                logits = model.decode(features)
-            yield logits  # outside, so that whoever consumes it finds the model without hooks
+        for model in models:
+            features = model.eval().encode(images)
+            for member in range(self.members):
+                with fixed_dropout(model, self.dropout, derive_seed(self.seed, "member", member)):
+                    logits = model.decode(features)
+                yield logits  # outside, so that whoever consumes it finds the model without hooks
 
 
 @contextmanager

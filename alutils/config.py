@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,7 +15,8 @@ from alutils.seeds import numpy_generator
 
 AUGMENTATIONS = ("flip", "scale", "colour")
 PRECISIONS = ("auto", "float32", "bfloat16")
-REGIMES = ("from_scratch", "incremental")
+REGIMES = ("from_scratch", "incremental", "new_data_only", "one_shot")
+TEST_RESOLUTIONS = ("training", "native")
 UNITS = ("percent", "images")
 
 
@@ -25,6 +26,8 @@ class Recipe:
 
     steps : optimizer steps of one training; if `None`, `epochs` times the labelled images decide
     class_weights : weigh the loss by 1 / ln(1.02 + share of the class among the labelled pixels)
+    void_class : train void as one more class, instead of leaving it out of the loss; where it is predicted on a
+        pixel of a class, that counts as an error
     augmentation : changes to every batch, joined by "+", of "flip", "scale", "colour"; "none" for digits
     precision : "float32", "bfloat16" (autocast), or "auto": bfloat16 on a GPU, float32 on a CPU
     """
@@ -35,6 +38,7 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     class_weights: bool
+    void_class: bool
     augmentation: str
     precision: str
 
@@ -58,6 +62,10 @@ class Recipe:
         """Return the optimizer steps of one training on `labelled` images."""
         return self.steps or self.epochs * math.ceil(labelled / self.batch_size)
 
+    def outputs(self, dataset: ImageDataset) -> int:
+        """Return the number of classes that a network for `dataset` tells apart."""
+        return dataset.num_classes + self.void_class
+
 
 def check_committee(members: int, dropout: float) -> None:
     """Raise `ParameterError` unless a committee of `members` at rate `dropout` is possible."""
@@ -67,7 +75,11 @@ def check_committee(members: int, dropout: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(Recipe):
-    """What both kinds of run need beside the recipe: where results go, the data, the network and the seed."""
+    """What both kinds of run need beside the recipe: where results go, the data, the network and the seed.
+
+    test_resolution : "native": test labels as stored, predictions enlarged to them (nearest); "training": both at
+        the training's height and width
+    """
 
     kind: ClassVar[str]
 
@@ -76,6 +88,7 @@ class TrainingConfig(Recipe):
     height: int | None
     width: int | None
     test_split: str
+    test_resolution: str
     model: str
     weights: str | None
     seed: int
@@ -89,14 +102,24 @@ class TrainingConfig(Recipe):
         """Refuse what no data set could make possible."""
         super().__post_init__()
         check_range("seed", self.seed, 0, 2**31)
+        check_choice("test_resolution", self.test_resolution, TEST_RESOLUTIONS)
 
     def load(self, split: str) -> ImageDataset:
         """Return one split of the data set at the size asked for."""
         return load_dataset(self.dataset, split, self.height, self.width)
 
+    def load_test(self) -> ImageDataset:
+        """Return the split that scores are taken on, its labels at `test_resolution`."""
+        native = self.test_resolution == "native"
+        return load_dataset(self.dataset, self.test_split, self.height, self.width, native_labels=native)
+
     def schedule(self, round_number: int) -> tuple[int, tuple[float, float]]:
         """Return the round whose initial weights the network starts from, and its learning-rate decay."""
         return round_number, (1.0, 0.0)
+
+    def of_round(self, round_number: int) -> Self:
+        """Return the recipe of one round."""
+        return self
 
     def as_dict(self, train_set: ImageDataset, test_set: ImageDataset) -> dict[str, Any]:
         """Return what `config.json` holds: every parameter, and the fingerprints of the data."""
@@ -106,12 +129,19 @@ class TrainingConfig(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class RoundsConfig(TrainingConfig):
-    """Active learning: from `start` labels, `step` more each round, `rounds` rounds, counted in `unit`."""
+    """Active learning: from `start` labels, `step` more each round, `rounds` rounds, counted in `unit`.
+
+    regime : "from_scratch": a new network each round, on all labelled so far; "incremental": the same network trained
+        on, on all labelled so far; "new_data_only": the same, on the newest only; "one_shot": as from scratch, the
+        pool ranked after the first round only
+    last_epochs : epochs of the last round; `None`: as of the others
+    """
 
     kind = "rounds"
 
     query: str
     regime: str
+    last_epochs: int | None
     start: float
     step: float
     rounds: int
@@ -125,6 +155,7 @@ class RoundsConfig(TrainingConfig):
         check_committee(self.committee_members, self.committee_dropout)
         check_choice("regime", self.regime, REGIMES)
         check_choice("unit", self.unit, UNITS)
+        check_range("last_epochs", self.last_epochs or self.epochs, 1, math.inf)
         check_range("rounds", self.rounds, 1, 10_000)
         if self.start <= 0 or self.step <= 0:
             raise ParameterError(f"start is {self.start:g}, step is {self.step:g}; allowed: more than 0")
@@ -134,7 +165,7 @@ class RoundsConfig(TrainingConfig):
     @property
     def run_name(self) -> str:
         """Return the name of the run folder."""
-        return _rounds_name(self.dataset, self.model, self.query, self.seed)
+        return _rounds_name(self.dataset, self.model, self.regime, self.query, self.seed)
 
     def budgets(self, pool_size: int) -> list[int]:
         """Return the number of labelled images in each round."""
@@ -146,24 +177,36 @@ class RoundsConfig(TrainingConfig):
         return budgets
 
     def schedule(self, round_number: int) -> tuple[int, tuple[float, float]]:
-        """Start anew each round; `incremental`: go on from round 0, the rate falling over all rounds."""
-        if self.regime == "from_scratch":
+        """Start anew each round; one network trained on: go on from round 0, the rate falling over all epochs."""
+        if self.regime in ("from_scratch", "one_shot"):
             return super().schedule(round_number)
-        return 0, (1 - round_number / self.rounds, 1 - (round_number + 1) / self.rounds)
+        epochs = [self.of_round(number).epochs for number in range(self.rounds)]
+        done = np.cumsum([0, *epochs]) / sum(epochs)
+        return 0, (1 - done[round_number], 1 - done[round_number + 1])
+
+    def trained_on(self, budgets: list[int]) -> list[int]:
+        """Return the number of images that each round trains on."""
+        return np.diff([0, *budgets]).tolist() if self.regime == "new_data_only" else budgets
+
+    def of_round(self, round_number: int) -> Self:
+        """Return the recipe of one round."""
+        is_last = round_number + 1 == self.rounds
+        return replace(self, epochs=self.last_epochs) if is_last and self.last_epochs else self
 
 
 @dataclass(frozen=True, kw_only=True)
 class BulkConfig(TrainingConfig):
     """One training from scratch on `share` percent of an order, leaving out its first `skip` percent.
 
-    query : whose order: a query of a finished run of `order_model` with the same seed in the same experiment;
-        "random" for a random order, "all" for all images
+    query : whose order: a query of a finished run of `order_model` in `order_regime` with the same seed in the same
+        experiment; "random" for a random order, "all" for all images
     """
 
     kind = "bulk"
 
     query: str
     order_model: str
+    order_regime: str
     share: float
     skip: float
     keep_model: bool
@@ -171,6 +214,7 @@ class BulkConfig(TrainingConfig):
     def __post_init__(self) -> None:
         """Refuse what no data set could make possible."""
         super().__post_init__()
+        check_choice("order_regime", self.order_regime, REGIMES)
         check_range("skip", self.skip, 0, 99, "percent")
         check_range("share", self.share, 0.01, 100 - self.skip, "percent")
         if self.query == "all" and (self.share, self.skip) != (100, 0):
@@ -179,7 +223,8 @@ class BulkConfig(TrainingConfig):
     @property
     def run_name(self) -> str:
         """Return the name of the run folder."""
-        order = self.query if self.query in ("all", "random") else f"{self.query}_by_{self.order_model}"
+        by = f"_by_{self.order_model}" + ("" if self.order_regime == "from_scratch" else f"_{self.order_regime}")
+        order = self.query + ("" if self.query in ("all", "random") else by)
         share = f"share{self.share:g}" + (f"_skip{self.skip:g}" if self.skip else "")
         return f"{_word(self.dataset)}-{self.model}-bulk-{order}-{share}-seed{self.seed}"
 
@@ -188,7 +233,7 @@ class BulkConfig(TrainingConfig):
         """Return the name of the run whose order of acquisition is used, if one is."""
         if self.query in ("all", "random"):
             return None
-        return _rounds_name(self.dataset, self.order_model, self.query, self.seed)
+        return _rounds_name(self.dataset, self.order_model, self.order_regime, self.query, self.seed)
 
     def order(self, dataset: ImageDataset) -> np.ndarray:
         """Return the data-set indices to choose from, in the order in which they were acquired."""
@@ -208,8 +253,9 @@ class BulkConfig(TrainingConfig):
         return order[first:last]
 
 
-def _rounds_name(dataset: str, model: str, query: str, seed: int) -> str:
-    return f"{_word(dataset)}-{model}-{query}-seed{seed}"
+def _rounds_name(dataset: str, model: str, regime: str, query: str, seed: int) -> str:
+    in_regime = "" if regime == "from_scratch" else f"-{regime}"
+    return f"{_word(dataset)}-{model}{in_regime}-{query}-seed{seed}"
 
 
 def _word(dataset: str) -> str:

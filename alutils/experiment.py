@@ -4,6 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from alutils.committee import Committee
 from alutils.config import BulkConfig, Recipe, RoundsConfig, TrainingConfig
 from alutils.datasets import ImageDataset
 from alutils.errors import DataError, ParameterError, check_choice, check_range
-from alutils.metrics import accuracy, class_iou, mean_iou
+from alutils.features import image_features
+from alutils.metrics import accuracy, category_iou, class_iou, mean_iou
 from alutils.models import FOR_DIGITS, MODELS, SplitModel, build_model
 from alutils.pool import Pool
 from alutils.progress import Status
-from alutils.query import QUERIES, score_images
+from alutils.query import Query, find_query, score_images
 from alutils.results import RunFolder
 from alutils.seeds import derive_seed, numpy_generator
 from alutils.sharding import score_in_shards
@@ -33,7 +35,7 @@ def run_rounds(config: RoundsConfig, scoring_workers: int = 1) -> pd.DataFrame:
     After each round the run folder is saved whole; a run that was killed goes on from there, a finished one
     is only read. `scoring_workers` processes score the pool, to the same result.
     """
-    check_choice("query", config.query, QUERIES)
+    query = find_query(config.query)
     check_range("scoring_workers", scoring_workers, 1, 1000)
     train_set, test_set = _load_sets(config)
     budgets = config.budgets(len(train_set))
@@ -41,19 +43,29 @@ def run_rounds(config: RoundsConfig, scoring_workers: int = 1) -> pd.DataFrame:
     device = default_device()
     with run.opened(config.as_dict(train_set, test_set)):
         rows = _records(run.read_table("rounds"))
-        pool, acquired = _restore_pool(config, run, train_set, rows, budgets)
-        tell = _teller(config, budgets, rows)
+        acquired, scores = _restore(config, run, train_set, rows, budgets)
+        networks = query.ensemble or 1
+        tell = _teller(config, config.trained_on(budgets), networks, rows)
         for round_number in range(len(rows), config.rounds):
             started = time.perf_counter()
-            model = _trained_model(config, run, train_set, pool.labelled, round_number, device, tell)
-            measures = test_measures(model, test_set, config)
+            pool = _pool(train_set, acquired, round_number)
+            chosen = _newest(acquired, round_number) if config.regime == "new_data_only" else pool.labelled
+            models = [
+                _trained_model(
+                    config, run, train_set, chosen, round_number, member, device, partial(tell, round_number, member)
+                )
+                for member in range(networks)
+            ]
+            measures = test_measures(models[0], test_set, config)
             seconds_train, started = time.perf_counter() - started, time.perf_counter()
             row = _row(round_number, len(pool.labelled), len(train_set), measures, seconds_train)
-            if round_number + 1 < config.rounds:
-                count = budgets[round_number + 1] - budgets[round_number]
-                acquired += _acquire(config, model, train_set, pool, count, round_number, scoring_workers)
+            if len(acquired) == budgets[round_number] < budgets[-1]:  # one_shot has ranked all in the first round
+                scores.append(_score(config, query, models, train_set, pool, round_number, scoring_workers))
+                acquired += _acquire(config, query, models[0], train_set, pool, budgets, round_number, scores[-1])
             rows.append(row | {"seconds_query": time.perf_counter() - started})
             run.write_table("acquisitions", pd.DataFrame(acquired))
+            if query.score:
+                run.write_array("scores", np.array(scores, np.float32))
             run.write_table("rounds", pd.DataFrame(rows))
         run.finish(device)
         return run.read_table("rounds")
@@ -62,47 +74,66 @@ def run_rounds(config: RoundsConfig, scoring_workers: int = 1) -> pd.DataFrame:
 def _load_sets(config: TrainingConfig) -> tuple[ImageDataset, ImageDataset]:
     """Return the training and the test set, after checking that the model is one for such data."""
     check_choice("model", config.model, MODELS)
-    train_set, test_set = config.load("train"), config.load(config.test_split)
+    train_set, test_set = config.load("train"), config.load_test()
     models = [name for name in MODELS if (name not in FOR_DIGITS) == train_set.is_dense]
     check_choice(f"model for {train_set.name}", config.model, models)
     if not train_set.is_dense:
         check_choice(f"augmentation for {train_set.name}", config.augmentation, ["none"])
+        if config.void_class:
+            raise ParameterError(f"void_class is True; {train_set.name} has no void, allowed: False")
     return train_set, test_set
 
 
-def _restore_pool(
+def _restore(
     config: RoundsConfig, run: RunFolder, train_set: ImageDataset, rows: list[dict[str, Any]], budgets: list[int]
-) -> tuple[Pool, list[dict[str, Any]]]:
-    """Return the pool and the acquisitions after the rounds in `rows`; at first, the seed's start set.
+) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+    """Return acquisitions and scores (N,) after the rounds in `rows`; at first, the seed's start set and none.
 
     Raises `DataError` if the run's two tables do not fit together.
     """
-    pool = Pool(len(train_set))
     if not rows:
-        indices = pool.label(numpy_generator(config.seed, "start").permutation(len(train_set))[: budgets[0]])
-        return pool, _acquisitions(train_set, indices, np.full(budgets[0], np.nan), 0)
+        indices = numpy_generator(config.seed, "start").permutation(len(train_set))[: budgets[0]]
+        return _acquisitions(train_set, indices, np.full(budgets[0], np.nan), 0), []
     table = run.read_table("acquisitions")
-    table = table[table["round"] <= len(rows)] if len(table) else table
-    expected = budgets[: len(rows) + 1][-1]
+    last_round = config.rounds if config.regime == "one_shot" else len(rows)
+    table = table[table["round"] <= last_round] if len(table) else table
+    expected = budgets[: last_round + 1][-1]
     if [row["labelled"] for row in rows] != budgets[: len(rows)] or len(table) != expected:
         raise DataError(
             f"{run.path}: {len(table)} acquisitions after {len(rows)} rounds, expected {expected}; its tables are"
             " damaged, put copies back or remove the folder"
         )
-    pool.label_indices(table["index"].to_numpy())
-    return pool, _records(table)
+    return _records(table), list(run.read_array("scores", len(train_set))[: len(rows)])
 
 
-def _teller(config: TrainingConfig, budgets: list[int], rows: list[dict[str, Any]]) -> Callable[[int, int], None]:
-    """Return a function that tells whoever watches how far a run with `rows` so far is: round, epochs done in it."""
-    steps = [config.total_steps(labelled) for labelled in budgets]
-    status = Status(sum(steps))
+def _pool(train_set: ImageDataset, acquired: list[dict[str, Any]], round_number: int) -> Pool:
+    """Return the pool in which all that was acquired up to a round is labelled."""
+    pool = Pool(len(train_set))
+    pool.label_indices(np.array([row["index"] for row in acquired if row["round"] <= round_number]))
+    return pool
 
-    def tell(round_number: int, epochs_done: int) -> None:
-        per_epoch = math.ceil(budgets[round_number] / config.batch_size)
-        steps_done = sum(steps[:round_number]) + min(epochs_done * per_epoch, steps[round_number])
+
+def _newest(acquired: list[dict[str, Any]], round_number: int) -> np.ndarray:
+    """Return the data-set indices that were acquired for a round, ascending."""
+    return np.sort([row["index"] for row in acquired if row["round"] == round_number])
+
+
+def _teller(
+    config: TrainingConfig, sizes: list[int], networks: int, rows: list[dict[str, Any]]
+) -> Callable[[int, int, int], None]:
+    """Return a function that tells whoever watches how far a run with `rows` so far is: round, member, its epochs done.
+
+    sizes : the number of images that each round trains on, each of its `networks`
+    """
+    steps = [config.of_round(number).total_steps(size) for number, size in enumerate(sizes)]
+    status = Status(networks * sum(steps))
+
+    def tell(round_number: int, member: int, epochs_done: int) -> None:
+        per_epoch = math.ceil(sizes[round_number] / config.batch_size)
+        steps_done = networks * sum(steps[:round_number]) + member * steps[round_number]
+        steps_done += min(epochs_done * per_epoch, steps[round_number])
         score = {name: rows[-1][name] for name in ("miou", "accuracy") if rows and name in rows[-1]}
-        where = {"round": round_number + 1, "rounds": len(budgets)}
+        where = {"round": round_number + 1, "rounds": len(sizes)}
         status.tell(steps_done, **where, epoch=epochs_done, epochs=math.ceil(steps[round_number] / per_epoch), **score)
 
     return tell
@@ -112,26 +143,51 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in record.items()} for record in table.to_dict("records")]
 
 
+def _score(
+    config: RoundsConfig,
+    query: Query,
+    models: list[SplitModel],
+    train_set: ImageDataset,
+    pool: Pool,
+    round_number: int,
+    scoring_workers: int,
+) -> np.ndarray:
+    """Return the scores of all images, (N,), NaN for labelled ones."""
+    seed = derive_seed(config.seed, "committee", round_number)
+    committee = Committee(1, 0.0, seed)  # of each network of an ensemble
+    if query.ensemble is None:
+        committee = Committee(config.committee_members, config.committee_dropout, seed)
+    if scoring_workers > 1 and query.score:
+        scores = score_in_shards(config, models, pool.unlabelled, committee, scoring_workers)
+    else:
+        generator = numpy_generator(config.seed, "scores", round_number)
+        scores = score_images(query, models, train_set, pool.unlabelled, config, committee, generator)
+    of_all = np.full(len(train_set), np.nan)
+    of_all[pool.unlabelled] = scores
+    return of_all
+
+
 def _acquire(
     config: RoundsConfig,
+    query: Query,
     model: SplitModel,
     train_set: ImageDataset,
     pool: Pool,
-    count: int,
+    budgets: list[int],
     round_number: int,
-    scoring_workers: int,
+    scores: np.ndarray,
 ) -> list[dict[str, Any]]:
-    """Score the unlabelled images, label the best `count`, return their rows for `acquisitions.csv`."""
-    query, unlabelled = QUERIES[config.query], pool.unlabelled
+    """Label the next batch, or in regime `one_shot` all batches that follow; return their rows of acquisitions."""
     generator = numpy_generator(config.seed, "query", round_number)
-    masks_seed = derive_seed(config.seed, "committee", round_number)
-    committee = Committee(config.committee_members, config.committee_dropout, masks_seed)
-    if scoring_workers > 1 and query.score:
-        scores = score_in_shards(config, model, unlabelled, committee, scoring_workers)
-    else:
-        scores = score_images(query, model, train_set, unlabelled, config, committee, generator)
-    positions = query.selection(scores, count, generator)
-    return _acquisitions(train_set, pool.label(positions), scores[positions], round_number + 1)
+    last_round = config.rounds - 1 if config.regime == "one_shot" else round_number + 1
+    rows = []
+    for of_round in range(round_number + 1, last_round + 1):
+        unlabelled = pool.unlabelled
+        features = partial(image_features, model, train_set, unlabelled, config)
+        count = budgets[of_round] - budgets[of_round - 1]
+        indices = pool.label(query.selection(scores[unlabelled], count, generator, features))
+        rows += _acquisitions(train_set, indices, scores[indices], of_round)
+    return rows
 
 
 def _acquisitions(
@@ -151,7 +207,8 @@ def _acquisitions(
 
 def run_bulk(config: BulkConfig) -> pd.DataFrame:
     """Train on a share of an order, or on what is left of it to train, and return `rounds.csv`: one row."""
-    check_choice("query", config.query, ["all", *QUERIES])
+    if config.query != "all":
+        find_query(config.query, others=["all"])
     train_set, test_set = _load_sets(config)
     chosen = config.chosen(train_set)
     run = RunFolder(config.experiment, config.run_name)
@@ -160,7 +217,8 @@ def run_bulk(config: BulkConfig) -> pd.DataFrame:
     with run.opened(config.as_dict(train_set, test_set) | order):
         if run.read_table("rounds").empty:
             started = time.perf_counter()
-            model = _trained_model(config, run, train_set, chosen, 0, device, _teller(config, [len(chosen)], []))
+            tell = partial(_teller(config, [len(chosen)], 1, []), 0, 0)
+            model = _trained_model(config, run, train_set, chosen, 0, 0, device, tell)
             measures = test_measures(model, test_set, config)
             if config.keep_model:
                 run.save_state("model", model.state_dict())
@@ -172,23 +230,27 @@ def run_bulk(config: BulkConfig) -> pd.DataFrame:
         return run.read_table("rounds")
 
 
-def load_bulk_model(config: BulkConfig, num_classes: int) -> SplitModel:
+def load_bulk_model(config: BulkConfig, dataset: ImageDataset) -> SplitModel:
     """Return the network that a finished run with `keep_model` left, in evaluation mode."""
     run = RunFolder(config.experiment, config.run_name)
     state = run.load_state("model")
     if state is None:
         raise ParameterError(f"{run.path} holds no model; allowed: a finished run with keep_model")
-    model = build_model(config.model, num_classes, seed=0)
+    model = build_model(config.model, config.outputs(dataset), seed=0)
     model.load_state_dict(state)
     return model.to(default_device()).to(memory_format=torch.channels_last).eval()
 
 
 def test_measures(model: SplitModel, test_set: ImageDataset, recipe: Recipe) -> dict[str, float]:
-    """Return accuracy and, for scenes, mean IoU and each class's, on the test set."""
+    """Return accuracy and, for scenes, mean IoU, each class's and each category's, on the test set."""
     confusion = evaluate(model, test_set, recipe)
     if not test_set.is_dense:
         return {"accuracy": accuracy(confusion)}
-    ious = {f"iou_{name}": iou for name, iou in zip(test_set.class_names, class_iou(confusion).tolist(), strict=True)}
+    by_class = zip(test_set.class_names, class_iou(confusion).tolist(), strict=True)
+    by_category = zip(
+        test_set.categories, category_iou(confusion, list(test_set.categories.values())).tolist(), strict=True
+    )
+    ious = {f"iou_{name}": iou for name, iou in by_class} | {f"category_iou_{name}": iou for name, iou in by_category}
     return {"miou": mean_iou(confusion), "accuracy": accuracy(confusion)} | ious
 
 
@@ -206,52 +268,59 @@ def _trained_model(
     train_set: ImageDataset,
     labelled: np.ndarray,
     round_number: int,
+    member: int,
     device: torch.device,
-    tell: Callable[[int, int], None],
+    tell: Callable[[int], None],
 ) -> SplitModel:
-    """Return the network after training on `labelled`, from the last save on if there is one."""
+    """Return the network after training on `labelled`, from the last save on if there is one.
+
+    member : which of an ensemble; each has random numbers and saves of its own, member 0 those of a single network
+    """
     first_round, decay = config.schedule(round_number)
-    weights_seed = derive_seed(config.seed, "weights", first_round)
-    model = build_model(config.model, train_set.num_classes, seed=weights_seed, weights=config.weights)
+    seed = derive_seed(config.seed, "ensemble", member) if member else config.seed
+    weights_seed = derive_seed(seed, "weights", first_round)
+    model = build_model(config.model, config.outputs(train_set), seed=weights_seed, weights=config.weights)
     model.to(device).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, config)
-    saved = run.load_state("checkpoint")
+    checkpoint = f"checkpoint{member or ''}"
+    saved = run.load_state(checkpoint)
     first_epoch = 0
     if saved is not None and saved["round"] >= first_round:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         first_epoch = saved["epochs"] if saved["round"] == round_number else 0
-    tell(round_number, first_epoch)
+    tell(first_epoch)
     train(
         model,
         optimizer,
         train_set,
         labelled,
-        config,
-        seed=derive_seed(config.seed, "training", round_number),
+        config.of_round(round_number),
+        seed=derive_seed(seed, "training", round_number),
         decay=decay,
         first_epoch=first_epoch,
-        after_epoch=_saver(run, model, optimizer, round_number, tell),
+        after_epoch=_saver(run, checkpoint, model, optimizer, round_number, tell),
     )
     return model
 
 
 def _saver(
     run: RunFolder,
+    checkpoint: str,
     model: SplitModel,
     optimizer: torch.optim.Optimizer,
     round_number: int,
-    tell: Callable[[int, int], None],
+    tell: Callable[[int], None],
 ) -> Callable[[int, bool], None]:
     """Return a function that tells of each epoch and saves after the last and, before it, every `SAVE_EVERY` s."""
     last_save = time.monotonic()
 
     def save(epochs_done: int, is_last: bool) -> None:
         nonlocal last_save
-        tell(round_number, epochs_done)
+        tell(epochs_done)
         if is_last or time.monotonic() - last_save >= SAVE_EVERY:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            run.save_state("checkpoint", state | {"round": round_number, "epochs": epochs_done})
+            run.save_state(checkpoint, state | {"round": round_number, "epochs": epochs_done})
             last_save = time.monotonic()
 
     return save

@@ -19,6 +19,7 @@ from alutils.results import load_published
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; blue, orange, green as in the thesis.
 COLOURS = {"consensus_entropy": "#0072B2", "vote_entropy": "#E69F00", "random": "#009E73"}
+MARKERS = {"consensus_entropy": "o", "vote_entropy": "s", "random": "^"}  # told apart in grey, too
 MEASURE_LABELS = {"miou": "mean IoU on the test set", "accuracy": "accuracy on the test set"}
 KIND_LABELS = {"rounds": "active-learning rounds", "bulk": "training from scratch on a share"}
 
@@ -59,6 +60,74 @@ def learning_curves(rows: pd.DataFrame) -> Figure:
     axes.legend(frameon=False)
     _despine(figure)
     return figure
+
+
+def regime_curves(rows: pd.DataFrame) -> Figure:
+    """Draw a panel a training regime: labels against accuracy, a curve a query, its standard deviation shaded."""
+    panels = [(regime, part) for regime, part in rows.groupby("regime", sort=True)]
+    size = (3.4 * len(panels) + 0.6, 3.4)
+    figure, grid = plt.subplots(1, len(panels), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    measure = measure_of(rows)
+    for axes, (regime, part) in zip(grid[0], panels, strict=True):
+        for query, points in summarise(part).groupby("query", sort=True):
+            points, spread = points.sort_values("labelled"), points.sort_values("labelled")["sd"].fillna(0)
+            colour = COLOURS.get(str(query))
+            (line,) = axes.plot(
+                points["labelled"],
+                points["mean"],
+                color=colour,
+                marker=MARKERS.get(str(query)),
+                ms=4,
+                label=_words(query),
+            )
+            low, high = points["mean"] - spread, points["mean"] + spread
+            axes.fill_between(points["labelled"], low, high, color=line.get_color(), alpha=0.25, lw=0)
+        axes.set_title(_words(regime), fontsize=10)
+        axes.set_xlabel("labelled images")
+        axes.grid(alpha=0.3)
+    grid[0, 0].set_ylabel(MEASURE_LABELS[measure])
+    grid[0, -1].legend(frameon=False, fontsize=9)
+    _despine(figure)
+    return figure
+
+
+def entropy_histograms(histograms: pd.DataFrame) -> Figure:
+    """Draw `score_histograms`, a panel a query: unlabelled images by entropy, a line a round, the later the lighter."""
+    panels = [(query, part) for query, part in histograms.groupby("query", sort=True)]
+    size = (3.8 * len(panels) + 0.8, 3.2)
+    figure, grid = plt.subplots(1, len(panels), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    shades = plt.get_cmap("viridis")
+    last = max(1, int(histograms["round"].max()))
+    for axes, (query, part) in zip(grid[0], panels, strict=True):
+        for number, bars in part.groupby("round", sort=True):
+            edges = [*bars["low"], bars["low"].iloc[-1] + (bars["low"].diff().min() if len(bars) > 1 else 0.1)]
+            axes.stairs(bars["count"], edges, color=shades(0.95 * int(str(number)) / last), lw=1.2)
+        axes.set_title(_words(query), fontsize=10)
+        axes.set_xlabel("entropy, bits")
+        axes.set_yscale("log")
+    grid[0, 0].set_ylabel("unlabelled images")
+    scale = plt.cm.ScalarMappable(plt.Normalize(1, last + 1), shades)
+    figure.colorbar(scale, ax=grid[0].tolist(), label="round")
+    _despine(figure)
+    return figure
+
+
+def sure_digits(dataset: ImageDataset, images: pd.DataFrame) -> Figure:
+    """Draw the digits of which the committee was least sure, and most sure (`least_and_most_sure`)."""
+    columns = int(images["rank"].max()) + 1
+    figure, grid = plt.subplots(2, columns, figsize=(0.8 * columns, 2.4), layout="constrained", squeeze=False)
+    for row, which in zip(grid, ("least", "most"), strict=True):
+        part = images[images["which"] == which]
+        for axes in row:
+            axes.set_axis_off()
+        for axes, index, score in zip(row, part["index"], part["score"], strict=False):
+            item = dataset[index]
+            show_image(axes, item.image[0], f"{dataset.class_names[int(item.label)]}: {score:.2f}")
+    return figure
+
+
+def _words(name: object) -> str:
+    return str(name).replace("_", " ")
 
 
 def _despine(figure: Figure) -> None:

@@ -1,20 +1,30 @@
 """Accuracy and intersection over union, from one confusion matrix summed over the whole set."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from alutils.datasets import IGNORE_INDEX
 
 
-def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
-    """Count pixels (or digits) by true class (rows) and predicted class (columns), void left out.
+def confusion_matrix(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Count pixels (or digits) by true class (rows) and predicted class (columns), void labels left out.
 
-    logits (N, C, ...) and integer labels (N, ...) give (C, C) int64.
+    predictions and labels (N, ...), integers below `classes` or, in labels, void, give (classes, classes) int64.
     """
-    classes = logits.shape[1]
     counted = labels != IGNORE_INDEX
-    pairs = labels[counted].long() * classes + logits.argmax(dim=1)[counted]
+    pairs = labels[counted].long() * classes + predictions[counted]
     return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+
+
+def resize_predictions(predictions: Tensor, size: Sequence[int]) -> Tensor:
+    """Return predictions (N, h, w) at the height and width `size`: of each pixel's centre, the nearest one."""
+    if predictions.shape[1:] == size:
+        return predictions
+    small = predictions[:, None].to(torch.uint8)  # quick to enlarge, unlike int64
+    return F.interpolate(small, size=tuple(size), mode="nearest-exact")[:, 0].long()
 
 
 def accuracy(confusion: Tensor) -> float:
@@ -25,10 +35,21 @@ def accuracy(confusion: Tensor) -> float:
 def class_iou(confusion: Tensor) -> Tensor:
     """Return (C,) float64, intersection over union of each class, 0 to 1.
 
+    confusion : (C, P) with P >= C; columns from C on are predictions of no class, such as void, and always wrong
+
     A class that is neither there nor predicted has no union and is NaN, as in the Cityscapes evaluation.
     """
     intersection = confusion.diagonal().double()
-    return intersection / (confusion.sum(dim=0) + confusion.sum(dim=1) - intersection)
+    return intersection / (confusion.sum(dim=0)[: len(confusion)] + confusion.sum(dim=1) - intersection)
+
+
+def category_iou(confusion: Tensor, categories: Sequence[Sequence[int]]) -> Tensor:
+    """Return (K,) float64, intersection over union of each category, a group of classes taken for one."""
+    group = torch.zeros(len(categories), confusion.shape[1], dtype=torch.int64)
+    for position, classes in enumerate(categories):
+        group[position, list(classes)] = 1
+    merged = group[:, : len(confusion)] @ confusion @ torch.cat([group, 1 - group.sum(dim=0, keepdim=True)]).T
+    return class_iou(merged)
 
 
 def mean_iou(confusion: Tensor) -> float:

@@ -17,11 +17,22 @@ from alutils.paths import PUBLISHED, results_dir
 from alutils.provenance import code, provenance
 
 if TYPE_CHECKING:  # they take seconds to load, and whoever only starts runs can do without
+    import numpy as np
     import pandas as pd
     import torch
 
-COMPARED = {"query", "order_model", "order", "share", "skip", "seed", "keep_model"}  # what runs of a setting differ in
-CONFIG_COLUMNS = ("kind", "dataset", "model", "query", "order_model", "skip", "seed")
+# What runs of a setting may differ in.
+COMPARED = {
+    "query",
+    "order_model",
+    "order_regime",
+    "order",
+    "share",
+    "skip",
+    "seed",
+    "keep_model",
+}  # what runs of a setting differ in
+CONFIG_COLUMNS = ("kind", "dataset", "model", "regime", "query", "order_model", "order_regime", "skip", "seed")
 
 
 def write_whole(path: Path, content: str | bytes | memoryview) -> None:
@@ -137,6 +148,25 @@ class RunFolder:
         """Replace `rounds.csv` or `acquisitions.csv`."""
         write_whole(self.path / f"{name}.csv", table.to_csv(index=False))
 
+    def write_array(self, name: str, array: "np.ndarray") -> None:
+        """Replace the array `name`.npy."""
+        import numpy as np
+
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        write_whole(self.path / f"{name}.npy", buffer.getbuffer())
+
+    def read_array(self, name: str, width: int) -> "np.ndarray":
+        """Return the array (rows, `width`) that `write_array` wrote, without rows if it did not yet."""
+        import numpy as np
+
+        path = self.path / f"{name}.npy"
+        try:
+            array = np.load(path) if path.exists() else np.empty((0, width), np.float32)
+            return array.reshape(-1, width)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(_damaged(path, error)) from error
+
     def save_state(self, name: str, state: dict[str, Any]) -> None:
         """Replace `checkpoint.pt` or `model.pt`."""
         import torch
@@ -166,16 +196,16 @@ class RunFolder:
             data = {name: config[name] for name in ("train_data", "test_data") if name in config}
             made = {"code": _read_json(self.path / "code.json"), "data": data, "seconds": round(seconds, 3)}
             write_whole(self.path / "provenance.json", json.dumps(made | provenance(device), indent=2) + "\n")
-        for name in ("checkpoint.pt", ".checkpoint.pt.part", "code.json"):
-            (self.path / name).unlink(missing_ok=True)
+        for path in [*self.path.glob("checkpoint*.pt"), *self.path.glob(".checkpoint*.part"), self.path / "code.json"]:
+            path.unlink(missing_ok=True)
 
 
 def load_experiment(experiment: str) -> "pd.DataFrame":
     """Return one tidy table of all finished runs of an experiment: a row a run and round.
 
-    Columns: kind ("rounds" or "bulk"), dataset, model, query, order_model (of a bulk run on a query's order),
-    skip (of bulk runs), seed, round, labelled, labelled_percent, then the measures (miou, accuracy,
-    iou_<class>) and seconds.
+    Columns: kind ("rounds" or "bulk"), dataset, model, regime (of rounds), query, order_model and order_regime (of a
+    bulk run on a query's order), skip (of bulk runs), seed, round, labelled, labelled_percent, then the measures (miou,
+    accuracy, iou_<class>, category_iou_<category>) and seconds.
     """
     import pandas as pd
 
@@ -192,7 +222,9 @@ def load_experiment(experiment: str) -> "pd.DataFrame":
         pd.concat(filled, ignore_index=True)
         .reindex(columns=names)
         .sort_values(
-            ["kind", "dataset", "model", "query", "labelled_percent", "seed"], kind="stable", ignore_index=True
+            ["kind", "dataset", "model", "regime", "query", "labelled_percent", "seed"],
+            kind="stable",
+            ignore_index=True,
         )
     )
 
@@ -218,10 +250,11 @@ def _damaged(path: Path, reason: object) -> str:
 
 
 def _check_comparable(runs: dict[Path, dict[str, Any]]) -> None:
-    """Raise `DataError` if two runs of the same kind, data set and model differ in their recipe or data."""
+    """Raise `DataError` if two runs of the same kind, data set, model and regime differ in their recipe or data."""
     first: dict[tuple[str, ...], tuple[Path, dict[str, Any]]] = {}
     for run, config in runs.items():
-        other, known = first.setdefault((config["kind"], config["dataset"], config["model"]), (run, config))
+        setting = (config["kind"], config["dataset"], config["model"], str(config.get("regime")))
+        other, known = first.setdefault(setting, (run, config))
         for name in sorted((known.keys() | config.keys()) - COMPARED):
             if known.get(name) != config.get(name):
                 raise DataError(
@@ -232,7 +265,7 @@ def _check_comparable(runs: dict[Path, dict[str, Any]]) -> None:
 
 def _with_config(run: Path, config: dict[str, Any]) -> "pd.DataFrame":
     if config["query"] in ("all", "random"):
-        config = config | {"order_model": None}
+        config = config | {"order_model": None, "order_regime": None}
     table = _read_csv(run / "rounds.csv")
     for position, name in enumerate(CONFIG_COLUMNS):
         table.insert(position, name, config.get(name))

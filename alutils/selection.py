@@ -1,10 +1,14 @@
-"""Diverse batches from features alone: greedy k-center and k-means++, both exact, in few matrix products.
+"""A batch of images: the highest scores, a mixture of clusters and chance, or diverse ones from features alone.
 
-A plain loop reads the whole pool for each pick. Here a few hundred candidates are looked at together: the distances
-among them settle which are picked, and the pool is read once for all of those. Memory is linear in the pool.
+Greedy k-center and k-means++ are both exact, in few matrix products. A plain loop reads the whole pool for each pick.
+Here a few hundred candidates are looked at together: the distances among them settle which are picked, and the pool
+is read once for all of those. Memory is linear in the pool.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -13,6 +17,45 @@ from alutils.errors import ParameterError, check_range
 CANDIDATES = 768  # looked at together
 ROWS = 4096  # of the pool in one matrix product, whose result then takes 25 MB at most
 LONGEST = 1e18  # vectors whose squared distances fit float32
+CLUSTERS = 20  # of a mixture, as in the thesis
+
+Features = Callable[[], np.ndarray]  # gives (N, D) float32, of the images that are scored; called where needed only
+
+
+def top_k(scores: np.ndarray, k: int, generator: np.random.Generator, features: Features | None = None) -> np.ndarray:
+    """Return the positions of the `k` highest scores, highest first; equal scores in random order."""
+    return np.lexsort((generator.random(len(scores)), -scores))[:k]
+
+
+def mixture(
+    scores: np.ndarray, k: int, generator: np.random.Generator, features: Features, *, shares: Sequence[float]
+) -> np.ndarray:
+    """Return the positions of a batch of `k`: by clusters, then the highest of all others, then random ones.
+
+    shares : of the batch that is taken from clusters, overall and at random; they sum to 1. By clusters means
+        from each of `CLUSTERS` k-means clusters of the features in turn the image with the highest score.
+
+    The thesis's mixed batches, for example 0.6, 0.2, 0.2.
+    """
+    by_cluster, overall, _ = np.diff(np.rint(k * np.cumsum([0, *shares])).astype(int))
+    ranked = top_k(scores, len(scores), generator)
+    chosen = ranked[:0]
+    if by_cluster:
+        clusters = pd.Series(_k_means(features(), generator)[ranked])
+        turns = clusters.groupby(clusters).cumcount()  # how many of its cluster rank higher
+        chosen = ranked[np.argsort(turns, kind="stable")][:by_cluster]
+    others = ranked[~np.isin(ranked, chosen)]
+    return np.concatenate([chosen, others[:overall], generator.permutation(others[overall:])])[:k]
+
+
+def _k_means(features: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return each image's cluster, (N,); by one thread, whose sums do not depend on which thread ends first."""
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    seed = int(generator.integers(2**31))
+    with threadpool_limits(1):
+        return KMeans(min(CLUSTERS, len(features)), n_init=1, random_state=seed).fit_predict(features)
 
 
 @torch.inference_mode()

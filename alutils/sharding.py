@@ -1,6 +1,6 @@
 """One pool scored by several processes, whole batches each: every score is the one that a single process gives."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
@@ -12,7 +12,7 @@ from torch import Tensor
 from alutils.committee import Committee
 from alutils.config import RoundsConfig
 from alutils.models import SplitModel, build_model
-from alutils.query import QUERIES, score_images
+from alutils.query import find_query, score_images
 from alutils.seeds import numpy_generator
 
 
@@ -25,27 +25,29 @@ def shards(indices: np.ndarray, workers: int, batch_size: int) -> list[np.ndarra
 
 
 def score_in_shards(
-    config: RoundsConfig, model: SplitModel, indices: np.ndarray, committee: Committee, workers: int
+    config: RoundsConfig, models: Sequence[SplitModel], indices: np.ndarray, committee: Committee, workers: int
 ) -> np.ndarray:
     """Return what `score_images` does for the training images `indices`, by `workers` processes.
 
     Each loads the data set itself, on a GPU of its own where there are several, and has as many threads as this
     process. Starting them takes seconds: worth it for pools that take minutes.
     """
-    state = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    states = [{name: tensor.cpu() for name, tensor in model.state_dict().items()} for model in models]
     parts = shards(indices, workers, config.batch_size)
-    tasks = [(config, state, part, committee, rank, torch.get_num_threads()) for rank, part in enumerate(parts)]
+    tasks = [(config, states, part, committee, rank, torch.get_num_threads()) for rank, part in enumerate(parts)]
     with ProcessPoolExecutor(len(parts), mp_context=get_context("spawn")) as pool:
         return np.concatenate(list(pool.map(_score_shard, tasks)))
 
 
-def _score_shard(task: tuple[RoundsConfig, Mapping[str, Tensor], np.ndarray, Committee, int, int]) -> np.ndarray:
-    config, state, indices, committee, rank, threads = task
+def _score_shard(task: tuple[RoundsConfig, list[Mapping[str, Tensor]], np.ndarray, Committee, int, int]) -> np.ndarray:
+    config, states, indices, committee, rank, threads = task
     torch.set_num_threads(threads)
     gpus = torch.cuda.device_count()
     dataset = config.load("train")
-    model = build_model(config.model, dataset.num_classes, seed=0)
-    model.load_state_dict(state)
-    model.to(f"cuda:{rank % gpus}" if gpus else "cpu").to(memory_format=torch.channels_last)
+    models = []
+    for state in states:
+        model = build_model(config.model, config.outputs(dataset), seed=0)
+        model.load_state_dict(state)
+        models.append(model.to(f"cuda:{rank % gpus}" if gpus else "cpu").to(memory_format=torch.channels_last))
     no_draws = numpy_generator(0, "no draws")  # of a score that a committee gives
-    return score_images(QUERIES[config.query], model, dataset, indices, config, committee, no_draws)
+    return score_images(find_query(config.query), models, dataset, indices, config, committee, no_draws)

@@ -15,7 +15,7 @@ from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts
 from alutils.errors import DataError
 from alutils.feeding import feed
 from alutils.memory import keep_freed_memory
-from alutils.metrics import confusion_matrix
+from alutils.metrics import confusion_matrix, resize_predictions
 from alutils.models import SplitModel
 from alutils.models.base import inference_copy
 from alutils.progress import bar
@@ -42,9 +42,12 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
-def class_loss_weights(dataset: ImageDataset, indices: np.ndarray) -> Tensor:
-    """Return (C,) float32, ENet's 1 / ln(1.02 + share), shares counted on the labelled images only."""
-    counts = label_counts(dataset, indices)
+def class_loss_weights(dataset: ImageDataset, indices: np.ndarray, void_class: bool = False) -> Tensor:
+    """Return (C,) float32, ENet's 1 / ln(1.02 + share), shares counted on the labelled images only.
+
+    With `void_class` void is one class more, the last.
+    """
+    counts = label_counts(dataset, indices, void_class)
     return torch.tensor(1 / np.log(1.02 + counts / max(counts.sum(), 1)), dtype=torch.float32)
 
 
@@ -68,7 +71,8 @@ def train(
     """
     check_labels(dataset, indices)
     device = next(model.parameters()).device
-    weights = class_loss_weights(dataset, indices).to(device) if recipe.class_weights else None
+    weights = class_loss_weights(dataset, indices, recipe.void_class).to(device) if recipe.class_weights else None
+    void = dataset.num_classes if recipe.void_class else IGNORE_INDEX
     total, per_epoch = recipe.total_steps(len(indices)), math.ceil(len(indices) / recipe.batch_size)
     rates = recipe.learning_rate * (decay[0] + (decay[1] - decay[0]) * np.arange(total) / total)
     epochs = math.ceil(total / per_epoch)
@@ -82,7 +86,8 @@ def train(
         change = partial(augment, names=recipe.augmentations, generator=generator)
         losses = []
         for rate, (images, labels) in zip(epoch_rates, feed(dataset, batches, device, change), strict=True):
-            losses.append(train_step(model, optimizer, images, labels, weights, float(rate), recipe.precision))
+            targets = labels.long().masked_fill_(labels == IGNORE_INDEX, void)
+            losses.append(train_step(model, optimizer, images, targets, weights, float(rate), recipe.precision))
             progress.update()
         check_losses(torch.stack(losses), epoch_rates)
         after_epoch(epoch + 1, epoch + 1 == epochs)
@@ -106,18 +111,20 @@ def train_step(
     model: SplitModel,
     optimizer: torch.optim.Optimizer,
     images: Tensor,
-    labels: Tensor,
+    targets: Tensor,
     weights: Tensor | None,
     rate: float,
     precision: str,
 ) -> Tensor:
-    """Take one optimizer step; return its loss, of which nothing is known yet where a GPU is still computing it."""
+    """Take one optimizer step; return its loss, of which nothing is known yet where a GPU is still computing it.
+
+    images (B, C, H, W) float32; targets (B, ...) int64, classes or `IGNORE_INDEX`
+    """
     for group in optimizer.param_groups:
         group["lr"] = rate
     model.train()
     with autocast(precision, images.device):
         main, *auxiliary = model.training_logits(images)
-    targets = labels.long()
     losses = [F.cross_entropy(x.float(), targets, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)]
     loss = losses[0] + AUXILIARY_WEIGHT * sum(losses[1:])
     optimizer.zero_grad(set_to_none=True)
@@ -139,16 +146,26 @@ def check_losses(losses: Tensor, rates: np.ndarray) -> None:
 
 @torch.inference_mode()
 def evaluate(model: SplitModel, dataset: ImageDataset, recipe: Recipe) -> Tensor:
-    """Return the confusion matrix (C, C) int64 of `model` on the whole of `dataset`, on the CPU."""
-    device = next(model.parameters()).device
-    model = inference_copy(model)
-    total = torch.zeros(dataset.num_classes, dataset.num_classes, dtype=torch.int64, device=device)
+    """Return the confusion matrix of `model` on the whole of `dataset`, int64, on the CPU.
+
+    (C, C), or (C, C + 1) of a network that can predict void. Predictions are enlarged to the labels' resolution.
+    """
+    outputs = recipe.outputs(dataset)
+    total = torch.zeros(outputs, outputs, dtype=torch.int64)
+    for predictions, labels in predict(model, dataset, recipe):
+        total += confusion_matrix(predictions, labels, outputs).cpu()
+    return total[: dataset.num_classes]
+
+
+@torch.inference_mode()
+def predict(model: SplitModel, dataset: ImageDataset, recipe: Recipe) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield predictions and labels, both (B, ...), of all images in order, a batch at a time."""
+    device, model = next(model.parameters()).device, inference_copy(model)
     batches = in_batches(np.arange(len(dataset)), recipe.batch_size, f"testing on {len(dataset)}")
     for images, labels in feed(dataset, batches, device):
         with autocast(recipe.precision, device):
-            logits = model(images)
-        total += confusion_matrix(logits, labels)
-    return total.cpu()
+            predictions = model(images).argmax(dim=1)
+        yield resize_predictions(predictions, labels.shape[1:]), labels
 
 
 def in_batches(indices: np.ndarray, batch_size: int, description: str) -> Iterator[np.ndarray]:

@@ -110,7 +110,10 @@ def test_mean_iou(network: SplitModel, dataset: Cityscapes, batch_size: int) -> 
     network.eval()
     device = default_device()
     batches = DataLoader(dataset, batch_size, num_workers=WORKERS)
-    counts = [confusion_matrix(network(images.to(device)), labels.to(device)) for images, labels in batches]
+    counts = [
+        confusion_matrix(network(images.to(device)).argmax(dim=1), labels.to(device), len(CLASSES))
+        for images, labels in batches
+    ]
     return mean_iou(torch.stack(counts).sum(dim=0))
 
 

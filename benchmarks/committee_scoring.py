@@ -26,7 +26,7 @@ from alutils.training import default_device
 CLASSES, BATCH = 19, 4
 COMMITTEE = Committee(10, 0.5, seed=0)
 RECIPE = Recipe(
-    epochs=1, steps=None, batch_size=BATCH, learning_rate=1e-3, weight_decay=0, class_weights=False,
+    epochs=1, steps=None, batch_size=BATCH, learning_rate=1e-3, weight_decay=0, class_weights=False, void_class=False,
     augmentation="none", precision="float32",
 )  # fmt: skip
 
@@ -53,7 +53,7 @@ BOTH = Query(both_entropies, reduction=lambda scores: scores.flatten(2).mean(dim
 def ours(model: SplitModel, dataset: ImageDataset, committee: Committee = COMMITTEE) -> np.ndarray:
     """Return (N, 2) scores."""
     indices, generator = np.arange(len(dataset)), np.random.default_rng(0)
-    return score_images(BOTH, model, dataset, indices, RECIPE, committee, generator)
+    return score_images(BOTH, [model], dataset, indices, RECIPE, committee, generator)
 
 
 def in_batches(model: SplitModel, dataset: ImageDataset) -> list[Tensor]:
@@ -94,7 +94,7 @@ def passes_alone(model: SplitModel, dataset: ImageDataset) -> None:
     """Compute every member's logits and do nothing with them."""
     model = inference_copy(model)
     for images in in_batches(model, dataset):
-        for _ in COMMITTEE.logits(model, model.encode(images)):
+        for _ in COMMITTEE.logits([model], images):
             pass
     synchronize()
 
@@ -123,7 +123,7 @@ def difference_to_float64(model: SplitModel, dataset: ImageDataset) -> float:
     exact = copy.deepcopy(model).cpu().double().eval()
     differences = []
     for image in in_batches(copy.deepcopy(model).cpu(), dataset)[0].double().split(1):
-        kept = [resize_logits(m, image.shape[2:]) for m in COMMITTEE.logits(exact, exact.encode(image))]
+        kept = [resize_logits(m, image.shape[2:]) for m in COMMITTEE.logits([exact], image)]
         reference = BOTH.reduction(both_entropies(**committee_statistics(kept, ["mean_probability", "vote_share"])))
         differences.append(reference)
     return float(np.abs(torch.cat(differences).numpy() - ours(model, dataset)[:BATCH]).max())

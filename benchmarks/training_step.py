@@ -23,7 +23,7 @@ from alutils.training import default_device, make_optimizer, train_step
 
 CLASSES = 19
 RECIPE = Recipe(
-    epochs=1, steps=None, batch_size=2, learning_rate=1e-4, weight_decay=1e-4, class_weights=False,
+    epochs=1, steps=None, batch_size=2, learning_rate=1e-4, weight_decay=1e-4, class_weights=False, void_class=False,
     augmentation="none", precision="auto",
 )  # fmt: skip
 # The thesis's grid in images trained on: shares of 2,880 images, epochs, 5 repetitions. Bulk: 20, 30, 40, 70 % for

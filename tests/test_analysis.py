@@ -21,7 +21,9 @@ def table() -> pd.DataFrame:
         for i, value in enumerate(values)
     ]
     rows.append({"query": "all", "seed": 0, "labelled": 100, "labelled_percent": 100.0, "miou": 0.9})
-    return pd.DataFrame(rows).assign(kind="rounds", dataset="d", model="m", order_model=None, skip=np.nan)
+    return pd.DataFrame(rows).assign(
+        kind="rounds", dataset="d", model="m", regime="from_scratch", order_model=None, skip=np.nan
+    )
 
 
 def test_mean_and_standard_deviation_by_hand(table: pd.DataFrame):

@@ -89,11 +89,10 @@ def test_logits_enlarged_in_pieces_are_those_enlarged_whole(size: tuple[int, int
 
 
 def scene_model() -> tuple[SplitModel, torch.Tensor]:
-    """Return an untrained network with strong random weights, whose members differ, and its features of 4 images."""
+    """Return an untrained network with strong random weights, whose members differ, and 4 images."""
     model = build_model("unet_small", 3, seed=0).eval()
     torch.nn.init.normal_(model.get_parameter("head.1.weight"), std=5, generator=torch.manual_seed(0))
-    with torch.inference_mode():
-        return model, model.encode(torch.rand(4, 3, 32, 48, generator=torch.manual_seed(0)))
+    return model, torch.rand(4, 3, 32, 48, generator=torch.manual_seed(0))
 
 
 def test_statistics_are_as_precise_whatever_the_members_ran_in():
@@ -107,10 +106,10 @@ def test_statistics_are_as_precise_whatever_the_members_ran_in():
 
 @torch.inference_mode()
 def test_statistics_equal_those_of_members_kept_whole_in_float64():
-    model, features = scene_model()
+    model, images = scene_model()
     asked = Committee(10, 0.5, seed=1)
-    stats = committee_statistics(asked.logits(model, features), STATISTICS, (32, 48))
-    kept = torch.stack([resize_logits(m, (32, 48)) for m in asked.logits(model.double(), features.double())])
+    stats = committee_statistics(asked.logits([model], images), STATISTICS, (32, 48))
+    kept = torch.stack([resize_logits(m, (32, 48)) for m in asked.logits([model.double()], images.double())])
     probs = kept.softmax(dim=2)
     votes = torch.nn.functional.one_hot(kept.argmax(dim=2), 3).movedim(-1, 2).double()
     entropies = -(probs * probs.log2()).nansum(dim=2)
@@ -123,24 +122,26 @@ def test_statistics_equal_those_of_members_kept_whole_in_float64():
 
 @torch.inference_mode()
 def test_a_member_is_the_same_network_whatever_the_batch():
-    model, features = scene_model()
+    model, images = scene_model()
     asked = Committee(3, 0.5, seed=1)
-    together = torch.stack(list(asked.logits(model, features)))
-    alone = torch.stack([torch.cat(m) for m in zip(*(asked.logits(model, f[None]) for f in features), strict=True)])
+    together = torch.stack(list(asked.logits([model], images)))
+    alone = torch.stack(
+        [torch.cat(m) for m in zip(*(asked.logits([model], image[None]) for image in images), strict=True)]
+    )
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
-    reversed_ = torch.stack(list(asked.logits(model, features.flip(0)))).flip(1)
+    reversed_ = torch.stack(list(asked.logits([model], images.flip(0)))).flip(1)
     torch.testing.assert_close(together, reversed_, atol=1e-6, rtol=1e-5)
 
 
 @torch.inference_mode()
 def test_members_and_seeds_differ_and_no_dropout_is_the_plain_network():
-    model, features = scene_model()
-    first, second = Committee(2, 0.5, seed=1).logits(model, features)
+    model, images = scene_model()
+    first, second = Committee(2, 0.5, seed=1).logits([model], images)
     assert not torch.allclose(first, second)
-    (other,) = Committee(1, 0.5, seed=2).logits(model, features)
+    (other,) = Committee(1, 0.5, seed=2).logits([model], images)
     assert not torch.allclose(first, other)
-    (plain,) = Committee(1, 0.0, seed=1).logits(model, features)
-    torch.testing.assert_close(plain, model.decode(features))
+    (plain,) = Committee(1, 0.0, seed=1).logits([model], images)
+    torch.testing.assert_close(plain, model.decode(model.encode(images)))
 
 
 def test_fixed_dropout_keeps_the_expected_share_and_scale():

@@ -34,7 +34,7 @@ def undecided_model() -> SplitModel:
 
 
 RECIPE = Recipe(
-    epochs=1, steps=None, batch_size=4, learning_rate=0.01, weight_decay=0, class_weights=True,
+    epochs=1, steps=None, batch_size=4, learning_rate=0.01, weight_decay=0, class_weights=True, void_class=False,
     augmentation="flip", precision="float32",
 )  # fmt: skip
 COMMITTEE = Committee(4, 0.5, seed=0)
@@ -86,7 +86,7 @@ def test_the_model_encodes_each_image_once_for_all_members(tiny_scenes: ImageDat
 
     monkeypatch.setattr(UnetSmall, "encode", spy)
     generator = np.random.default_rng(0)
-    score_images(QUERIES["vote_entropy"], undecided_model(), tiny_scenes, np.arange(10), RECIPE, COMMITTEE, generator)
+    score_images(QUERIES["vote_entropy"], [undecided_model()], tiny_scenes, np.arange(10), RECIPE, COMMITTEE, generator)
     assert seen == [4, 4, 2]
 
 
@@ -96,7 +96,7 @@ def test_scores_are_the_same_for_any_labels_batch_and_rest_of_the_pool(name: str
 
     def score(dataset: ImageDataset, indices: list[int], batch_size: int) -> np.ndarray:
         recipe, generator = replace(RECIPE, batch_size=batch_size), np.random.default_rng(0)
-        return score_images(QUERIES[name], model, dataset, np.array(indices), recipe, COMMITTEE, generator)
+        return score_images(QUERIES[name], [model], dataset, np.array(indices), recipe, COMMITTEE, generator)
 
     scores = score(tiny_scenes, list(range(12)), 4)
     assert scores.shape == (12,)
@@ -112,13 +112,15 @@ def test_a_score_that_is_not_finite_is_refused(tiny_scenes: ImageDataset):
     model = build_model("unet_small", 3, seed=0)
     query = replace(QUERIES["vote_entropy"], score=lambda mean_entropy: mean_entropy * float("inf"))
     with pytest.raises(ValueError, match="not finite"):
-        score_images(query, model, tiny_scenes, np.arange(12), RECIPE, COMMITTEE, np.random.default_rng(0))
+        score_images(query, [model], tiny_scenes, np.arange(12), RECIPE, COMMITTEE, np.random.default_rng(0))
 
 
 def test_a_score_of_something_unknown_is_refused(tiny_scenes: ImageDataset):
     query = replace(QUERIES["vote_entropy"], score=lambda votes: votes)
     with pytest.raises(ParameterError, match=r"^a score's parameter is 'votes'; allowed: mean_probability, vote_share"):
-        score_images(query, undecided_model(), tiny_scenes, np.arange(12), RECIPE, COMMITTEE, np.random.default_rng(0))
+        score_images(
+            query, [undecided_model()], tiny_scenes, np.arange(12), RECIPE, COMMITTEE, np.random.default_rng(0)
+        )
 
 
 def test_committee_maps_have_the_images_size(tiny_scenes: ImageDataset):

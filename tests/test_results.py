@@ -127,7 +127,7 @@ def test_an_experiment_is_one_tidy_table_of_its_finished_runs(results: Path):
     (results / "e" / "unfinished").mkdir()
     table = load_experiment("e")
     assert len(table) == 4
-    assert list(table.columns[:6]) == ["kind", "dataset", "model", "query", "order_model", "skip"]
+    assert list(table.columns[:6]) == ["kind", "dataset", "model", "regime", "query", "order_model"]
     with pytest.raises(DataError, match="no finished run there; `make grid PRESET=nothing`"):
         load_experiment("nothing")
 

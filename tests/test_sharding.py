@@ -37,8 +37,8 @@ def test_several_workers_give_the_scores_and_the_choice_of_one():
     dataset = config.load("train")
     model = build_model(config.model, dataset.num_classes, seed=1)
     committee, indices = Committee(3, 0.5, 7), np.arange(2, 39)
-    one = score_images(QUERIES[config.query], model, dataset, indices, config, committee, np.random.default_rng(0))
-    three = score_in_shards(config, model, indices, committee, 3)
+    one = score_images(QUERIES[config.query], [model], dataset, indices, config, committee, np.random.default_rng(0))
+    three = score_in_shards(config, [model], indices, committee, 3)
     assert three.tobytes() == one.tobytes()
     chosen = [QUERIES[config.query].selection(scores, 5, np.random.default_rng(0)) for scores in (one, three)]
     assert chosen[0].tolist() == chosen[1].tolist()

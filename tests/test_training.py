@@ -34,6 +34,7 @@ RECIPE = Recipe(
     learning_rate=0.01,
     weight_decay=1e-4,
     class_weights=True,
+    void_class=False,
     augmentation="flip",
     precision="float32",
 )

@@ -11,7 +11,7 @@ from alutils.errors import ParameterError, check_choice
 
 __all__ = ["DATASETS", "IGNORE_INDEX", "ImageDataset", "Item", "label_counts", "load_dataset"]
 
-Loader = Callable[[str, tuple[int, int] | None], ImageDataset]
+Loader = Callable[[str, tuple[int, int] | None, bool], ImageDataset]
 
 DATASETS: dict[str, Loader] = {
     "digits": digits,
@@ -24,8 +24,10 @@ DATASETS: dict[str, Loader] = {
 }
 
 
-def load_dataset(name: str, split: str, height: int | None = None, width: int | None = None) -> ImageDataset:
-    """Return one split at `height` x `width` pixels (both `None`: as stored).
+def load_dataset(
+    name: str, split: str, height: int | None = None, width: int | None = None, *, native_labels: bool = False
+) -> ImageDataset:
+    """Return one split at `height` x `width` pixels (both `None`: as stored), labels as stored if `native_labels`.
 
     `name` is a key of `DATASETS` or the path of a YAML file that describes a folder of images.
     """
@@ -34,6 +36,6 @@ def load_dataset(name: str, split: str, height: int | None = None, width: int | 
         raise ParameterError(f"height is {height}, width is {width}; allowed: two numbers from 1 on, or neither")
     size = (height, width) if height is not None and width is not None else None
     if name.endswith((".yaml", ".yml")):
-        return folder(name, split, size)
+        return folder(name, split, size, native_labels)
     check_choice("dataset", name, [*DATASETS, "<a folder's description>.yaml"])
-    return DATASETS[name](split, size)
+    return DATASETS[name](split, size, native_labels)

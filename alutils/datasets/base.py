@@ -1,6 +1,7 @@
 """What every data set gives: uint8 images and labels by index, with their names, classes and colours."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,11 +26,14 @@ class ImageDataset:
     """One split of a data set, as arrays that may be memory-mapped.
 
     images : (N, C, H, W) uint8; one channel for digits, three (RGB) for scenes
-    labels : (N,) uint8 for digits, (N, H, W) uint8 for scenes; `IGNORE_INDEX` marks void
+    labels : (N,) uint8 for digits, (N, H, W) uint8 for scenes; `IGNORE_INDEX` marks void; of a test set they may
+        be larger than the images
     item_names : N names, unique, as in the data set's files
     class_names, colours : one name and one RGB triple (0..255) a class
     mean, std : of each channel scaled to 0..1, for normalisation
     fingerprint : hexadecimal SHA-256 of images and labels
+    label_values : of each class the value that label files hold; empty: the class's own number
+    categories : groups of classes that are scored as one, too, by name
     """
 
     name: str
@@ -42,6 +46,8 @@ class ImageDataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
+    label_values: Sequence[int] = ()
+    categories: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return N."""
@@ -62,12 +68,13 @@ class ImageDataset:
         return self.labels.ndim == 3
 
 
-def label_counts(dataset: ImageDataset, indices: np.ndarray) -> np.ndarray:
-    """Return (C,) int64, how many pixels (or digits) of each class the images `indices` hold."""
+def label_counts(dataset: ImageDataset, indices: np.ndarray, void_class: bool = False) -> np.ndarray:
+    """Return (C,) int64, how many pixels (or digits) of each class the images `indices` hold; (C + 1,) with void."""
     counts = np.zeros(IGNORE_INDEX + 1, np.int64)
     for index in indices:
         counts += np.bincount(dataset.labels[index].ravel(), minlength=len(counts))
-    return counts[: dataset.num_classes]
+    classes = counts[: dataset.num_classes]
+    return np.append(classes, counts[IGNORE_INDEX]) if void_class else classes
 
 
 @dataclass(frozen=True)
@@ -88,3 +95,9 @@ class SceneFiles:
     colours: list[tuple[int, int, int]]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    categories: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    @property
+    def label_values(self) -> list[int]:
+        """Return of each class the lowest label value that stands for it."""
+        return [int(np.flatnonzero(self.class_of_label == number)[0]) for number in range(len(self.class_names))]

@@ -6,6 +6,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -19,30 +20,40 @@ from alutils.progress import bar
 VERSION = 2  # raise it when the same files would be decoded to other arrays
 
 
-def cached(files: SceneFiles, size: tuple[int, int] | None) -> ImageDataset:
+def cached(files: SceneFiles, size: tuple[int, int] | None, native_labels: bool = False) -> ImageDataset:
     """Return `files` decoded at `size` (height, width; `None`: as stored), from the cache or into it.
 
     Images are averaged over blocks of pixels where they are a whole number of times as large, else resized
-    bilinearly with antialiasing; labels to the nearest pixel. The cache's name holds a key over the file names,
-    sizes and times, the size asked for and `VERSION`: if any changes, a new one is made.
+    bilinearly with antialiasing; labels to the nearest pixel, unless they stay `native_labels`. The cache's name holds
+    a key over the file names, sizes and times, the sizes asked for and `VERSION`: if any changes, a new one is made.
 
     Raises
     ------
     DataError
         for a label or image that is missing, undecodable, of a wrong size or with a wrong value.
     """
-    may_resize = size is not None
-    size = size or _stored_size(files.images[0])
-    folder = cache_dir() / f"{files.name}-{files.split}-{size[0]}x{size[1]}-{_key(files, size)}"
+    stored = _stored_size(files.images[0]) if size is None or native_labels else size
+    sizes = _Sizes(size or stored, stored if native_labels else size or stored, size is not None)
+    height, width = sizes.images
+    folder = cache_dir() / f"{files.name}-{files.split}-{height}x{width}-{_key(files, sizes)}"
     if not folder.is_dir():
         with locked(folder.with_suffix(".lock"), str(folder)):
             if not folder.is_dir():
-                _build(files, size, may_resize, folder)
+                _build(files, sizes, folder)
     return _open(files, folder)
 
 
-def _key(files: SceneFiles, size: tuple[int, int]) -> str:
-    digest = hashlib.sha256(repr((VERSION, size, files.class_of_label.tolist())).encode())
+class _Sizes(NamedTuple):
+    """Height and width that images and labels are wanted at, and whether images may be resized to it."""
+
+    images: tuple[int, int]
+    labels: tuple[int, int]
+    may_resize: bool
+
+
+def _key(files: SceneFiles, sizes: _Sizes) -> str:
+    asked = sizes.images if sizes.images == sizes.labels else sizes[:2]
+    digest = hashlib.sha256(repr((VERSION, asked, files.class_of_label.tolist())).encode())
     for path in [*files.images, *files.labels]:
         status = _status(path)
         digest.update(repr((path.name, status.st_size, status.st_mtime_ns)).encode())
@@ -56,17 +67,17 @@ def _status(path: Path) -> os.stat_result:
         raise DataError(f"{path}: missing; every image needs its label file and the other way round") from error
 
 
-def _build(files: SceneFiles, size: tuple[int, int], may_resize: bool, folder: Path) -> None:
+def _build(files: SceneFiles, sizes: _Sizes, folder: Path) -> None:
     count = len(files.images)
     beside = folder.with_name(f"{folder.name}.part")
     try:
         shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
         beside.mkdir()
-        images = _new_array(beside / "images.npy", (count, 3, *size))
-        labels = _new_array(beside / "labels.npy", (count, *size))
+        images = _new_array(beside / "images.npy", (count, 3, *sizes.images))
+        labels = _new_array(beside / "labels.npy", (count, *sizes.labels))
 
         def decode(index: int) -> None:
-            images[index], labels[index] = _decode(files, index, size, may_resize)
+            images[index], labels[index] = _decode(files, index, sizes)
 
         with ThreadPoolExecutor(os.cpu_count()) as workers:
             progress = bar(count, f"decoding {files.name} {files.split}")
@@ -91,7 +102,7 @@ def _new_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
     return array
 
 
-def _decode(files: SceneFiles, index: int, size: tuple[int, int], may_resize: bool) -> tuple[np.ndarray, np.ndarray]:
+def _decode(files: SceneFiles, index: int, sizes: _Sizes) -> tuple[np.ndarray, np.ndarray]:
     image = _read(files.images[index])
     image = image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
     stored = _read(files.labels[index])
@@ -103,13 +114,19 @@ def _decode(files: SceneFiles, index: int, size: tuple[int, int], may_resize: bo
     unknown = values[files.class_of_label[values] < 0]
     if len(unknown):
         raise DataError(f"{files.labels[index]}: label value {unknown[0]} is neither a class nor ignored")
-    height, width = size
+    (height, width), (label_height, label_width), may_resize = sizes
     if image.size != (width, height):
         if not may_resize:
             raise DataError(
                 f"{files.images[index]}: size {image.size}, the first has {width, height}; give height and width"
             )
         image = _resized(image, width, height)
+    if stored.size != (label_width, label_height):
+        if sizes.labels != sizes.images:
+            raise DataError(
+                f"{files.labels[index]}: size {stored.size}, the first has {label_width, label_height}; scores at the"
+                " native resolution need one size, test_resolution can be training"
+            )
         stored = stored.resize((width, height), Image.Resampling.NEAREST)
     return np.asarray(image).transpose(2, 0, 1), files.class_of_label[np.asarray(stored)]
 
@@ -162,4 +179,6 @@ def _open(files: SceneFiles, folder: Path) -> ImageDataset:
         files.mean,
         files.std,
         known,
+        files.label_values,
+        files.categories,
     )

@@ -37,6 +37,16 @@ CLASSES = {  # of the label ids that are trained on: name and colour; every othe
     33: ("bicycle", (119, 11, 32)),
 }
 
+CATEGORIES = {  # scored as one class each, beside the classes
+    "flat": ["road", "sidewalk"],
+    "construction": ["building", "wall", "fence"],
+    "object": ["pole", "traffic light", "traffic sign"],
+    "nature": ["vegetation", "terrain"],
+    "sky": ["sky"],
+    "human": ["person", "rider"],
+    "vehicle": ["car", "truck", "bus", "train", "motorcycle", "bicycle"],
+}
+
 # Scenes drawn for each split, and their height in pixels (the width is twice that).
 DRAWN = {
     "streets": ({"train": 200, "val": 60}, 1024),
@@ -44,18 +54,20 @@ DRAWN = {
 }
 
 
-def cityscapes(split: str, size: tuple[int, int] | None = None) -> ImageDataset:
+def cityscapes(split: str, size: tuple[int, int] | None = None, native_labels: bool = False) -> ImageDataset:
     """Return a split of Cityscapes (fine annotations), 19 training classes; split `test` reads `val`."""
-    return cache.cached(scene_files("cityscapes", data_dir() / "cityscapes", split), size)
+    return cache.cached(scene_files("cityscapes", data_dir() / "cityscapes", split), size, native_labels)
 
 
-def drawn_streets(name: str, split: str, size: tuple[int, int] | None = None) -> ImageDataset:
+def drawn_streets(
+    name: str, split: str, size: tuple[int, int] | None = None, native_labels: bool = False
+) -> ImageDataset:
     """Return a split of the drawn scenes `name`, drawing them first if they are not there yet."""
     check_choice("split", split, FOLDERS)
     counts, height = DRAWN[name]
     root = cache_dir() / f"{name}-drawn{DRAWING_VERSION}"
     streets.write_streets(root, counts, height=height)
-    return cache.cached(scene_files(name, root, split), size)
+    return cache.cached(scene_files(name, root, split), size, native_labels)
 
 
 def scene_files(name: str, root: Path, split: str) -> SceneFiles:
@@ -76,7 +88,9 @@ def scene_files(name: str, root: Path, split: str) -> SceneFiles:
     class_of_label[:LABEL_IDS] = class_of_label[255] = IGNORE_INDEX  # 255: the licence plates' -1, in a byte
     class_of_label[list(CLASSES)] = range(len(CLASSES))
     class_names, colours = zip(*CLASSES.values(), strict=True)
+    categories = {name: [class_names.index(member) for member in group] for name, group in CATEGORIES.items()}
     return SceneFiles(
         *(name, split, images, labels, item_names),
         *(class_of_label, list(class_names), list(colours), IMAGENET_MEAN, IMAGENET_STD),
+        categories=categories,
     )

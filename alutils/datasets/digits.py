@@ -18,8 +18,11 @@ FASHION_NAMES = [
 DIGITS_TEST_SHARE = 0.25
 
 
-def digits(split: str, size: tuple[int, int] | None = None) -> ImageDataset:
-    """Return scikit-learn's 1,797 digits of 8x8 pixels, at 28x28; a fixed quarter is the test split."""
+def digits(split: str, size: tuple[int, int] | None = None, native_labels: bool = False) -> ImageDataset:
+    """Return scikit-learn's 1,797 digits of 8x8 pixels, at 28x28; a fixed quarter is the test split.
+
+    Digits have one label an image, so that `native_labels` changes nothing.
+    """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -33,12 +36,12 @@ def digits(split: str, size: tuple[int, int] | None = None) -> ImageDataset:
     return _dataset("digits", split, images, bunch.target[indices], indices, DIGIT_NAMES)
 
 
-def mnist(split: str, size: tuple[int, int] | None = None) -> ImageDataset:
+def mnist(split: str, size: tuple[int, int] | None = None, native_labels: bool = False) -> ImageDataset:
     """Return MNIST (60,000 training, 10,000 test images) from the data folder."""
     return _from_torchvision("mnist", split, size, DIGIT_NAMES)
 
 
-def fashion_mnist(split: str, size: tuple[int, int] | None = None) -> ImageDataset:
+def fashion_mnist(split: str, size: tuple[int, int] | None = None, native_labels: bool = False) -> ImageDataset:
     """Return Fashion-MNIST (60,000 training, 10,000 test images) from the data folder."""
     return _from_torchvision("fashion_mnist", split, size, FASHION_NAMES)
 

@@ -17,7 +17,9 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 REQUIRED = {"name", "classes", "splits"}
 
 
-def folder(description: str | Path, split: str, size: tuple[int, int] | None = None) -> ImageDataset:
+def folder(
+    description: str | Path, split: str, size: tuple[int, int] | None = None, native_labels: bool = False
+) -> ImageDataset:
     """Return a split of the data set that the YAML file `description` describes.
 
     name: a word; classes: one `name: [red, green, blue]` a label index, from 0 on; ignore: label values that
@@ -25,12 +27,13 @@ def folder(description: str | Path, split: str, size: tuple[int, int] | None = N
     splits: for each, `images:` and `labels:`, two folders below root whose files match by stem.
     """
     description = Path(description)
-    return cache.cached(scene_files(_load(description), description.resolve().parent, split), size)
+    return cache.cached(scene_files(_load(description), description.resolve().parent, split), size, native_labels)
 
 
-def camvid(split: str, size: tuple[int, int] | None = None) -> ImageDataset:
+def camvid(split: str, size: tuple[int, int] | None = None, native_labels: bool = False) -> ImageDataset:
     """Return a split of CamVid (11 classes) from the data folder's `camvid/`."""
-    return cache.cached(scene_files(_load(Path(__file__).parent / "camvid.yaml"), data_dir(), split), size)
+    files = scene_files(_load(Path(__file__).parent / "camvid.yaml"), data_dir(), split)
+    return cache.cached(files, size, native_labels)
 
 
 def _load(path: Path) -> dict[str, Any]:

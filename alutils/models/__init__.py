@@ -28,6 +28,14 @@ def unet_small(num_classes: int, weights: str | None = None) -> SplitModel:
     return UnetSmall(num_classes)
 
 
+def deeplabv3_small(num_classes: int, weights: str | None = None) -> SplitModel:
+    """Build a small DeepLabV3 for CPUs; there are no weights to load."""
+    from alutils.models.deeplabv3 import DeepLabV3Small
+
+    _check_no_weights("deeplabv3_small", weights)
+    return DeepLabV3Small(num_classes)
+
+
 def vgg19_unet(num_classes: int, weights: str | None = None) -> SplitModel:
     """Build the VGG19 encoder and U-Net decoder; `weights="imagenet"` loads torchvision's encoder weights."""
     from alutils.models.vgg19_unet import Vgg19Unet
@@ -57,6 +65,7 @@ def _check_no_weights(name: str, weights: str | None) -> None:
 MODELS: dict[str, Callable[[int, str | None], SplitModel]] = {
     "mnist_cnn": mnist_cnn,
     "unet_small": unet_small,
+    "deeplabv3_small": deeplabv3_small,
     "vgg19_unet": vgg19_unet,
     "deeplabv3_resnet50": deeplabv3_resnet50,
     "deeplabv3_resnet101": deeplabv3_resnet101,

@@ -32,6 +32,11 @@ class SplitModel(nn.Module):
         """Return logits (N, classes), or (N, classes, h, w)."""
         raise NotImplementedError
 
+    def embed(self, images: Tensor) -> Tensor:
+        """Return pooled encoder features (N, D) of images (N, C, H, W): what tells an image from others."""
+        features = self.encode(images)
+        return features.mean(dim=(2, 3)) if features.ndim == 4 else features
+
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of images (N, C, H, W)."""
         return resize_logits(self.decode(self.encode(images)), images.shape[2:])
@@ -41,10 +46,10 @@ class SplitModel(nn.Module):
         return (self(images),)
 
 
-def conv_bn_relu(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+def conv_bn_relu(in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     """Return a 3x3 convolution, batch norm and ReLU."""
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
+        nn.Conv2d(in_channels, out_channels, 3, stride, padding=dilation, dilation=dilation, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )

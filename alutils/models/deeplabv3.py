@@ -1,4 +1,4 @@
-"""The thesis's first network: torchvision's DeepLabV3 with an auxiliary head."""
+"""The thesis's first network, torchvision's DeepLabV3 with an auxiliary head, and a small one for CPUs."""
 
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, ResNet101_Weights, resnet50, resnet101
@@ -11,22 +11,33 @@ from alutils.models.base import SplitModel, conv_bn_relu, pretrained, resize_log
 RESNETS = {50: (resnet50, ResNet50_Weights), 101: (resnet101, ResNet101_Weights)}
 
 
-class DeepLabV3(SplitModel):
-    """Dilated ResNet, atrous spatial pyramid, dropout 0.5, and the classifier, at 1/8 of the resolution.
+class PyramidModel(SplitModel):
+    """A backbone's maps, an atrous spatial pyramid, dropout 0.5, and the classifier.
 
     torchvision keeps the dropout as the last layer of its ASPP; here it opens `head`, so that `encode`
     ends where the randomness begins. The layers and their order are torchvision's.
     """
 
-    def __init__(self, num_classes: int, depth: int, weights: str | None = None):
+    def __init__(self, in_channels: int, rates: list[int], channels: int, num_classes: int):
         super().__init__()
-        builder, enum = RESNETS[depth]
-        resnet = pretrained(weights, builder, enum, replace_stride_with_dilation=[False, True, True])
-        self.backbone = IntermediateLayerGetter(resnet, {"layer3": "auxiliary", "layer4": "main"})
-        self.pyramid = ASPP(2048, [12, 24, 36])
+        self.pyramid = ASPP(in_channels, rates, channels)
         dropout = self.pyramid.project[-1]
         self.pyramid.project = self.pyramid.project[:-1]
-        self.head = nn.Sequential(dropout, conv_bn_relu(256, 256), nn.Conv2d(256, num_classes, 1))
+        self.head = nn.Sequential(dropout, conv_bn_relu(channels, channels), nn.Conv2d(channels, num_classes, 1))
+
+    def decode(self, features: Tensor) -> Tensor:
+        """Return logits (N, classes, h, w)."""
+        return self.head(features)
+
+
+class DeepLabV3(PyramidModel):
+    """DeepLabV3 on a dilated ResNet, at 1/8 of the resolution."""
+
+    def __init__(self, num_classes: int, depth: int, weights: str | None = None):
+        builder, enum = RESNETS[depth]
+        resnet = pretrained(weights, builder, enum, replace_stride_with_dilation=[False, True, True])
+        super().__init__(2048, [12, 24, 36], 256, num_classes)
+        self.backbone = IntermediateLayerGetter(resnet, {"layer3": "auxiliary", "layer4": "main"})
         self.auxiliary = FCNHead(1024, num_classes)
 
     def encode(self, images: Tensor) -> Tensor:
@@ -34,12 +45,25 @@ class DeepLabV3(SplitModel):
         maps = self.backbone(images)["main"]  # (N, 2048, H/8, W/8)
         return self.pyramid(maps)
 
-    def decode(self, features: Tensor) -> Tensor:
-        """Return logits (N, classes, H/8, W/8)."""
-        return self.head(features)
-
     def training_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the main and the auxiliary logits, both (N, classes, H, W)."""
         stages = self.backbone(images)
         main, auxiliary = self.decode(self.pyramid(stages["main"])), self.auxiliary(stages["auxiliary"])
         return resize_logits(main, images.shape[2:]), resize_logits(auxiliary, images.shape[2:])
+
+
+class DeepLabV3Small(PyramidModel):
+    """DeepLabV3's plan in little: plain convolutions, the last ones dilated, at 1/4 of the resolution."""
+
+    def __init__(self, num_classes: int):
+        super().__init__(64, [2, 4, 6], 48, num_classes)
+        self.backbone = nn.Sequential(
+            conv_bn_relu(3, 16, stride=2),
+            conv_bn_relu(16, 32, stride=2),
+            conv_bn_relu(32, 48),
+            conv_bn_relu(48, 64, dilation=2),
+        )
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return features (N, 48, H/4, W/4) of images (N, 3, H, W)."""
+        return self.pyramid(self.backbone(images))

@@ -24,13 +24,20 @@ class UnetSmall(SplitModel):
 
     def encode(self, images: Tensor) -> Tensor:
         """Return features (N, 16, H/2, W/2) of images (N, 3, H, W)."""
-        maps = self.stem(images)
-        skips = []
-        for step in self.down:
-            skips.append(maps)
-            maps = step(maps)
+        *skips, maps = self._downward(images)
         for step, skip in zip(self.up, reversed(skips), strict=True):
             maps = step(maps, skip)
+        return maps
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return (N, 96): the deepest maps, averaged."""
+        return self._downward(images)[-1].mean(dim=(2, 3))
+
+    def _downward(self, images: Tensor) -> list[Tensor]:
+        """Return maps at 1/2, 1/4, 1/8, 1/16 of the resolution."""
+        maps = [self.stem(images)]
+        for step in self.down:
+            maps.append(step(maps[-1]))
         return maps
 
     def decode(self, features: Tensor) -> Tensor:

@@ -25,13 +25,22 @@ class Vgg19Unet(SplitModel):
 
     def encode(self, images: Tensor) -> Tensor:
         """Return features (N, 16, H, W) of images (N, 3, H, W)."""
-        maps, skips = images, []
-        for stage in self.stages:
-            skips.append(stage(maps))
-            maps = self.pool(skips[-1])
+        *skips, maps = self._downward(images)
         for step, skip in zip(self.up, reversed(skips), strict=True):
             maps = step(maps, skip)
         return maps
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return (N, 512): VGG19's last maps, averaged."""
+        return self._downward(images)[-1].mean(dim=(2, 3))
+
+    def _downward(self, images: Tensor) -> list[Tensor]:
+        """Return the stages' maps, and the last ones pooled."""
+        maps, pooled = [], images
+        for stage in self.stages:
+            maps.append(stage(pooled))
+            pooled = self.pool(maps[-1])
+        return [*maps, pooled]
 
     def decode(self, features: Tensor) -> Tensor:
         """Return logits (N, classes, H, W)."""

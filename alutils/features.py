@@ -1,0 +1,76 @@
+"""What makes images alike, for selections of diverse ones: no label is read."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from alutils.config import Recipe
+from alutils.datasets import ImageDataset
+from alutils.feeding import feed
+from alutils.locks import locked
+from alutils.models import SplitModel
+from alutils.models.base import inference_copy
+from alutils.paths import cache_dir
+from alutils.training import autocast, epoch_batches, in_batches
+
+CODE_SIZE = 128  # numbers that the autoencoder reduces a digit to
+CODE_EPOCHS, CODE_BATCH, CODE_RATE = 10, 250, 1e-3
+CODE_VERSION = 1  # raise it when the same images would get other codes
+
+
+def image_features(model: SplitModel, dataset: ImageDataset, indices: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Return (N, D) float32 of the images `indices`: a scene's pooled encoder features, a digit's autoencoder code."""
+    return encoder_features(model, dataset, indices, recipe) if dataset.is_dense else digit_codes(dataset)[indices]
+
+
+@torch.inference_mode()
+def encoder_features(model: SplitModel, dataset: ImageDataset, indices: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Return `model.embed` of the images `indices`, (N, D) float32."""
+    device, model = next(model.parameters()).device, inference_copy(model)
+    parts = []
+    for images, _ in feed(dataset, in_batches(indices, recipe.batch_size, f"features of {len(indices)}"), device):
+        with autocast(recipe.precision, device):
+            parts.append(model.embed(images).float().cpu())
+    return torch.cat(parts).numpy()
+
+
+def digit_codes(dataset: ImageDataset) -> np.ndarray:
+    """Return (N, 128) float32, each digit's code, from the cache or an autoencoder trained now on all of `dataset`."""
+    path = cache_dir() / f"{dataset.name}-{dataset.split}-codes{CODE_VERSION}-{dataset.fingerprint[:12]}.npy"
+    if not path.exists():
+        with locked(path.with_suffix(".lock"), str(path)):
+            if not path.exists():
+                _write_codes(path, dataset)
+    return np.load(path)
+
+
+def _write_codes(path: Path, dataset: ImageDataset) -> None:
+    pixels = torch.from_numpy(dataset.images.reshape(len(dataset), -1)).float() / 255  # (N, 784)
+    with torch.random.fork_rng(devices=[]):
+        encoder, _ = trained_autoencoder(pixels)
+    beside = path.with_suffix(".part.npy")
+    with torch.inference_mode():
+        np.save(beside, encoder(pixels).numpy())
+    beside.replace(path)
+
+
+def trained_autoencoder(pixels: Tensor, seed: int = 0) -> tuple[nn.Sequential, nn.Sequential]:
+    """Return encoder and decoder of pixels (N, D) in 0..1, trained to give them back, D-128-128-128-D as in the thesis.
+
+    The code is the second hidden layer. Mean squared error, Adam.
+    """
+    torch.manual_seed(seed)
+    size = pixels.shape[1]
+    encoder = nn.Sequential(nn.Linear(size, CODE_SIZE), nn.ReLU(), nn.Linear(CODE_SIZE, CODE_SIZE), nn.ReLU())
+    decoder = nn.Sequential(nn.Linear(CODE_SIZE, CODE_SIZE), nn.ReLU(), nn.Linear(CODE_SIZE, size))
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], CODE_RATE)
+    for epoch in range(CODE_EPOCHS):
+        for batch in epoch_batches(np.arange(len(pixels)), CODE_BATCH, seed + epoch):
+            loss = F.mse_loss(decoder(encoder(pixels[batch])), pixels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return encoder, decoder
