@@ -32,7 +32,7 @@ class ImageDataset:
     class_names, colours : one name and one RGB triple (0..255) a class
     mean, std : of each channel scaled to 0..1, for normalisation
     fingerprint : hexadecimal SHA-256 of images and labels
-    label_values : of each class the value that label files hold; empty: the class's own number
+    label_values : of each class, and then of void, the value that label files hold; empty: there are no such files
     categories : groups of classes that are scored as one, too, by name
     """
 
@@ -99,5 +99,7 @@ class SceneFiles:
 
     @property
     def label_values(self) -> list[int]:
-        """Return of each class the lowest label value that stands for it."""
-        return [int(np.flatnonzero(self.class_of_label == number)[0]) for number in range(len(self.class_names))]
+        """Return the lowest label value that stands for each class and, last, for void."""
+        numbers = [*range(len(self.class_names)), IGNORE_INDEX]
+        found = [np.flatnonzero(self.class_of_label == number) for number in numbers]
+        return [int(values[0]) if len(values) else IGNORE_INDEX for values in found]
