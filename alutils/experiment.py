@@ -103,7 +103,7 @@ def _restore(
             f"{run.path}: {len(table)} acquisitions after {len(rows)} rounds, expected {expected}; its tables are"
             " damaged, put copies back or remove the folder"
         )
-    return _records(table), list(run.read_array("scores", len(train_set))[: len(rows)])
+    return _records(table), list(run.read_array("scores")[: len(rows)])
 
 
 def _pool(train_set: ImageDataset, acquired: list[dict[str, Any]], round_number: int) -> Pool:

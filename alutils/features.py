@@ -17,7 +17,7 @@ from alutils.paths import cache_dir
 from alutils.training import autocast, epoch_batches, in_batches
 
 CODE_SIZE = 128  # numbers that the autoencoder reduces a digit to
-CODE_EPOCHS, CODE_BATCH, CODE_RATE = 10, 250, 1e-3
+CODE_STEPS, CODE_BATCH, CODE_RATE = 1500, 250, 1e-3
 CODE_VERSION = 1  # raise it when the same images would get other codes
 
 
@@ -67,10 +67,11 @@ def trained_autoencoder(pixels: Tensor, seed: int = 0) -> tuple[nn.Sequential, n
     encoder = nn.Sequential(nn.Linear(size, CODE_SIZE), nn.ReLU(), nn.Linear(CODE_SIZE, CODE_SIZE), nn.ReLU())
     decoder = nn.Sequential(nn.Linear(CODE_SIZE, CODE_SIZE), nn.ReLU(), nn.Linear(CODE_SIZE, size))
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], CODE_RATE)
-    for epoch in range(CODE_EPOCHS):
-        for batch in epoch_batches(np.arange(len(pixels)), CODE_BATCH, seed + epoch):
-            loss = F.mse_loss(decoder(encoder(pixels[batch])), pixels[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+    epochs = -(-CODE_STEPS * CODE_BATCH // len(pixels))
+    batches = [epoch_batches(np.arange(len(pixels)), CODE_BATCH, seed + epoch) for epoch in range(epochs)]
+    for batch in np.concatenate(batches)[:CODE_STEPS]:
+        loss = F.mse_loss(decoder(encoder(pixels[batch])), pixels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
     return encoder, decoder

@@ -25,7 +25,7 @@ from alutils.locks import is_locked, try_lock
 from alutils.paths import ROOT, results_dir
 from alutils.preset import Job, find_preset, folder_of, load_jobs
 from alutils.progress import SECONDS_BETWEEN, read_status
-from alutils.results import COMPARED, RunFolder
+from alutils.results import COMPARED, RunFolder, setting_of
 from alutils.yaml_files import read_yaml
 
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
@@ -148,19 +148,15 @@ def set_others_apart(experiment: str, jobs: dict[str, Job]) -> None:
 
     Runs that it has a job for are set apart when that job starts.
     """
-    recipes = {_setting(job.config): job.config for job in jobs.values() if job.config}
+    recipes = {setting_of(job.config): job.config for job in jobs.values() if job.config}
     for path in sorted((results_dir() / experiment).glob("*/config.json")):
         run = RunFolder(experiment, path.parent.name)
         known = run.config()
-        recipe = recipes.get(_setting(known), {})
+        recipe = recipes.get(setting_of(known), {})
         changed = [name for name in recipe.keys() - COMPARED if known.get(name) != recipe[name]]
         if changed and run.path.name not in jobs and (lock := try_lock(run.lock("run"))):
             with lock:
                 _say(f"{run.path.name}: not of the preset, of another {', '.join(sorted(changed))}: {run.set_apart()}")
-
-
-def _setting(config: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(config.get(name) for name in ("kind", "dataset", "model"))
 
 
 def _watch(process: "subprocess.Popen[bytes]", log: Path, start: int, experiment: str, jobs: dict[str, Job]) -> None:

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,11 @@ COMPARED = {
     "keep_model",
 }  # what runs of a setting differ in
 CONFIG_COLUMNS = ("kind", "dataset", "model", "regime", "query", "order_model", "order_regime", "skip", "seed")
+
+
+def setting_of(config: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what runs that are compared have in common, beside their recipe: kind, data set, model, regime."""
+    return tuple(config.get(name) for name in ("kind", "dataset", "model", "regime"))
 
 
 def write_whole(path: Path, content: str | bytes | memoryview) -> None:
@@ -156,14 +161,21 @@ class RunFolder:
         np.save(buffer, array)
         write_whole(self.path / f"{name}.npy", buffer.getbuffer())
 
-    def read_array(self, name: str, width: int) -> "np.ndarray":
-        """Return the array (rows, `width`) that `write_array` wrote, without rows if it did not yet."""
+    def write_arrays(self, name: str, arrays: "Mapping[str, np.ndarray]") -> None:
+        """Replace `name`.npz, compressed."""
+        import numpy as np
+
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        write_whole(self.path / f"{name}.npz", buffer.getbuffer())
+
+    def read_array(self, name: str) -> "np.ndarray":
+        """Return the array that `write_array` wrote, an empty one if it did not yet."""
         import numpy as np
 
         path = self.path / f"{name}.npy"
         try:
-            array = np.load(path) if path.exists() else np.empty((0, width), np.float32)
-            return array.reshape(-1, width)
+            return np.load(path) if path.exists() else np.empty((0, 0), np.float32)
         except (OSError, ValueError, EOFError) as error:
             raise DataError(_damaged(path, error)) from error
 
@@ -251,10 +263,9 @@ def _damaged(path: Path, reason: object) -> str:
 
 def _check_comparable(runs: dict[Path, dict[str, Any]]) -> None:
     """Raise `DataError` if two runs of the same kind, data set, model and regime differ in their recipe or data."""
-    first: dict[tuple[str, ...], tuple[Path, dict[str, Any]]] = {}
+    first: dict[tuple[Any, ...], tuple[Path, dict[str, Any]]] = {}
     for run, config in runs.items():
-        setting = (config["kind"], config["dataset"], config["model"], str(config.get("regime")))
-        other, known = first.setdefault(setting, (run, config))
+        other, known = first.setdefault(setting_of(config), (run, config))
         for name in sorted((known.keys() | config.keys()) - COMPARED):
             if known.get(name) != config.get(name):
                 raise DataError(
@@ -270,6 +281,14 @@ def _with_config(run: Path, config: dict[str, Any]) -> "pd.DataFrame":
     for position, name in enumerate(CONFIG_COLUMNS):
         table.insert(position, name, config.get(name))
     return table
+
+
+def load_scores(experiment: str) -> "list[tuple[dict[str, Any], np.ndarray]]":
+    """Return the config of each finished run of an experiment that asked a committee, and its scores (rounds, N)."""
+    check_name(experiment)
+    runs = [path.parent.name for path in sorted((results_dir() / experiment).glob("*/provenance.json"))]
+    found = [(run.config(), run.read_array("scores")) for run in (RunFolder(experiment, name) for name in runs)]
+    return [(config, scores) for config, scores in found if len(scores)]
 
 
 def load_published(name: str) -> "pd.DataFrame":

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from test_folder import load, write_data_set
 
-from alutils.datasets import ImageDataset, cache
+from alutils.datasets import ImageDataset, cache, load_dataset
 from alutils.errors import DataError
 
 
@@ -116,6 +117,25 @@ def test_a_damaged_cache_is_one_line(name: str, kept: float | None, description:
         (folder / name).write_bytes(content[: int(kept * len(content)) if kept < 1 else int(kept)])
     with pytest.raises(DataError, match=rf"^{re.escape(str(folder))}: damaged cache; remove this folder.*$"):
         load(description)
+
+
+def test_labels_stay_at_their_size_on_request(description: Path, caches: Path) -> None:
+    stored, small = load(description), load(description, 2, 2)
+    native = load_dataset(str(description), "train", 2, 2, native_labels=True)
+    assert (native.images == small.images).all()
+    assert (native.labels == stored.labels).all()
+    assert native.labels.shape != small.labels.shape
+    assert native.fingerprint not in (stored.fingerprint, small.fingerprint)
+    assert same(load_dataset(str(description), "train", native_labels=True), stored)
+
+
+def test_labels_of_several_sizes_have_no_native_resolution(description: Path) -> None:
+    for path in description.parent.glob("*/b.png"):
+        Image.open(path).resize((8, 8), Image.Resampling.NEAREST).save(path)
+    with pytest.raises(
+        DataError, match=r"b.png: size \(8, 8\), the first has \(4, 4\); .* test_resolution can be training"
+    ):
+        load_dataset(str(description), "train", 2, 2, native_labels=True)
 
 
 def test_a_failing_build_leaves_nothing(description: Path, caches: Path) -> None:

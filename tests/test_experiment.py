@@ -19,12 +19,14 @@ import torch
 
 from alutils import config as config_module
 from alutils import experiment
-from alutils.config import BulkConfig, RoundsConfig
+from alutils.committee import Committee
+from alutils.config import REGIMES, BulkConfig, RoundsConfig
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import DataError, ParameterError
 from alutils.experiment import load_bulk_model, run_bulk, run_rounds
 from alutils.models import SplitModel
 from alutils.results import RunFolder
+from alutils.training import predict
 
 COMMON: dict[str, Any] = {
     "experiment": "e",
@@ -121,12 +123,20 @@ def test_a_finished_run_is_only_read(monkeypatch: pytest.MonkeyPatch):
     pd.testing.assert_frame_equal(run_rounds(ROUNDS), first)
 
 
-@pytest.mark.parametrize("regime", ["from_scratch", "incremental"])
-@pytest.mark.parametrize("survives", [1, 2, 4, 5, 7, 8])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"regime": regime} for regime in REGIMES),
+        {"query": "vote_entropy_ensemble_2_mixture_0.4_0.3_0.3", "regime": "incremental"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("survives", [1, 2, 4, 5, 6, 9, 10])
 def test_a_run_stopped_at_any_save_ends_with_the_same_tables(
-    regime: str, survives: int, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, str], survives: int, monkeypatch: pytest.MonkeyPatch
 ):
-    undisturbed = replace(ROUNDS, regime=regime, experiment="undisturbed")
+    config = replace(ROUNDS, **changes)  # type: ignore[arg-type]
+    undisturbed = replace(config, experiment="undisturbed")
     run_rounds(undisturbed)
     monkeypatch.setattr(experiment, "SAVE_EVERY", 0.0)
     left = [survives]
@@ -141,12 +151,135 @@ def test_a_run_stopped_at_any_save_ends_with_the_same_tables(
         return save
 
     with monkeypatch.context() as stopping:
-        for name in ("save_state", "write_table"):
+        for name in ("save_state", "write_table", "write_array"):
             stopping.setattr(RunFolder, name, stop_after(getattr(RunFolder, name)))
         with pytest.raises(KeyboardInterrupt):
-            run_rounds(replace(ROUNDS, regime=regime))
-    run_rounds(replace(ROUNDS, regime=regime))
-    assert tables(replace(ROUNDS, regime=regime)) == tables(undisturbed)
+            run_rounds(config)
+    run_rounds(config)
+    assert tables(config) == tables(undisturbed)
+    assert not list(RunFolder("e", config.run_name).path.glob("*checkpoint*"))
+
+
+def spied_training(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Return a list that will hold the images of each training."""
+    seen: list[list[int]] = []
+
+    def spy(
+        model: SplitModel, optimizer: Any, dataset: ImageDataset, indices: np.ndarray, *rest: Any, **o: Any
+    ) -> None:
+        seen.append(indices.tolist())
+        train(model, optimizer, dataset, indices, *rest, **o)
+
+    train = experiment.train
+    monkeypatch.setattr(experiment, "train", spy)
+    return seen
+
+
+def test_new_data_only_trains_on_the_newest_images(monkeypatch: pytest.MonkeyPatch):
+    seen = spied_training(monkeypatch)
+    config = replace(ROUNDS, regime="new_data_only")
+    table = run_rounds(config)
+    acquired = RunFolder("e", config.run_name).read_table("acquisitions").groupby("round")["index"].apply(sorted)
+    assert seen == acquired.tolist()
+    assert table["labelled"].tolist() == [3, 6, 9]
+    seen.clear()
+    run_rounds(replace(ROUNDS, regime="incremental"))
+    assert [len(indices) for indices in seen] == [3, 6, 9]
+
+
+def test_one_shot_ranks_the_pool_once(monkeypatch: pytest.MonkeyPatch):
+    config = replace(ROUNDS, regime="one_shot", rounds=4)
+    table = run_rounds(config)
+    assert (table["seconds_query"] > 0.001).tolist() == [True, False, False, False]
+    run = RunFolder("e", config.run_name)
+    acquired = run.read_table("acquisitions")
+    (scores,) = run.read_array("scores")
+    assert acquired["round"].tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    later = acquired[acquired["round"] > 0]
+    assert later["score"].is_monotonic_decreasing
+    np.testing.assert_allclose(scores[later["index"]], later["score"], rtol=1e-6)
+    first = RunFolder("e", ROUNDS.run_name)
+    run_rounds(ROUNDS)
+    pd.testing.assert_frame_equal(first.read_table("acquisitions")[:6], acquired[:6])
+
+
+def test_the_scores_of_every_round_are_kept():
+    run_rounds(ROUNDS)
+    run = RunFolder("e", ROUNDS.run_name)
+    scores, acquired = run.read_array("scores"), run.read_table("acquisitions")
+    assert scores.shape == (2, 12)
+    for round_number, of_round in enumerate(scores):
+        labelled = acquired.loc[acquired["round"] <= round_number, "index"]
+        assert np.flatnonzero(np.isnan(of_round)).tolist() == sorted(labelled)
+        next_ones = acquired[acquired["round"] == round_number + 1]
+        np.testing.assert_allclose(of_round[next_ones["index"]], next_ones["score"], rtol=1e-6)
+        assert next_ones["score"].min() >= np.nanmax(np.delete(of_round, next_ones["index"])) - 1e-6
+    run_rounds(replace(ROUNDS, query="random"))
+    assert not (RunFolder("e", replace(ROUNDS, query="random").run_name).path / "scores.npy").exists()
+
+
+def test_the_last_round_may_be_longer_and_the_rate_falls_over_all_epochs():
+    config = replace(ROUNDS, regime="incremental", epochs=5, last_epochs=10, rounds=3)
+    decays = [config.schedule(number)[1] for number in range(3)]
+    np.testing.assert_allclose(decays, [(1, 0.75), (0.75, 0.5), (0.5, 0)])
+    assert [config.of_round(number).epochs for number in range(3)] == [5, 5, 10]
+
+
+def test_an_ensemble_is_several_networks_that_are_asked_together(monkeypatch: pytest.MonkeyPatch):
+    seen: list[tuple[int, Committee]] = []
+
+    def spy(
+        query: Any, models: list[SplitModel], dataset: Any, indices: Any, recipe: Any, committee: Any, g: Any
+    ) -> Any:
+        weights = {torch.cat([p.flatten() for p in model.parameters()]).sum().item() for model in models}
+        seen.append((len(weights), committee))
+        return score_images(query, models, dataset, indices, recipe, committee, g)
+
+    score_images = experiment.score_images
+    monkeypatch.setattr(experiment, "score_images", spy)
+    trained = spied_training(monkeypatch)
+    table = run_rounds(replace(ROUNDS, query="vote_entropy_ensemble_3"))
+    assert [(number, committee.members, committee.dropout) for number, committee in seen] == [(3, 1, 0.0)] * 2
+    assert len(trained) == 9
+    assert trained[0] == trained[1] == trained[2]
+    plain = run_rounds(replace(ROUNDS, query="vote_entropy"))
+    assert plain["miou"][0] == table["miou"][0], "the first network of an ensemble is the one without"
+
+
+def test_every_query_can_be_mixed_and_random_cannot_be_an_ensemble():
+    for query in ("random", "vote_entropy"):
+        config = replace(ROUNDS, query=f"{query}_mixture_0.34_0.33_0.33")
+        run_rounds(config)
+        assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].is_unique
+    with pytest.raises(ParameterError, match=r"query is 'random_ensemble_2'; allowed: random, consensus_entropy"):
+        run_rounds(replace(ROUNDS, query="random_ensemble_2"))
+    with pytest.raises(ParameterError, match=r"shares in .* sum to 0.9; allowed: 1"):
+        run_rounds(replace(ROUNDS, query="random_mixture_0.3_0.3_0.3"))
+
+
+def test_void_may_be_a_class_of_its_own(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
+    config = replace(BULK, void_class=True, keep_model=True, epochs=60, share=100.0, augmentation="none")
+    row = run_bulk(config).iloc[0]
+    model = load_bulk_model(config, tiny_scenes)
+    predicted = torch.cat([predictions for predictions, _ in predict(model, tiny_scenes, config)])
+    assert set(predicted.unique().tolist()) == {0, 1, 2, 3}
+    counted = torch.from_numpy(tiny_scenes.labels) != 255
+    assert row["accuracy"] == (predicted == torch.from_numpy(tiny_scenes.labels).long())[counted].double().mean().item()
+    assert not [name for name in row.index if name.startswith("iou_") and name[-1] not in "abc"]
+    without = run_bulk(replace(config, void_class=False, experiment="ignored"))
+    assert without["miou"].item() != row["miou"]
+
+
+def test_an_order_is_found_by_its_regime():
+    rounds = replace(ROUNDS, regime="incremental")
+    run_rounds(rounds)
+    config = replace(BULK, query=rounds.query, order_regime="incremental", share=50.0)
+    run_bulk(config)
+    order = RunFolder("e", rounds.run_name).read_table("acquisitions")["index"]
+    assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].tolist() == order[:6].tolist()
+    assert config.run_name == "tiny-unet_small-bulk-consensus_entropy_by_unet_small_incremental-share50-seed0"
+    with pytest.raises(ParameterError, match="has no acquisitions"):
+        run_bulk(replace(config, order_regime="from_scratch"))
 
 
 def test_incremental_training_goes_on_with_the_same_network(monkeypatch: pytest.MonkeyPatch):

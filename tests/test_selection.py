@@ -13,7 +13,7 @@ from torch import Tensor
 
 from alutils import selection
 from alutils.errors import ParameterError
-from alutils.selection import k_center_greedy, k_means_plus_plus
+from alutils.selection import k_center_greedy, k_means_plus_plus, mixture
 
 NOTHING = torch.empty(0, 2)
 # Whole numbers, so that equal distances are equal in any arithmetic: ties and copies abound.
@@ -186,3 +186,47 @@ def test_a_gpu_chooses_the_same():
         drawn = k_means_plus_plus(on_gpu, 200, generator=generator)
         assert drawn.is_cuda
         assert len(set(drawn.tolist())) == 200
+
+
+# Mixtures of clusters, high scores and chance
+
+
+def two_clusters() -> np.ndarray:
+    return np.repeat([[0.0, 0.0], [9.0, 9.0]], 5, axis=0)
+
+
+def test_a_mixture_by_hand(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(selection, "CLUSTERS", 2)
+    scores = np.array([10.0, 9, 8, 7, 6, 5, 4, 3, 2, 1])  # cluster 0 holds the five highest
+    chosen = mixture(scores, 8, np.random.default_rng(0), two_clusters, shares=(0.5, 0.25, 0.25)).tolist()
+    assert chosen[:4] == [0, 5, 1, 6], "each cluster's highest, then each one's second"
+    assert chosen[4:6] == [2, 3], "the highest of the others"
+    assert set(chosen[6:]) < {4, 7, 8, 9}
+    assert len(set(chosen)) == 8
+
+
+def test_a_small_cluster_runs_out(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(selection, "CLUSTERS", 2)
+    features = np.array([[0.0], [0.0], [0.0], [9.0]])
+    chosen = mixture(np.array([4.0, 3, 2, 1]), 4, np.random.default_rng(0), lambda: features, shares=(1, 0, 0))
+    assert chosen.tolist() == [0, 3, 1, 2]
+
+
+@given(st.integers(0, 40), st.integers(0, 1000), st.tuples(*[st.integers(0, 5)] * 3).filter(any))
+@settings(deadline=None, max_examples=30)
+def test_a_mixture_is_of_the_size_asked_for_and_holds_no_image_twice(k: int, seed: int, parts: tuple[int, ...]):
+    generator = np.random.default_rng(seed)
+    scores, features = generator.random(40), generator.random((40, 3), np.float32)
+    shares = [part / sum(parts) for part in parts]
+    chosen = mixture(scores, k, np.random.default_rng(seed), lambda: features, shares=shares)
+    assert len(set(chosen.tolist())) == len(chosen) == k
+    again = mixture(scores, k, np.random.default_rng(seed), lambda: features, shares=shares)
+    assert chosen.tolist() == again.tolist()
+
+
+def test_a_mixture_without_clusters_asks_for_no_features():
+    def refuse() -> np.ndarray:
+        raise AssertionError
+
+    scores = np.arange(10.0)
+    assert mixture(scores, 3, np.random.default_rng(0), refuse, shares=(0, 1, 0)).tolist() == [9, 8, 7]

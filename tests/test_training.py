@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from alutils import training
 from alutils.config import Recipe
-from alutils.datasets import ImageDataset
+from alutils.datasets import ImageDataset, label_counts
 from alutils.errors import ParameterError
 from alutils.feeding import feed
 from alutils.metrics import mean_iou
@@ -93,6 +93,14 @@ def test_total_steps() -> None:
 
 
 # What goes into a step
+
+
+def test_void_counts_as_the_last_class_where_it_is_one(tiny_scenes: ImageDataset) -> None:
+    counts = label_counts(tiny_scenes, np.arange(12), void_class=True)
+    assert counts[-1] == (tiny_scenes.labels == 255).sum()
+    assert counts.sum() == tiny_scenes.labels.size
+    weights = class_loss_weights(tiny_scenes, np.arange(12), void_class=True)
+    np.testing.assert_allclose(weights, 1 / np.log(1.02 + counts / counts.sum()), rtol=1e-6)
 
 
 def test_class_loss_weights_by_hand() -> None:
