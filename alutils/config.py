@@ -165,7 +165,7 @@ class RoundsConfig(TrainingConfig):
     @property
     def run_name(self) -> str:
         """Return the name of the run folder."""
-        return _rounds_name(self.dataset, self.model, self.regime, self.query, self.seed)
+        return rounds_name(self.dataset, self.model, self.regime, self.query, self.seed)
 
     def budgets(self, pool_size: int) -> list[int]:
         """Return the number of labelled images in each round."""
@@ -233,7 +233,7 @@ class BulkConfig(TrainingConfig):
         """Return the name of the run whose order of acquisition is used, if one is."""
         if self.query in ("all", "random"):
             return None
-        return _rounds_name(self.dataset, self.order_model, self.order_regime, self.query, self.seed)
+        return rounds_name(self.dataset, self.order_model, self.order_regime, self.query, self.seed)
 
     def order(self, dataset: ImageDataset) -> np.ndarray:
         """Return the data-set indices to choose from, in the order in which they were acquired."""
@@ -253,7 +253,8 @@ class BulkConfig(TrainingConfig):
         return order[first:last]
 
 
-def _rounds_name(dataset: str, model: str, regime: str, query: str, seed: int) -> str:
+def rounds_name(dataset: str, model: str, regime: str, query: str, seed: int) -> str:
+    """Return the name of the run folder of active-learning rounds."""
     in_regime = "" if regime == "from_scratch" else f"-{regime}"
     return f"{_word(dataset)}-{model}{in_regime}-{query}-seed{seed}"
 

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from alutils.config import BulkConfig
+from alutils.config import BulkConfig, rounds_name
 from alutils.errors import ParameterError
 from alutils.parameters import check_parameters, config_of, done_file, find_notebook, gpus_wanted, run_name
 from alutils.paths import PARAMS, ROOT, results_dir
@@ -131,11 +131,14 @@ def _mapping(notebook: str, key: str, value: Any) -> dict[str, Any]:
 
 
 def _needs(notebook: Path, parameters: Mapping[str, Any]) -> list[str]:
-    """Return the name of the run whose order of acquisition a bulk training uses."""
-    if notebook.stem != "04_bulk_training":
-        return []
-    source = BulkConfig.from_names(parameters).order_run_name
-    return [source] if source else []
+    """Return names of runs: the one whose order a bulk training uses, those that the notebook on digits shows."""
+    if notebook.stem == "04_bulk_training":
+        source = BulkConfig.from_names(parameters).order_run_name
+        return [source] if source else []
+    if notebook.stem == "01_mnist_sanity_checks":
+        shown = product(*(parameters[name] for name in ("regimes", "queries", "seeds")))
+        return [rounds_name(parameters["dataset"], "mnist_cnn", *names) for names in shown]
+    return []
 
 
 def _check_keys(where: str, content: Mapping[str, Any], allowed: set[str]) -> None:

@@ -4,14 +4,18 @@ import json
 import shlex
 import subprocess
 import time
+from dataclasses import asdict
 from pathlib import Path
 
+import nbformat
 import pytest
 
+from alutils.config import BulkConfig, RoundsConfig
 from alutils.errors import ParameterError
+from alutils.experiment import run_bulk, run_rounds
 from alutils.parameters import check_parameters
 from alutils.paths import PARAMS
-from alutils.preset import find_preset, load_jobs
+from alutils.preset import Job, find_preset, load_jobs
 
 GRID = """
 recipe: &recipe {dataset: streets_tiny, steps: 3}
@@ -50,6 +54,45 @@ def test_a_grid_is_every_combination_and_bulk_training_waits_for_its_order(tmp_p
 @pytest.mark.parametrize("preset", sorted(PARAMS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_preset_of_the_project_is_valid(preset: Path):
     assert load_jobs(preset)
+
+
+def test_the_cityscapes_preset_runs_on_drawn_scenes():
+    """One of each kind of its trainings, with the real networks, two steps each."""
+    small = {"dataset": "streets_tiny", "height": 64, "width": 64, "weights": None, "steps": 2, "committee_members": 2}
+    kinds: dict[tuple[object, ...], Job] = {}
+    for job in load_jobs(find_preset("cityscapes")).values():
+        if job.config and job.config["query"] in ("vote_entropy", "all") and job.config.get("share") in (None, 20, 100):
+            kinds.setdefault((job.config["model"], job.config.get("share")), job)
+    assert sorted(kinds, key=str) == [
+        ("deeplabv3_resnet101", 100.0), ("deeplabv3_resnet101", 20.0), ("deeplabv3_resnet101", None),
+        ("vgg19_unet", 100.0), ("vgg19_unet", 20.0),
+    ]  # fmt: skip
+    for (_, share), job in kinds.items():
+        names = check_parameters(job.notebook, job.given)
+        names |= {name: value for name, value in small.items() if name in names}
+        table = run_bulk(BulkConfig.from_names(names)) if share else run_rounds(RoundsConfig.from_names(names))
+        assert table["miou"].between(0, 1).all()
+        assert len(table) == (1 if share else 7)
+        assert table["labelled_percent"].iloc[-1] == pytest.approx(share or 70, abs=1)
+        assert table["category_iou_flat"].notna().all()
+
+
+@pytest.mark.parametrize("preset", ["mnist", "mnist_small"])
+def test_the_notebook_on_digits_asks_for_the_very_runs_that_were_made_before_it(preset: str):
+    """It would otherwise run them again, for hours."""
+    jobs = load_jobs(find_preset(preset))
+    for name in (name for name in jobs if name.startswith("01_")):
+        shows = jobs[name]
+        imports = nbformat.read(shows.notebook, 4).cells[2].source
+        names = check_parameters(shows.notebook, shows.given)
+        exec(imports, names)
+        assert len(shows.needs) >= 45
+        for run in shows.needs:
+            made = jobs[run].config
+            config = RoundsConfig.from_names(
+                names | names["fixed"] | {field: made[field] for field in ("regime", "seed", "query")}
+            )
+            assert {"kind": "rounds"} | asdict(config) == made
 
 
 @pytest.mark.parametrize(
