@@ -155,7 +155,7 @@ class RoundsConfig(TrainingConfig):
         check_committee(self.committee_members, self.committee_dropout)
         check_choice("regime", self.regime, REGIMES)
         check_choice("unit", self.unit, UNITS)
-        check_range("last_epochs", self.last_epochs or self.epochs, 1, math.inf)
+        check_range("last_epochs", self.epochs if self.last_epochs is None else self.last_epochs, 1, math.inf)
         check_range("rounds", self.rounds, 1, 10_000)
         if self.start <= 0 or self.step <= 0:
             raise ParameterError(f"start is {self.start:g}, step is {self.step:g}; allowed: more than 0")

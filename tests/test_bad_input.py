@@ -59,6 +59,9 @@ QUICK = [
     (run, [ROUNDS, *p(precision="float16")], nothing, "precision is 'float16'; allowed: auto, float32, bfloat16"),
     (run, [ROUNDS, *p(augmentation="flip+turn")], nothing, "augmentation is 'turn'; allowed: flip, scale, colour"),
     (run, [ROUNDS, *p(regime="x")], nothing, "regime is 'x'; allowed: from_scratch, incremental"),
+    (run, [ROUNDS, *p(last_epochs=0)], nothing, "last_epochs is 0; allowed: 1 to inf"),
+    (run, [ROUNDS, *p(test_resolution="x")], nothing, "test_resolution is 'x'; allowed: training, native"),
+    (run, [BULK, *p(order_regime="x")], nothing, "order_regime is 'x'; allowed: from_scratch, incremental"),
     (run, [ROUNDS, *p(unit="pixels")], nothing, "unit is 'pixels'; allowed: percent, images"),
     (run, [BULK, *p(share=0)], nothing, "share is 0 percent; allowed: 0.01 to 100"),
     (
