@@ -22,8 +22,8 @@ grid: $(READY)  ## what is still to run of params/$(PRESET).yaml, then its resul
 status: $(READY)  ## how far the grid of params/$(PRESET).yaml is: a line a job
 	@$(BIN)/python -m alutils.grid status "$(PRESET)"
 
-figures: $(READY)  ## README's figures and tables, from results/published/
-	@$(BIN)/python -m alutils.figures && $(BIN)/python -m alutils.report readme
+figures: $(READY)  ## figures and tables of README and docs/, from results/published/
+	@$(BIN)/python -m alutils.readme_figures && $(BIN)/python -m alutils.report pages
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks --ServerApp.ip=localhost

@@ -1,9 +1,8 @@
-"""From tables and arrays to pictures; nothing is trained or scored here.
+"""From tables and arrays to pictures; nothing is trained or scored here."""
 
-`python -m alutils.figures` draws README's figures from `results/published/` into `image_examples/`.
-"""
-
-import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -11,17 +10,49 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
-from alutils.analysis import curve_names, measure_of, settings, summarise
-from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts, load_dataset
-from alutils.paths import IMAGE_EXAMPLES, PUBLISHED
-from alutils.results import load_published
+from alutils.analysis import committee_gain, curve_names, measure_of, random_slopes, summarise
+from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; blue, orange, green as in the thesis.
 COLOURS = {"consensus_entropy": "#0072B2", "vote_entropy": "#E69F00", "random": "#009E73"}
 MARKERS = {"consensus_entropy": "o", "vote_entropy": "s", "random": "^"}  # told apart in grey, too
+DPI = 100
 MEASURE_LABELS = {"miou": "mean IoU on the test set", "accuracy": "accuracy on the test set"}
 KIND_LABELS = {"rounds": "active-learning rounds", "bulk": "training from scratch on a share"}
+
+
+@dataclass(frozen=True)
+class SavedMaps:
+    """One scene and what a committee made of it, as `05_committee_maps` keeps it.
+
+    image (3, H, W), label and prediction (H, W), all uint8; scores: by name and dropout rate, (H, W) in bits
+    """
+
+    title: str
+    miou: float
+    colours: list[tuple[int, int, int]]
+    image: np.ndarray
+    label: np.ndarray
+    prediction: np.ndarray
+    scores: Mapping[tuple[str, float], np.ndarray]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all of it as arrays, scores in half precision."""
+        scores = {f"score {name} {rate}": values.astype(np.float16) for (name, rate), values in self.scores.items()}
+        told = {"title": np.array(self.title), "miou": np.array(self.miou), "colours": np.array(self.colours)}
+        return told | {"image": self.image, "label": self.label, "prediction": self.prediction} | scores
+
+    @classmethod
+    def read(cls, path: Path) -> "SavedMaps":
+        """Return what `arrays` gave, from a .npz file."""
+        with np.load(path) as found:
+            names = [name.split(" ") for name in found.files if name.startswith("score ")]
+            scores = {(name, float(rate)): found[f"score {name} {rate}"] for _, name, rate in names}
+            colours = [(int(r), int(g), int(b)) for r, g, b in found["colours"]]
+            image, label, prediction = (found[name] for name in ("image", "label", "prediction"))
+            return cls(str(found["title"]), float(found["miou"]), colours, image, label, prediction, scores)
 
 
 def learning_curves(rows: pd.DataFrame) -> Figure:
@@ -43,7 +74,7 @@ def learning_curves(rows: pd.DataFrame) -> Figure:
             shifted,
             points["mean"],
             points["sd"],
-            marker="o",
+            marker=MARKERS.get(str(points["query"].iloc[0]), "o"),
             capsize=3,
             color=colour,
             label=curve.replace("_", " "),
@@ -120,6 +151,7 @@ def sure_digits(dataset: ImageDataset, images: pd.DataFrame) -> Figure:
         part = images[images["which"] == which]
         for axes in row:
             axes.set_axis_off()
+        row[0].text(-0.1, 0.5, f"{which} sure", transform=row[0].transAxes, rotation=90, ha="right", va="center")
         for axes, index, score in zip(row, part["index"], part["score"], strict=False):
             item = dataset[index]
             show_image(axes, item.image[0], f"{dataset.class_names[int(item.label)]}: {score:.2f}")
@@ -206,27 +238,136 @@ def committee_maps(
     return figure
 
 
+def bulk_comparison(panels: dict[str, pd.DataFrame]) -> Figure:
+    """Draw the thesis's result figure, a panel for each source of points (`analysis.bulk_points`).
+
+    Percent of labels against mean IoU, the queries shifted sideways so that whiskers do not overlap; dashed black: all
+    labels; above, the committees' mean gain over random; below, dashed red, the slope of the random curve.
+    """
+    figure, grid = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4.2), layout="constrained", squeeze=False)
+    for axes, (title, points) in zip(grid[0], panels.items(), strict=True):
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("labelled images, % of the training set")
+        axes.set_ylabel(MEASURE_LABELS["miou"])
+        axes.grid(alpha=0.3)
+        _bulk_curves(axes, points)
+        _gains_and_slopes(axes, points)
+    grid[0, 0].legend(frameon=False, fontsize=9, loc="lower right")
+    _despine(figure)
+    return figure
+
+
+def _bulk_curves(axes: Axes, points: pd.DataFrame) -> None:
+    shifts = {"consensus_entropy": -1, "vote_entropy": 0, "random": 1}
+    for query, part in points[points["query"] != "all"].groupby("query", sort=True):
+        axes.errorbar(
+            part["percent"] + shifts.get(str(query), 0),
+            part["mean"],
+            part["sd"].fillna(0),
+            marker=MARKERS.get(str(query)),
+            color=COLOURS.get(str(query)),
+            capsize=3,
+            label=_words(query),
+        )
+    for mean in points.loc[points["query"] == "all", "mean"]:
+        axes.axhline(mean, color="black", ls="--", label="all labels")
+
+
+def _gains_and_slopes(axes: Axes, points: pd.DataFrame) -> None:
+    low, high = points["mean"].min(), points["mean"].max()
+    room = high - low
+    axes.set_ylim(low - 0.35 * room, high + 0.25 * room)
+    above = points[points["query"] != "all"].assign(top=points["mean"] + points["sd"].fillna(0))
+    tops = above.groupby("percent")["top"].max()
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
+    gains = committee_gain(points)
+    for percent, gain, top in zip(gains.index, gains, tops[gains.index], strict=True):
+        where = (percent, top + 0.03 * room)
+        axes.annotate(f"{gain:+.4f}", where, ha="center", va="bottom", fontsize=8, color="#333333", bbox=behind)
+    random = points[points["query"] == "random"].set_index("percent")["mean"]
+    for (start, end), slope in random_slopes(points).items():
+        below = random[[start, end]] - 0.12 * room
+        axes.plot([start, end], below, color="#D55E00", ls="--", lw=1)
+        where = ((start + end) / 2 + 1, below.mean() - 0.02 * room)
+        axes.annotate(f"{slope:.5f} / %", where, ha="left", va="top", fontsize=8, color="#D55E00")
+
+
+def transfer_matrix(gains: pd.DataFrame) -> Figure:
+    """Draw `analysis.transfer_gains`: a row an order's network, a column a trained network."""
+    figure, axes = plt.subplots(figsize=(2.2 + 1.2 * gains.shape[1], 1.2 + 0.7 * gains.shape[0]), layout="constrained")
+    limit = max(float(gains.abs().to_numpy().max()), 1e-6)
+    shown = axes.imshow(gains, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto")
+    for (row, column), gain in np.ndenumerate(gains.to_numpy()):
+        axes.annotate(f"{gain:+.4f}", (column, row), ha="center", va="center", fontsize=9)
+    axes.set_xticks(range(gains.shape[1]), gains.columns)
+    axes.set_yticks(range(gains.shape[0]), gains.index)
+    axes.set_xlabel("trained network")
+    axes.set_ylabel("acquired by")
+    figure.colorbar(shown, label="gain over random, mean IoU")
+    return figure
+
+
+def dropout_rates(maps: SavedMaps) -> Figure:
+    """Draw one scene, its prediction, and its entropy maps at each dropout rate, a row a score."""
+    rates, scores = sorted({rate for _, rate in maps.scores}), sorted({name for name, _ in maps.scores}, reverse=True)
+    columns = 1 + len(rates)
+    height, width = maps.prediction.shape
+    size = (3.4 * columns, 3.4 * len(scores) * height / width + 0.6)
+    figure, grid = plt.subplots(len(scores), columns, figsize=size, layout="constrained", squeeze=False)
+    show_image(grid[0, 0], maps.image.transpose(1, 2, 0), f"scene {maps.title}")
+    show_image(
+        grid[1, 0],
+        paint_labels(maps.prediction, maps.colours),
+        f"prediction (mean IoU on the test set {maps.miou:.2f})",
+    )
+    for row, name in zip(grid[:, 1:], scores, strict=True):
+        limit = max(float(maps.scores[name, rate].max()) for rate in rates)
+        for axes, rate in zip(row, rates, strict=True):
+            values = maps.scores[name, rate].astype(np.float64)
+            title = f"{_words(name)}, dropout {100 * rate:.0f} %: sum {values.sum():,.0f} bits"
+            show_image(axes, values, title, limit)
+        figure.colorbar(row[-1].images[0], ax=row.tolist(), label="bits", fraction=0.05)
+    return figure
+
+
+def label_map(maps: SavedMaps, size: tuple[int, int]) -> Figure:
+    """Draw the prediction alone, in its colours, at exactly `size` (width, height) pixels, nearest."""
+    pixels = Image.fromarray(paint_labels(maps.prediction, maps.colours)).resize(size, Image.Resampling.NEAREST)
+    figure = plt.figure(figsize=(size[0] / DPI, size[1] / DPI))
+    axes = figure.add_axes((0, 0, 1, 1))
+    show_image(axes, np.asarray(pixels))
+    return figure
+
+
+def scene_with_label(maps: SavedMaps) -> Figure:
+    """Draw a photo and, beside it, its label's colours laid over."""
+    height, width = maps.label.shape
+    figure, grid = plt.subplots(1, 2, figsize=(10, 5 * height / width + 0.3), layout="constrained")
+    show_image(grid[0], maps.image.transpose(1, 2, 0), maps.title)
+    show_image(grid[1], overlay(maps.image, maps.label, maps.colours), "its label laid over")
+    return figure
+
+
+def digit_rows(dataset: ImageDataset, rows: int, columns: int) -> Figure:
+    """Draw the first digits of a data set."""
+    figure, grid = plt.subplots(rows, columns, figsize=(0.7 * columns, 0.75 * rows), layout="constrained")
+    for axes, image in zip(grid.flat, dataset.images, strict=False):
+        show_image(axes, image[0])
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG, for a widget that shows it."""
+    buffer = BytesIO()
+    figure.savefig(buffer, dpi=DPI)
+    plt.close(figure)
+    return buffer.getvalue()
+
+
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, and as PDF beside it unless it shows photos; return the PNG's path."""
+    """Write a figure as PNG, and as PDF beside it; return the PNG's path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    has_photos = any(axes.images for axes in figure.axes)
-    figure.savefig(path, dpi=80 if has_photos else 120)
-    if not has_photos:
-        figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
+    figure.savefig(path, dpi=DPI)
+    figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
     plt.close(figure)
     return path
-
-
-def main() -> int:
-    """Draw a figure for each setting of each published table, and three drawn street scenes."""
-    for table in sorted(PUBLISHED.glob("*.csv")):
-        for name, rows in settings(load_published(table.stem)):
-            path = save(learning_curves(rows), IMAGE_EXAMPLES / f"{table.stem}-{name.replace(' ', '-')}.png")
-            print(f"{path} from {table}")  # noqa: T201
-    scenes = load_dataset("streets_tiny", "train")
-    print(save(examples(scenes, [3, 17, 33]), IMAGE_EXAMPLES / "streets.png"))  # noqa: T201
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

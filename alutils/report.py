@@ -1,23 +1,40 @@
 """What an experiment gave, and its way into the repository.
 
 python -m alutils.report show EXPERIMENT       print where things lie, and the result table
-python -m alutils.report publish EXPERIMENT    copy the tables to results/published/, with provenance
-python -m alutils.report readme                write the published tables into README
+python -m alutils.report publish EXPERIMENT    copy tables and what figures need to results/published/, with provenance
+python -m alutils.report pages                 write the published tables into README and docs/results.md
 """
 
 import argparse
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 
-from alutils.analysis import measure_of, paired_gains, pivot, settings, summarise
+from alutils.analysis import (
+    THESIS_FIGURES,
+    bulk_points,
+    committee_gain,
+    least_and_most_sure,
+    measure_of,
+    our_bulk,
+    paired_gains,
+    pivot,
+    point_texts,
+    random_slopes,
+    score_histograms,
+    settings,
+    summarise,
+    thesis_points,
+)
 from alutils.errors import DataError, ParameterError
-from alutils.paths import ROOT, results_dir
-from alutils.results import load_experiment, load_published, publish
+from alutils.paths import PUBLISHED, ROOT, results_dir
+from alutils.results import load_experiment, load_published, load_scores, publish, write_whole
 
 README = ROOT / "README.md"
+PAGES = (README, ROOT / "docs" / "results.md")
 
 
 def report(experiment: str) -> str:
@@ -38,7 +55,9 @@ def report(experiment: str) -> str:
 
 
 def markdown(name: str) -> str:
-    """Return a published table as text for README: each setting's scores and gains over random."""
+    """Return text for a page: a published table's scores and gains over random, or a thesis's figure beside ours."""
+    if name in THESIS_FIGURES:
+        return against_thesis(name)
     parts = []
     for setting, rows in settings(load_published(name)):
         parts += [f"{setting}: {measure_of(rows)}, mean ± standard deviation (seeds)", _markdown_table(summarise(rows))]
@@ -52,11 +71,60 @@ def _markdown_table(summary: pd.DataFrame) -> str:
     table = pivot(summary)
     lines = [["labelled", "%", *table.columns], ["---"] * (2 + len(table.columns))]
     lines += [[f"{n}", f"{percent:.0f}", *cells] for (n, percent), *cells in table.itertuples()]
+    return _markdown_lines(lines)
+
+
+def _markdown_lines(lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def fill_readme(text: str, command: str = "make figures", write: Callable[[str], str] = markdown) -> str:
-    """Return README's text with `write(NAME)` between each ``<!-- NAME: written by `command` -->`` and its end."""
+def publish_all(experiment: str) -> list[Path]:
+    """Write to `results/published/` what README is made of; return the paths.
+
+    The table and its provenance; histograms of all scores, and the images of which the first seed's committees were
+    least and most sure; the maps of `05_committee_maps`, if their scenes are drawn ones, which may be passed on.
+    """
+    paths = [publish(experiment)]
+    scored = load_scores(experiment)
+    if scored:
+        histograms, sure = PUBLISHED / f"{experiment}-histograms.csv", PUBLISHED / f"{experiment}-sure.csv"
+        write_whole(histograms, score_histograms(scored).to_csv(index=False))
+        first = [least_and_most_sure(config, scores) for config, scores in scored if config["seed"] == 0]
+        write_whole(sure, pd.concat(first).round({"score": 6}).to_csv(index=False))
+        paths += [histograms, sure]
+    for maps in sorted((results_dir() / experiment).glob("05_committee_maps-streets*/maps.npz")):
+        paths.append(PUBLISHED / f"{experiment}-maps.npz")
+        write_whole(paths[-1], maps.read_bytes())
+    return paths
+
+
+def against_thesis(figure: str) -> str:
+    """Return text for a page: the thesis's points in `bulk_all` or `bulk_mini_all` beside ours."""
+    experiment, model, order_model = our_bulk(figure)
+    sides = {
+        "thesis, Cityscapes": thesis_points(figure),
+        f"ours, {experiment}": bulk_points(load_published(experiment), model, order_model),
+    }
+    tables = [_beside(points).add_prefix(f"{side}: ") for side, points in sides.items()]
+    table = pd.concat(tables, axis=1).fillna("").rename_axis("%").reset_index()
+    lines = [[*table.columns], ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
+    slopes = [f"{side}, {_slopes(points)}" for side, points in sides.items()]
+    return f"{_markdown_lines(lines)}\n\nWhat one percent more random labels brings: {'; '.join(slopes)}."
+
+
+def _slopes(points: pd.DataFrame) -> str:
+    return ", ".join(f"{slope:.5f} from {low} to {high} %" for (low, high), slope in random_slopes(points).items())
+
+
+def _beside(points: pd.DataFrame) -> pd.DataFrame:
+    """Return text by percent of the labels, a column a query, and the committees' mean gain over random."""
+    text = points.assign(text=point_texts(points), query=points["query"].replace({"all": "random"}))
+    table = text.pivot(index="percent", columns="query", values="text")
+    return table.assign(gain=committee_gain(points).map("{:+.4f}".format)).rename_axis(columns=None)
+
+
+def fill_tables(text: str, command: str = "make figures", write: Callable[[str], str] = markdown) -> str:
+    """Return a page's text with `write(NAME)` between each ``<!-- NAME: written by `command` -->`` and its end."""
 
     def fill(match: re.Match[str]) -> str:
         return f"{match[1]}\n{write(match[2])}\n{match[3]}"
@@ -71,13 +139,16 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("show").add_argument("experiment")
     commands.add_parser("publish").add_argument("experiment")
-    commands.add_parser("readme")
+    commands.add_parser("pages")
     chosen = parser.parse_args(arguments)
     try:
-        if chosen.command == "readme":
-            README.write_text(fill_readme(README.read_text()))
+        if chosen.command == "pages":
+            for page in PAGES:
+                page.write_text(fill_tables(page.read_text()))
+        elif chosen.command == "publish":
+            print(*publish_all(chosen.experiment), sep="\n")  # noqa: T201
         else:
-            print(publish(chosen.experiment) if chosen.command == "publish" else report(chosen.experiment))  # noqa: T201
+            print(report(chosen.experiment))  # noqa: T201
     except (DataError, ParameterError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -14,7 +14,7 @@ from typing import Any
 from measure import Goal
 
 from alutils.paths import PUBLISHED, ROOT
-from alutils.report import README, fill_readme
+from alutils.report import README, fill_tables
 from alutils.results import write_whole
 from alutils.training import default_device
 
@@ -70,7 +70,7 @@ def main(names: list[str]) -> int:
         return 1
     reached = [run_one(name) for name in names or NAMES]
     for page in PAGES:
-        page.write_text(fill_readme(page.read_text(), "make benchmark", table))
+        page.write_text(fill_tables(page.read_text(), "make benchmark", table))
     return 0 if all(reached) else 1
 
 

@@ -30,14 +30,14 @@ def measure(quick: bool) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ALUTILS_RESULTS"] = folder
         notebook()
-        python("-m", "alutils.figures")
+        python("-m", "alutils.readme_figures")
         seconds = time_sides(
             {
                 "torch": lambda: python("-c", "import torch"),
                 "alutils": lambda: python("-c", "import torch, alutils"),
                 "everything": lambda: python("-c", "import torch, alutils.experiment"),
                 "notebook": notebook,
-                "figures": lambda: python("-m", "alutils.figures"),
+                "figures": lambda: python("-m", "alutils.readme_figures"),
             },
             rounds=1 if quick else 5,
         )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alutils.paths import ROOT
-from alutils.report import fill_readme
+from alutils.report import fill_tables
 
 BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -83,7 +83,7 @@ def test_pages_hold_the_tables_of_the_results():
 
     for page in run_all.PAGES:
         text = page.read_text()
-        assert fill_readme(text, "make benchmark", run_all.table) == text, "run `python benchmarks/run_all.py`"
+        assert fill_tables(text, "make benchmark", run_all.table) == text, "run `python benchmarks/run_all.py`"
         assert "<!-- end -->" in text
 
 

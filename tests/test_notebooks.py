@@ -1,6 +1,7 @@
 """Every notebook, run as `python -m alutils.run` runs it with parameters that take seconds, and its form."""
 
 import ast
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def test_a_notebook_has_the_form_that_readers_and_papermill_rely_on(path: Path):
         assert not cell.outputs
         assert cell.execution_count is None
         assert len(cell.source.splitlines()) <= 30
+        assert not re.search(r"ipywidgets\.(Output|interact)", cell.source), "its answers can hang nbclient"
     (parameters,) = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
     for line in parameters.source.splitlines():
         declaration, meaning = line.split("  # ")
@@ -69,7 +71,10 @@ def test_a_notebook_has_the_form_that_readers_and_papermill_rely_on(path: Path):
 
 @pytest.mark.parametrize(
     ("name", "config", "others"),
-    [("03_active_learning_rounds", RoundsConfig, {"scoring_workers"}), ("04_bulk_training", BulkConfig, set())],
+    [
+        ("03_active_learning_rounds", RoundsConfig, {"scoring_workers"}),
+        ("04_bulk_training", BulkConfig, {"keep_predictions"}),
+    ],
 )
 def test_a_notebooks_parameters_are_its_configs_fields(
     name: str, config: type[RoundsConfig] | type[BulkConfig], others: set[str]

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from alutils.report import README, fill_readme, main, markdown, report
+from alutils.report import README, fill_tables, main, markdown, report
 from alutils.results import RunFolder
 
 
@@ -37,7 +37,7 @@ def test_a_missing_experiment_is_one_line(capsys: pytest.CaptureFixture[str]):
 
 def test_readme_holds_what_the_published_tables_say():
     text = README.read_text()
-    assert fill_readme(text) == text, "run `make figures`"
+    assert fill_tables(text) == text, "run `make figures`"
     assert markdown("camvid_small") in text
     assert markdown("mnist_small") in text
 
