@@ -20,7 +20,6 @@ COLOURS = {"consensus_entropy": "#0072B2", "vote_entropy": "#E69F00", "random": 
 MARKERS = {"consensus_entropy": "o", "vote_entropy": "s", "random": "^"}  # told apart in grey, too
 DPI = 100
 MEASURE_LABELS = {"miou": "mean IoU on the test set", "accuracy": "accuracy on the test set"}
-KIND_LABELS = {"rounds": "active-learning rounds", "bulk": "training from scratch on a share"}
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,9 @@ def learning_curves(rows: pd.DataFrame) -> Figure:
     reference = summary[summary["query"] == "all"]
     if len(reference):
         axes.axhline(reference["mean"].iloc[0], color="black", ls="--", label="all labels")
-    first = rows.iloc[0]
-    seeds = rows["seed"].nunique()
-    axes.set_title(f"{first['dataset']}, {first['model']}: {KIND_LABELS[first['kind']]}, {seeds} seeds", fontsize=11)
+    first, seeds = rows.iloc[0], rows["seed"].nunique()
+    what = f"{_words(first['regime'])} rounds" if first["kind"] == "rounds" else "training from scratch on a share"
+    axes.set_title(f"{first['dataset']}, {first['model']}: {what}, {seeds} seeds", fontsize=11)
     axes.set_xlabel("labelled images, % of the training set")
     axes.set_ylabel(MEASURE_LABELS[measure])
     axes.grid(alpha=0.3)
@@ -274,10 +273,11 @@ def _bulk_curves(axes: Axes, points: pd.DataFrame) -> None:
 
 
 def _gains_and_slopes(axes: Axes, points: pd.DataFrame) -> None:
-    low, high = points["mean"].min(), points["mean"].max()
-    room = high - low
-    axes.set_ylim(low - 0.35 * room, high + 0.25 * room)
-    above = points[points["query"] != "all"].assign(top=points["mean"] + points["sd"].fillna(0))
+    spread = points["sd"].fillna(0)
+    low, high = (points["mean"] - spread).min(), (points["mean"] + spread).max()
+    room = high - low or 0.01
+    axes.set_ylim(low - 0.25 * room, high + 0.15 * room)
+    above = points[points["query"] != "all"].assign(top=points["mean"] + spread)
     tops = above.groupby("percent")["top"].max()
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
     gains = committee_gain(points)
@@ -294,8 +294,8 @@ def _gains_and_slopes(axes: Axes, points: pd.DataFrame) -> None:
 
 def transfer_matrix(gains: pd.DataFrame) -> Figure:
     """Draw `analysis.transfer_gains`: a row an order's network, a column a trained network."""
-    figure, axes = plt.subplots(figsize=(2.2 + 1.2 * gains.shape[1], 1.2 + 0.7 * gains.shape[0]), layout="constrained")
-    limit = max(float(gains.abs().to_numpy().max()), 1e-6)
+    figure, axes = plt.subplots(figsize=(2.4 + 1.8 * gains.shape[1], 1.2 + 0.8 * gains.shape[0]), layout="constrained")
+    limit = 2 * max(float(gains.abs().to_numpy().max()), 1e-6)  # no cell is too dark to read
     shown = axes.imshow(gains, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto")
     for (row, column), gain in np.ndenumerate(gains.to_numpy()):
         axes.annotate(f"{gain:+.4f}", (column, row), ha="center", va="center", fontsize=9)
@@ -308,11 +308,11 @@ def transfer_matrix(gains: pd.DataFrame) -> Figure:
 
 
 def dropout_rates(maps: SavedMaps) -> Figure:
-    """Draw one scene, its prediction, and its entropy maps at each dropout rate, a row a score."""
+    """Draw one scene, its prediction, and its entropy maps at each dropout rate with their sums, a row a score."""
     rates, scores = sorted({rate for _, rate in maps.scores}), sorted({name for name, _ in maps.scores}, reverse=True)
     columns = 1 + len(rates)
     height, width = maps.prediction.shape
-    size = (3.4 * columns, 3.4 * len(scores) * height / width + 0.6)
+    size = (3 * columns, 3 * len(scores) * height / width + 0.6)
     figure, grid = plt.subplots(len(scores), columns, figsize=size, layout="constrained", squeeze=False)
     show_image(grid[0, 0], maps.image.transpose(1, 2, 0), f"scene {maps.title}")
     show_image(
@@ -324,7 +324,7 @@ def dropout_rates(maps: SavedMaps) -> Figure:
         limit = max(float(maps.scores[name, rate].max()) for rate in rates)
         for axes, rate in zip(row, rates, strict=True):
             values = maps.scores[name, rate].astype(np.float64)
-            title = f"{_words(name)}, dropout {100 * rate:.0f} %: sum {values.sum():,.0f} bits"
+            title = f"{_words(name)} at {100 * rate:.0f} %: {values.sum():,.0f} bits"
             show_image(axes, values, title, limit)
         figure.colorbar(row[-1].images[0], ax=row.tolist(), label="bits", fraction=0.05)
     return figure

@@ -55,7 +55,7 @@ def mnist_entropy() -> Figure:
 
 
 def mnist_sure() -> Figure:
-    """Draw the digits of which the vote-entropy committee was least and most sure."""
+    """Draw the digits of which the consensus-entropy committee of the first seed was least and most sure."""
     sure = pd.read_csv(PUBLISHED / f"{DIGITS}-sure.csv")
     chosen = sure[(sure["regime"] == "from_scratch") & (sure["query"] == "consensus_entropy")]
     return figures.sure_digits(load_dataset("mnist", "train"), chosen)

@@ -101,10 +101,9 @@ def publish_all(experiment: str) -> list[Path]:
 def against_thesis(figure: str) -> str:
     """Return text for a page: the thesis's points in `bulk_all` or `bulk_mini_all` beside ours."""
     experiment, model, order_model = our_bulk(figure)
-    sides = {
-        "thesis, Cityscapes": thesis_points(figure),
-        f"ours, {experiment}": bulk_points(load_published(experiment), model, order_model),
-    }
+    rows = load_published(experiment)
+    ours = f"ours on {rows['dataset'].iloc[0]}"
+    sides = {"thesis": thesis_points(figure), ours: bulk_points(rows, model, order_model)}
     tables = [_beside(points).add_prefix(f"{side}: ") for side, points in sides.items()]
     table = pd.concat(tables, axis=1).fillna("").rename_axis("%").reset_index()
     lines = [[*table.columns], ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]

@@ -69,9 +69,9 @@ def test_dropout_rates_share_a_scale_in_a_row_and_say_the_sum(maps: SavedMaps):
     figure = figures.dropout_rates(maps)
     titles = [axes.get_title() for axes in figure.axes]
     assert "scene there" in titles
-    assert "vote entropy, dropout 20 %: sum 55 bits" in titles  # 0.2 * 276
-    assert "consensus entropy, dropout 90 %: sum 248 bits" in titles
-    shown = [axes.images[0].get_clim() for axes in figure.axes if "dropout" in axes.get_title()]
+    assert "vote entropy at 20 %: 55 bits" in titles  # 0.2 * 276
+    assert "consensus entropy at 90 %: 248 bits" in titles
+    shown = [axes.images[0].get_clim() for axes in figure.axes if " at " in axes.get_title()]
     assert shown == [(0, pytest.approx(0.9 * 23))] * 4
 
 
