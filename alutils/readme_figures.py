@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from alutils import figures
-from alutils.analysis import bulk_points, our_bulk, settings, thesis_points, transfer_gains
+from alutils.analysis import bulk_points, our_bulk, thesis_points, transfer_gains
 from alutils.datasets import load_dataset
 from alutils.errors import DataError
 from alutils.paths import IMAGE_EXAMPLES, PUBLISHED
@@ -38,9 +38,9 @@ def bulk(figure: str) -> Figure:
 
 def acquiring_rounds() -> Figure:
     """Draw the rounds of the network that acquired the orders."""
-    _, _, order_model = our_bulk("bulk_all")
-    found = dict(settings(load_published(SCENES)))
-    return figures.learning_curves(found[f"camvid {order_model} incremental rounds"])
+    experiment, _, order_model = our_bulk("bulk_all")
+    rows = load_published(experiment)
+    return figures.learning_curves(rows[(rows["kind"] == "rounds") & (rows["model"] == order_model)])
 
 
 def mnist_curves() -> Figure:
@@ -75,7 +75,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "bulk_all": lambda: bulk("bulk_all"),
     "bulk_mini_all": lambda: bulk("bulk_mini_all"),
     "transfer": lambda: figures.transfer_matrix(transfer_gains(load_published(SCENES))),
-    "camvid_rounds": acquiring_rounds,
+    "rounds": acquiring_rounds,
     "mnist_curves": mnist_curves,
     "mnist_entropy": mnist_entropy,
     "mnist_sure": mnist_sure,
