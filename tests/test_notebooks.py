@@ -51,7 +51,7 @@ def test_figures_are_drawn_from_finished_runs(results: Path):
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_a_notebook_has_the_form_that_readers_and_papermill_rely_on(path: Path):
     notebook = nbformat.read(path, 4)
-    assert notebook.cells[0].source.startswith("# "), "a title"
+    assert re.match(r"# \d\. \w", notebook.cells[0].source), "a title"
     assert "**Claim:**" in notebook.cells[0].source
     assert "## Differences from the thesis" in notebook.cells[-1].source
     for cell in code_cells(path):
