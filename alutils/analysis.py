@@ -54,20 +54,27 @@ def settings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     """Return mean, sd (standard deviation, n - 1) and n over the seeds of one setting, a row a point."""
-    score = rows.groupby(POINT, dropna=False, sort=True)[measure_of(rows)]
-    return score.agg(["mean", "std", "count"]).reset_index().rename(columns={"std": "sd", "count": "n"})
+    return _over_seeds(rows, POINT, measure_of(rows))
+
+
+def _over_seeds(rows: pd.DataFrame, point: list[str], column: str) -> pd.DataFrame:
+    """Return mean, sd and n of a column, a row a point."""
+    found = rows.groupby(point, dropna=False, sort=True)[column].agg(["mean", "std", "count"])
+    return found.reset_index().rename(columns={"std": "sd", "count": "n"})
 
 
 def paired_gains(rows: pd.DataFrame, baseline: str = "random") -> pd.DataFrame:
     """Return each query's gain over `baseline` at equal labels and seed: mean, sd and n, a row a point."""
-    measure = measure_of(rows)
-    keys = ["labelled", "labelled_percent", "skip", "seed"]
+    return _over_seeds(_gains(rows, baseline), POINT, "gain")
+
+
+def _gains(rows: pd.DataFrame, baseline: str = "random") -> pd.DataFrame:
+    """Return each run's `gain` over `baseline` of the same network, labels and seed, a row a run and point."""
+    keys, measure = ["model", "labelled", "labelled_percent", "skip", "seed"], measure_of(rows)
     base = rows.loc[rows["query"] == baseline, [*keys, measure]]
     others = rows.loc[~rows["query"].isin([baseline, "all"]), ["query", "order_model", *keys, measure]]
     both = others.merge(base, on=keys, suffixes=("", "_baseline"))
-    both["gain"] = both[measure] - both[f"{measure}_baseline"]
-    gains = both.groupby(POINT, dropna=False)["gain"].agg(["mean", "std", "count"]).reset_index()
-    return gains.rename(columns={"std": "sd", "count": "n"})
+    return both.assign(gain=both[measure] - both[f"{measure}_baseline"])
 
 
 def pivot(summary: pd.DataFrame) -> pd.DataFrame:
@@ -122,8 +129,7 @@ def bulk_points(rows: pd.DataFrame, model: str, order_model: str) -> pd.DataFram
     if chosen.empty:
         raise DataError(f"no bulk training of {model} on orders that {order_model} acquired is finished")
     chosen = chosen.assign(percent=chosen["labelled_percent"].round().astype(int))
-    points = chosen.groupby(["query", "percent"])[measure_of(chosen)].agg(["mean", "std", "count"])
-    return points.reset_index().rename(columns={"std": "sd", "count": "n"})
+    return _over_seeds(chosen, ["query", "percent"], measure_of(chosen))
 
 
 def committee_gain(points: pd.DataFrame) -> pd.Series:
@@ -145,13 +151,9 @@ def random_slopes(points: pd.DataFrame) -> dict[tuple[int, int], float]:
 def transfer_gains(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the committees' mean gain over random of the same seed and number of labels, in bulk training.
 
-    A row an order's network, a column a trained network; over all queries, seeds and shares that both have.
+    A row an order's network, a column a trained network; over all queries and seeds, at the shares that all pairs have.
     """
-    bulk = rows[rows["kind"] == "bulk"]
-    keys, measure = ["model", "labelled", "skip", "seed"], measure_of(rows)
-    base = bulk.loc[bulk["query"] == "random", [*keys, measure]]
-    both = bulk[bulk["order_model"].notna()].merge(base, on=keys, suffixes=("", "_random"))
-    gains = both.assign(gain=both[measure] - both[f"{measure}_random"])
+    gains = _gains(rows[rows["kind"] == "bulk"])
     pairs = gains[["labelled", "order_model", "model"]].drop_duplicates()["labelled"].value_counts()
     in_all_pairs = gains["labelled"].isin(pairs.index[pairs == pairs.max()])
     return gains[in_all_pairs].pivot_table(index="order_model", columns="model", values="gain")

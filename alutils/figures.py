@@ -76,7 +76,7 @@ def learning_curves(rows: pd.DataFrame) -> Figure:
             marker=MARKERS.get(str(points["query"].iloc[0]), "o"),
             capsize=3,
             color=colour,
-            label=curve.replace("_", " "),
+            label=_words(curve),
         )
     reference = summary[summary["query"] == "all"]
     if len(reference):

@@ -31,7 +31,7 @@ from alutils.analysis import (
 )
 from alutils.errors import DataError, ParameterError
 from alutils.paths import PUBLISHED, ROOT, results_dir
-from alutils.results import load_experiment, load_published, load_scores, publish, write_whole
+from alutils.results import finished_runs, load_experiment, load_published, load_scores, publish, write_whole
 
 README = ROOT / "README.md"
 PAGES = (README, ROOT / "docs" / "results.md")
@@ -85,7 +85,7 @@ def publish_all(experiment: str) -> list[Path]:
     least and most sure; the maps of `05_committee_maps`, if their scenes are drawn ones, which may be passed on.
     """
     paths = [publish(experiment)]
-    scored = load_scores(experiment)
+    scored = load_scores(finished_runs(experiment))
     if scored:
         histograms, sure = PUBLISHED / f"{experiment}-histograms.csv", PUBLISHED / f"{experiment}-sure.csv"
         write_whole(histograms, score_histograms(scored).to_csv(index=False))

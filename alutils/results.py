@@ -6,7 +6,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,16 +22,7 @@ if TYPE_CHECKING:  # they take seconds to load, and whoever only starts runs can
     import torch
 
 # What runs of a setting may differ in.
-COMPARED = {
-    "query",
-    "order_model",
-    "order_regime",
-    "order",
-    "share",
-    "skip",
-    "seed",
-    "keep_model",
-}  # what runs of a setting differ in
+COMPARED = {"query", "order_model", "order_regime", "order", "share", "skip", "seed", "keep_model"}
 CONFIG_COLUMNS = ("kind", "dataset", "model", "regime", "query", "order_model", "order_regime", "skip", "seed")
 
 
@@ -212,6 +203,13 @@ class RunFolder:
             path.unlink(missing_ok=True)
 
 
+def finished_runs(experiment: str) -> list[RunFolder]:
+    """Return the finished runs of an experiment, by name."""
+    check_name(experiment)
+    paths = sorted((results_dir() / experiment).glob("*/provenance.json"))
+    return [RunFolder(experiment, path.parent.name) for path in paths]
+
+
 def load_experiment(experiment: str) -> "pd.DataFrame":
     """Return one tidy table of all finished runs of an experiment: a row a run and round.
 
@@ -221,10 +219,9 @@ def load_experiment(experiment: str) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    check_name(experiment)
-    folder = results_dir() / experiment
-    runs = {path.parent: _read_config(path.parent) for path in sorted(folder.glob("*/provenance.json"))}
+    runs = {run.path: _read_config(run.path) for run in finished_runs(experiment)}
     if not runs:
+        folder = results_dir() / experiment
         raise DataError(f"{folder}: no finished run there; `make grid PRESET={experiment}` makes some")
     _check_comparable(runs)
     tables = [_with_config(run, config) for run, config in runs.items()]
@@ -283,11 +280,9 @@ def _with_config(run: Path, config: dict[str, Any]) -> "pd.DataFrame":
     return table
 
 
-def load_scores(experiment: str) -> "list[tuple[dict[str, Any], np.ndarray]]":
-    """Return the config of each finished run of an experiment that asked a committee, and its scores (rounds, N)."""
-    check_name(experiment)
-    runs = [path.parent.name for path in sorted((results_dir() / experiment).glob("*/provenance.json"))]
-    found = [(run.config(), run.read_array("scores")) for run in (RunFolder(experiment, name) for name in runs)]
+def load_scores(runs: Iterable[RunFolder]) -> "list[tuple[dict[str, Any], np.ndarray]]":
+    """Return config and scores (rounds, N) of each of `runs` that asked a committee."""
+    found = [(run.config(), run.read_array("scores")) for run in runs]
     return [(config, scores) for config, scores in found if len(scores)]
 
 
@@ -319,9 +314,8 @@ def _read_csv(path: Path) -> "pd.DataFrame":
 def publish(experiment: str) -> Path:
     """Write the experiment's table and its provenance to `results/published/`; return the table's path."""
     table = load_experiment(experiment)
-    runs = [path.parent for path in sorted((results_dir() / experiment).glob("*/provenance.json"))]
     versions: list[dict[str, str]] = []
-    made = {run.name: _made(run, versions) for run in runs}
+    made = {run.path.name: _made(run.path, versions) for run in finished_runs(experiment)}
     content = {"experiment": experiment, "versions": versions, "runs": made}
     path = PUBLISHED / f"{experiment}.csv"
     write_whole(path, table.round(6).to_csv(index=False))

@@ -72,7 +72,6 @@ def train(
     check_labels(dataset, indices)
     device = next(model.parameters()).device
     weights = class_loss_weights(dataset, indices, recipe.void_class).to(device) if recipe.class_weights else None
-    void = dataset.num_classes if recipe.void_class else IGNORE_INDEX
     total, per_epoch = recipe.total_steps(len(indices)), math.ceil(len(indices) / recipe.batch_size)
     rates = recipe.learning_rate * (decay[0] + (decay[1] - decay[0]) * np.arange(total) / total)
     epochs = math.ceil(total / per_epoch)
@@ -80,18 +79,27 @@ def train(
     progress.update(first_epoch * per_epoch)
     for epoch in range(first_epoch, epochs):
         epoch_rates = rates[epoch * per_epoch :][:per_epoch]
-        batches = epoch_batches(indices, recipe.batch_size, derive_seed(seed, "order", epoch))[: len(epoch_rates)]
         torch.manual_seed(derive_seed(seed, "dropout", epoch))
-        generator = numpy_generator(seed, "augmentation", epoch)
-        change = partial(augment, names=recipe.augmentations, generator=generator)
         losses = []
-        for rate, (images, labels) in zip(epoch_rates, feed(dataset, batches, device, change), strict=True):
-            targets = labels.long().masked_fill_(labels == IGNORE_INDEX, void)
+        batches = _epoch(dataset, indices, recipe, len(epoch_rates), device, seed, epoch)
+        for rate, (images, targets) in zip(epoch_rates, batches, strict=True):
             losses.append(train_step(model, optimizer, images, targets, weights, float(rate), recipe.precision))
             progress.update()
         check_losses(torch.stack(losses), epoch_rates)
         after_epoch(epoch + 1, epoch + 1 == epochs)
     progress.close()
+
+
+def _epoch(
+    dataset: ImageDataset, indices: np.ndarray, recipe: Recipe, steps: int, device: torch.device, seed: int, epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images (B, C, H, W) and targets (B, ...) of an epoch's first `steps` batches, in its order, augmented."""
+    batches = epoch_batches(indices, recipe.batch_size, derive_seed(seed, "order", epoch))[:steps]
+    generator = numpy_generator(seed, "augmentation", epoch)
+    change = partial(augment, names=recipe.augmentations, generator=generator)
+    void = dataset.num_classes if recipe.void_class else IGNORE_INDEX
+    for images, labels in feed(dataset, batches, device, change):
+        yield images, labels.long().masked_fill_(labels == IGNORE_INDEX, void)
 
 
 def check_labels(dataset: ImageDataset, indices: np.ndarray) -> None:
