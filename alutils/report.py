@@ -89,7 +89,8 @@ def publish_all(experiment: str) -> list[Path]:
     if scored:
         histograms, sure = PUBLISHED / f"{experiment}-histograms.csv", PUBLISHED / f"{experiment}-sure.csv"
         write_whole(histograms, score_histograms(scored).to_csv(index=False))
-        first = [least_and_most_sure(config, scores) for config, scores in scored if config["seed"] == 0]
+        seed = min(config["seed"] for config, _ in scored)
+        first = [least_and_most_sure(config, scores) for config, scores in scored if config["seed"] == seed]
         write_whole(sure, pd.concat(first).round({"score": 6}).to_csv(index=False))
         paths += [histograms, sure]
     for maps in sorted((results_dir() / experiment).glob("05_committee_maps-streets*/maps.npz")):

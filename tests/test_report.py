@@ -17,8 +17,8 @@ from alutils.report import PAGES, README, fill_tables, main, markdown, report
 from alutils.results import RunFolder
 
 
-def finished(query: str, miou: list[float]) -> None:
-    config = {"kind": "rounds", "dataset": "d", "model": "m", "regime": "from_scratch", "query": query, "seed": 0}
+def finished(query: str, miou: list[float], seed: int = 0) -> None:
+    config = {"kind": "rounds", "dataset": "d", "model": "m", "regime": "from_scratch", "query": query, "seed": seed}
     rounds = {"round": [0, 1], "labelled": [5, 10], "labelled_percent": [10.0, 20.0], "miou": miou}
     run = RunFolder("e", query)
     with run.opened(config):
@@ -75,6 +75,15 @@ def test_publishing_takes_tables_histograms_and_the_maps_of_drawn_scenes(
     assert written == ["e-histograms.csv", "e-maps.npz", "e-sure.csv", "e.csv", "e.json"]
     assert pd.read_csv(tmp_path / "published" / "e-histograms.csv")["count"].sum() == 40
     assert len(pd.read_csv(tmp_path / "published" / "e-sure.csv")) == 20
+
+
+def test_an_experiment_may_begin_with_another_seed(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for module in (report_module, results_module):
+        monkeypatch.setattr(module, "PUBLISHED", tmp_path)
+    finished("vote_entropy", [0.1, 0.25], seed=7)
+    RunFolder("e", "vote_entropy").write_array("scores", np.linspace(0, 1, 40, dtype=np.float32)[None])
+    assert main(["publish", "e"]) == 0
+    assert set(pd.read_csv(tmp_path / "e-sure.csv")["seed"]) == {7}
 
 
 @pytest.mark.parametrize("page", [README, *README.parent.glob("docs/*.md")], ids=lambda page: page.name)
