@@ -135,6 +135,7 @@ class RoundsConfig(TrainingConfig):
         on, on all labelled so far; "new_data_only": the same, on the newest only; "one_shot": as from scratch, the
         pool ranked after the first round only
     last_epochs : epochs of the last round; `None`: as of the others
+    start_query : chooses the first batch, of images of which none is labelled: a query that asks no committee
     """
 
     kind = "rounds"
@@ -148,6 +149,7 @@ class RoundsConfig(TrainingConfig):
     unit: str
     committee_members: int
     committee_dropout: float
+    start_query: str = "random"
 
     def __post_init__(self) -> None:
         """Refuse what no data set could make possible."""
@@ -165,7 +167,8 @@ class RoundsConfig(TrainingConfig):
     @property
     def run_name(self) -> str:
         """Return the name of the run folder."""
-        return rounds_name(self.dataset, self.model, self.regime, self.query, self.seed)
+        start = "" if self.start_query == "random" else f"-from_{self.start_query}"
+        return rounds_name(self.dataset, self.model, self.regime, self.query + start, self.seed)
 
     def budgets(self, pool_size: int) -> list[int]:
         """Return the number of labelled images in each round."""
@@ -243,6 +246,8 @@ class BulkConfig(TrainingConfig):
         acquired = run.read_table("acquisitions")
         if acquired.empty:
             raise ParameterError(f"{run.path} has no acquisitions; run 03_active_learning_rounds for it first")
+        if "region" in acquired:
+            raise ParameterError(f"query is {self.query}; a share of an order is of whole images, not of regions")
         return acquired["index"].to_numpy()
 
     def chosen(self, dataset: ImageDataset) -> np.ndarray:

@@ -11,19 +11,26 @@ import numpy as np
 import pandas as pd
 import torch
 
-from alutils.committee import Committee
+from alutils.acquisition import (
+    acquire,
+    image_rows,
+    labelled,
+    pool_of,
+    score_pieces,
+    start_set,
+    total_cost,
+    with_cost,
+)
 from alutils.config import BulkConfig, Recipe, RoundsConfig, TrainingConfig
 from alutils.datasets import ImageDataset
 from alutils.errors import DataError, ParameterError, check_choice, check_range
-from alutils.features import image_features
 from alutils.metrics import accuracy, category_iou, class_iou, mean_iou
 from alutils.models import FOR_DIGITS, MODELS, SplitModel, build_model
-from alutils.pool import Pool
 from alutils.progress import Status
-from alutils.query import Query, find_query, score_images
+from alutils.query import QUERIES, find_query
+from alutils.regions import Pieces
 from alutils.results import RunFolder
-from alutils.seeds import derive_seed, numpy_generator
-from alutils.sharding import score_in_shards
+from alutils.seeds import derive_seed
 from alutils.training import default_device, evaluate, make_optimizer, train
 
 SAVE_EVERY = 30.0  # seconds between checkpoints inside a training
@@ -37,32 +44,37 @@ def run_rounds(config: RoundsConfig, scoring_workers: int = 1) -> pd.DataFrame:
     """
     query = find_query(config.query)
     check_range("scoring_workers", scoring_workers, 1, 1000)
+    check_choice("start_query", config.start_query, [name for name, known in QUERIES.items() if known.score is None])
     train_set, test_set = _load_sets(config)
     budgets = config.budgets(len(train_set))
+    pieces = Pieces(train_set, query.regions)
     run = RunFolder(config.experiment, config.run_name)
     device = default_device()
     with run.opened(config.as_dict(train_set, test_set)):
         rows = _records(run.read_table("rounds"))
-        acquired, scores = _restore(config, run, train_set, rows, budgets)
+        acquired, scores = _restore(config, run, pieces, rows, budgets)
         networks = query.ensemble or 1
         tell = _teller(config, config.trained_on(budgets), networks, rows)
-        for round_number in range(len(rows), config.rounds):
+        for number in range(len(rows), config.rounds):
             started = time.perf_counter()
-            pool = _pool(train_set, acquired, round_number)
-            chosen = _newest(acquired, round_number) if config.regime == "new_data_only" else pool.labelled
+            pool = pool_of(pieces, acquired, number)
+            newest = [row for row in acquired if row["round"] == number]
+            chosen = labelled(pieces, newest) if config.regime == "new_data_only" else pool.labelled
             models = [
                 _trained_model(
-                    config, run, train_set, chosen, round_number, member, device, partial(tell, round_number, member)
+                    config, run, *pieces.labelled_only(chosen), number, member, device, partial(tell, number, member)
                 )
                 for member in range(networks)
             ]
             measures = test_measures(models[0], test_set, config)
             seconds_train, started = time.perf_counter() - started, time.perf_counter()
-            row = _row(round_number, len(pool.labelled), len(train_set), measures, seconds_train)
-            if len(acquired) == budgets[round_number] < budgets[-1]:  # one_shot has ranked all in the first round
-                scores.append(_score(config, query, models, train_set, pool, round_number, scoring_workers))
-                acquired += _acquire(config, query, models[0], train_set, pool, budgets, round_number, scores[-1])
+            row = _row(number, budgets[number], len(train_set), measures, seconds_train) | total_cost(acquired, number)
+            batch = []
+            if acquired[-1]["round"] == number < config.rounds - 1:  # one_shot has ranked all in the first round
+                scores.append(score_pieces(config, query, models, pieces, pool, number, workers=scoring_workers))
+                batch = acquire(config, query, models[0], pieces, pool, number, scores[-1])
             rows.append(row | {"seconds_query": time.perf_counter() - started})
+            acquired += with_cost(pieces, batch)
             run.write_table("acquisitions", pd.DataFrame(acquired))
             if query.score:
                 run.write_array("scores", np.array(scores, np.float32))
@@ -85,37 +97,24 @@ def _load_sets(config: TrainingConfig) -> tuple[ImageDataset, ImageDataset]:
 
 
 def _restore(
-    config: RoundsConfig, run: RunFolder, train_set: ImageDataset, rows: list[dict[str, Any]], budgets: list[int]
+    config: RoundsConfig, run: RunFolder, pieces: Pieces, rows: list[dict[str, Any]], budgets: list[int]
 ) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-    """Return acquisitions and scores (N,) after the rounds in `rows`; at first, the seed's start set and none.
+    """Return acquisitions and scores (P,) after the rounds in `rows`; at first, the seed's start set and none.
 
     Raises `DataError` if the run's two tables do not fit together.
     """
     if not rows:
-        indices = numpy_generator(config.seed, "start").permutation(len(train_set))[: budgets[0]]
-        return _acquisitions(train_set, indices, np.full(budgets[0], np.nan), 0), []
+        return with_cost(pieces, start_set(config, pieces, budgets[0])), []
     table = run.read_table("acquisitions")
     last_round = config.rounds if config.regime == "one_shot" else len(rows)
-    table = table[table["round"] <= last_round] if len(table) else table
-    expected = budgets[: last_round + 1][-1]
-    if [row["labelled"] for row in rows] != budgets[: len(rows)] or len(table) != expected:
+    acquired = _records(table[table["round"] <= last_round] if len(table) else table)
+    room = pieces.room(budgets[: last_round + 1][-1], labelled(pieces, acquired))
+    if [row["labelled"] for row in rows] != budgets[: len(rows)] or not 0 <= room < pieces.sizes.max():
         raise DataError(
-            f"{run.path}: {len(table)} acquisitions after {len(rows)} rounds, expected {expected}; its tables are"
-            " damaged, put copies back or remove the folder"
+            f"{run.path}: {len(acquired)} acquisitions after {len(rows)} rounds do not make {budgets[len(rows) - 1]} or"
+            f" more labelled images; its tables are damaged, put copies back or remove the folder"
         )
-    return _records(table), list(run.read_array("scores")[: len(rows)])
-
-
-def _pool(train_set: ImageDataset, acquired: list[dict[str, Any]], round_number: int) -> Pool:
-    """Return the pool in which all that was acquired up to a round is labelled."""
-    pool = Pool(len(train_set))
-    pool.label_indices(np.array([row["index"] for row in acquired if row["round"] <= round_number]))
-    return pool
-
-
-def _newest(acquired: list[dict[str, Any]], round_number: int) -> np.ndarray:
-    """Return the data-set indices that were acquired for a round, ascending."""
-    return np.sort([row["index"] for row in acquired if row["round"] == round_number])
+    return acquired, list(run.read_array("scores")[: len(rows)])
 
 
 def _teller(
@@ -143,68 +142,6 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in record.items()} for record in table.to_dict("records")]
 
 
-def _score(
-    config: RoundsConfig,
-    query: Query,
-    models: list[SplitModel],
-    train_set: ImageDataset,
-    pool: Pool,
-    round_number: int,
-    scoring_workers: int,
-) -> np.ndarray:
-    """Return the scores of all images, (N,), NaN for labelled ones."""
-    seed = derive_seed(config.seed, "committee", round_number)
-    committee = Committee(1, 0.0, seed)  # of each network of an ensemble
-    if query.ensemble is None:
-        committee = Committee(config.committee_members, config.committee_dropout, seed)
-    if scoring_workers > 1 and query.score:
-        scores = score_in_shards(config, models, pool.unlabelled, committee, scoring_workers)
-    else:
-        generator = numpy_generator(config.seed, "scores", round_number)
-        scores = score_images(query, models, train_set, pool.unlabelled, config, committee, generator)
-    of_all = np.full(len(train_set), np.nan)
-    of_all[pool.unlabelled] = scores
-    return of_all
-
-
-def _acquire(
-    config: RoundsConfig,
-    query: Query,
-    model: SplitModel,
-    train_set: ImageDataset,
-    pool: Pool,
-    budgets: list[int],
-    round_number: int,
-    scores: np.ndarray,
-) -> list[dict[str, Any]]:
-    """Label the next batch, or in regime `one_shot` all batches that follow; return their rows of acquisitions."""
-    generator = numpy_generator(config.seed, "query", round_number)
-    last_round = config.rounds - 1 if config.regime == "one_shot" else round_number + 1
-    rows = []
-    for of_round in range(round_number + 1, last_round + 1):
-        unlabelled = pool.unlabelled
-        features = partial(image_features, model, train_set, unlabelled, config)
-        count = budgets[of_round] - budgets[of_round - 1]
-        indices = pool.label(query.selection(scores[unlabelled], count, generator, features))
-        rows += _acquisitions(train_set, indices, scores[indices], of_round)
-    return rows
-
-
-def _acquisitions(
-    dataset: ImageDataset, indices: np.ndarray, scores: np.ndarray, round_number: int
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "round": round_number,
-            "rank": rank,
-            "index": int(i),
-            "item": dataset.item_names[i],
-            "score": float(score),
-        }
-        for rank, (i, score) in enumerate(zip(indices, scores, strict=True))
-    ]
-
-
 def run_bulk(config: BulkConfig) -> pd.DataFrame:
     """Train on a share of an order, or on what is left of it to train, and return `rounds.csv`: one row."""
     if config.query != "all":
@@ -223,7 +160,7 @@ def run_bulk(config: BulkConfig) -> pd.DataFrame:
             if config.keep_model:
                 run.save_state("model", model.state_dict())
             row = _row(0, len(chosen), len(train_set), measures, time.perf_counter() - started)
-            acquired = _acquisitions(train_set, chosen, np.full(len(chosen), np.nan), 0)
+            acquired = image_rows(train_set, chosen, np.full(len(chosen), np.nan), 0)
             run.write_table("acquisitions", pd.DataFrame(acquired))
             run.write_table("rounds", pd.DataFrame([row | {"seconds_query": 0.0}]))
         run.finish(device)

@@ -1,34 +1,45 @@
-"""A batch of images: the highest scores, a mixture of clusters and chance, or diverse ones from features alone.
+"""A batch of images: the highest scores, chance beside them, clusters, or diverse images whatever their score.
 
-Greedy k-center and k-means++ are both exact, in few matrix products. A plain loop reads the whole pool for each pick.
-Here a few hundred candidates are looked at together: the distances among them settle which are picked, and the pool
-is read once for all of those. Memory is linear in the pool.
+Every selection takes scores (N,) of the unlabelled images, the size `k` of the batch, a generator and the `Candidates`
+themselves, and returns k positions in (N,), in the order chosen.
 """
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
-from alutils.errors import ParameterError, check_range
+from alutils.diversity import k_center_greedy, k_means_plus_plus
+from alutils.features import Candidates
 
-CANDIDATES = 768  # looked at together
-ROWS = 4096  # of the pool in one matrix product, whose result then takes 25 MB at most
-LONGEST = 1e18  # vectors whose squared distances fit float32
 CLUSTERS = 20  # of a mixture, as in the thesis
+MOST_CLUSTERS = 500  # of TypiClust, as in its paper
+NEIGHBOURS = 20  # that an image's typicality is the mean distance to, as in its paper
 
-Features = Callable[[], np.ndarray]  # gives (N, D) float32, of the images that are scored; called where needed only
 
-
-def top_k(scores: np.ndarray, k: int, generator: np.random.Generator, features: Features | None = None) -> np.ndarray:
+def top_k(
+    scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates | None = None
+) -> np.ndarray:
     """Return the positions of the `k` highest scores, highest first; equal scores in random order."""
     return np.lexsort((generator.random(len(scores)), -scores))[:k]
 
 
+def power(
+    scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates | None = None, *, beta: float
+) -> np.ndarray:
+    """Return `k` positions drawn without replacement, each with a probability in proportion to score ** `beta`.
+
+    The highest of log score + Gumbel noise / beta; a score of 0 is drawn last. PowerBALD is that of BALD with beta 1
+    (Kirsch et al. 2023).
+    """
+    with np.errstate(divide="ignore"):
+        return top_k(beta * np.log(scores) + generator.gumbel(size=len(scores)), k, generator)
+
+
 def mixture(
-    scores: np.ndarray, k: int, generator: np.random.Generator, features: Features, *, shares: Sequence[float]
+    scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates, *, shares: Sequence[float]
 ) -> np.ndarray:
     """Return the positions of a batch of `k`: by clusters, then the highest of all others, then random ones.
 
@@ -41,177 +52,113 @@ def mixture(
     ranked = top_k(scores, len(scores), generator)
     chosen = ranked[:0]
     if by_cluster:
-        clusters = pd.Series(_k_means(features(), generator)[ranked])
-        turns = clusters.groupby(clusters).cumcount()  # how many of its cluster rank higher
-        chosen = ranked[np.argsort(turns, kind="stable")][:by_cluster]
+        clusters, _ = _k_means(candidates.features(candidates.unlabelled), CLUSTERS, generator)
+        chosen = ranked[np.argsort(_turns(clusters[ranked]), kind="stable")][:by_cluster]
     others = ranked[~np.isin(ranked, chosen)]
     return np.concatenate([chosen, others[:overall], generator.permutation(others[overall:])])[:k]
 
 
-def _k_means(features: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Return each image's cluster, (N,); by one thread, whose sums do not depend on which thread ends first."""
+def diverse(
+    scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates, *, factor: float
+) -> np.ndarray:
+    """Return of the `factor` x `k` highest scores those nearest to the centres of `k` clusters.
+
+    k-means on the network's embeddings, each image weighing its score. Zhdanov 2019.
+    """
+    likely = np.sort(top_k(scores, round(factor * k), generator))
+    weights = scores[likely] - min(scores[likely].min(), 0) + np.finfo(np.float32).tiny
+    chosen = _nearest_to_centres(candidates.embeddings(candidates.unlabelled[likely]), k, generator, weights)
+    return likely[chosen]
+
+
+def k_means(scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates) -> np.ndarray:
+    """Return the images nearest to the centres of `k` clusters of all unlabelled ones, whatever their score."""
+    return _nearest_to_centres(candidates.embeddings(candidates.unlabelled), k, generator)
+
+
+def core_set(scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates) -> np.ndarray:
+    """Return `k` images each the farthest from all labelled and chosen ones, whatever their score.
+
+    Greedy k-center on the network's embeddings. Sener & Savarese 2018.
+    """
+    unlabelled, labelled = (
+        torch.from_numpy(candidates.embeddings(indices)) for indices in (candidates.unlabelled, candidates.labelled)
+    )
+    return k_center_greedy(unlabelled, k, labelled.reshape(-1, unlabelled.shape[1])).numpy()
+
+
+def badge(scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates) -> np.ndarray:
+    """Return `k` images by k-means++ on `gradient_embeddings`: uncertain ones are long, like ones are near.
+
+    Ash et al. 2020; for scenes an image's embedding is the gradient of its mean loss over pixels.
+    """
+    seeded = torch.Generator().manual_seed(int(generator.integers(2**63)))
+    gradients = torch.from_numpy(candidates.gradients(candidates.unlabelled))
+    return k_means_plus_plus(gradients, k, generator=seeded).numpy()
+
+
+def typiclust(scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates) -> np.ndarray:
+    """Return the most typical image of each of the largest clusters that hold the fewest labels.
+
+    As many k-means clusters of the features as there will be labels, `MOST_CLUSTERS` at most. Typicality is the inverse
+    of the mean distance to `NEIGHBOURS` images of the cluster. Hacohen et al. 2022, made for the first batch.
+    """
+    labelled = len(candidates.labelled)
+    features = candidates.features(np.concatenate([candidates.labelled, candidates.unlabelled]))
+    clusters, _ = _k_means(features, min(labelled + k, MOST_CLUSTERS), generator)
+    distances = _distances_to_neighbours(features, clusters)[labelled:]
+    known, clusters = np.bincount(clusters[:labelled], minlength=clusters.max() + 1), clusters[labelled:]
+    typical = np.argsort(distances, kind="stable")
+    turns = _turns(clusters[typical]) + known[clusters[typical]]
+    return typical[np.lexsort((-np.bincount(clusters)[clusters[typical]], turns))][:k]
+
+
+def strided(scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates) -> np.ndarray:
+    """Return every (N / k)-th unlabelled image in the data set's order, from a random one on: spread out in time."""
+    return np.floor((np.arange(k) + generator.random()) * len(scores) / k).astype(int)
+
+
+def _turns(clusters: np.ndarray) -> np.ndarray:
+    """Return how many images of its cluster come before each one, (N,)."""
+    return pd.Series(clusters).groupby(clusters).cumcount().to_numpy()
+
+
+def _nearest_to_centres(
+    features: np.ndarray, k: int, generator: np.random.Generator, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Return of each of `k` clusters the point nearest to its centre; copies, of which no cluster is made, fill up."""
+    clusters, distances = _k_means(features, k, generator, weights)
+    by_distance = np.argsort(distances, kind="stable")
+    return by_distance[np.argsort(_turns(clusters[by_distance]), kind="stable")][:k]
+
+
+def _k_means(
+    features: np.ndarray, clusters: int, generator: np.random.Generator, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each image's cluster and its distance to that one's centre, both (N,).
+
+    By one thread, whose sums do not depend on which thread ends first.
+    """
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
-    seed = int(generator.integers(2**31))
-    with threadpool_limits(1):
-        return KMeans(min(CLUSTERS, len(features)), n_init=1, random_state=seed).fit_predict(features)
+    estimator = KMeans(min(clusters, len(features)), n_init=1, random_state=int(generator.integers(2**31)))
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer distinct images than clusters
+        found = estimator.fit_predict(features, sample_weight=weights)
+    return found, np.linalg.norm(features - estimator.cluster_centers_[found], axis=1)
 
 
-@torch.inference_mode()
-def k_center_greedy(features: Tensor, k: int, labelled: Tensor) -> Tensor:
-    """Return the positions of `k` points, each the farthest (Euclidean) from all labelled and all chosen so far.
+def _distances_to_neighbours(features: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Return each image's mean distance to the nearest `NEIGHBOURS` others of its cluster, (N,); alone in it: inf."""
+    from sklearn.neighbors import NearestNeighbors
 
-    Of equally far points the one at the lowest position is chosen; with nothing labelled, the first is the point
-    nearest to the mean. Distances are computed in float64 and compared in float32.
-
-    features : (N, D) float32, on the CPU or a GPU
-    labelled : (L, D) float32, on the same; L may be 0
-
-    Returns (k,) int64, in the order chosen. Raises `ParameterError` for impossible values. Sener & Savarese 2018.
-    """
-    cover = _Cover(features, k)
-    centres = _checked("labelled", labelled, features.shape[1])
-    if len(centres) > 0:
-        for part in centres.split(CANDIDATES):
-            cover.add(part)
-    elif k > 0:
-        cover.choose(cover.squared_distances(cover.points.mean(dim=0, keepdim=True)).argmin()[None])
-    while cover.missing > 0:
-        order = cover.nearest.sort(descending=True, stable=True).indices
-        candidates, outside = order[:CANDIDATES].sort().values, order[CANDIDATES:]
-        bound = (float(cover.nearest[outside[0]]), -int(outside[0])) if len(outside) else (-1.0, 0)
-        cover.choose(candidates[_farthest_first(cover, candidates, bound)])
-    return cover.positions
-
-
-@torch.inference_mode()
-def k_means_plus_plus(features: Tensor, k: int, *, generator: torch.Generator) -> Tensor:
-    """Return the positions of `k` points, each drawn in proportion to squared distance to the nearest drawn so far.
-
-    The first is drawn uniformly; so are those left when only copies of drawn points remain. None is drawn twice.
-
-    features : (N, D) float32, on the CPU or a GPU
-    generator : on either
-
-    Returns (k,) int64, in the order drawn. Raises `ParameterError` for impossible values. Arthur & Vassilvitskii
-    2007; BADGE draws its batches so.
-    """
-    cover, device = _Cover(features, k), generator.device
-    if k > 0:
-        cover.choose(torch.randint(len(features), (1,), generator=generator, device=device))
-    while cover.missing > 0:
-        weights = cover.nearest.clamp(min=0).to(device, torch.float64)
-        if weights.any():
-            candidates = weights.multinomial(CANDIDATES, replacement=True, generator=generator)
-            uniform = torch.rand(CANDIDATES, dtype=torch.float64, generator=generator, device=device)
-            cover.choose(candidates[_accepted(cover, candidates, uniform.cpu().numpy())])
-        else:
-            copies = (cover.nearest == 0).nonzero()[:, 0].to(device)
-            shuffled = torch.randperm(len(copies), generator=generator, device=device)
-            cover.choose(copies[shuffled[: cover.missing]])
-    return cover.positions
-
-
-class _Cover:
-    """What is chosen of a pool, and how far each of its points is from that.
-
-    positions : of the chosen, in order
-    missing : how many are still to be chosen
-    nearest : (N,) float32, squared distance to the nearest chosen or labelled point; -1 for a chosen one
-    """
-
-    def __init__(self, features: Tensor, k: int) -> None:
-        self.points = _checked("features", features)
-        check_range("k", k, 0, len(features))
-        self.squares = torch.linalg.vector_norm(self.points, dim=1).square()
-        self.positions = torch.empty(0, dtype=torch.int64, device=features.device)
-        self.missing = k
-        self.nearest = torch.full((len(features),), torch.inf, device=features.device)
-
-    def choose(self, positions: Tensor) -> None:
-        """Add points of the pool to the chosen."""
-        positions = positions.to(self.positions.device)
-        self.positions = torch.cat([self.positions, positions])
-        self.missing -= len(positions)
-        if self.missing > 0:  # nobody asks after the last
-            self.add(self.points[positions])
-            self.nearest[positions] = -1
-
-    def add(self, centres: Tensor) -> None:
-        """Take note of how far each point is from `centres` (M, D)."""
-        self.nearest = self.nearest.minimum(self.squared_distances(centres))
-
-    def squared_distances(self, centres: Tensor) -> Tensor:
-        """Return how far each point is from the nearest of `centres` (M, D): (N,)."""
-        smallest = [_products(points, centres).amin(dim=0) for points in self.points.split(ROWS)]
-        return _to_squared_distances(torch.cat(smallest), self.squares, centres.shape[1])
-
-    def among(self, positions: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return `nearest` of some points, (M,), and their squared distances to one another, (M, M)."""
-        positions = positions.to(self.positions.device)
-        points, squares = self.points[positions], self.squares[positions]
-        between = _to_squared_distances(_products(points, points), squares, points.shape[1])
-        return self.nearest[positions].cpu().numpy(), between.cpu().numpy()
-
-
-def _products(points: Tensor, centres: Tensor) -> Tensor:
-    """Return |c|^2 / 2 - c x for points x (N, D) and centres c (M, D): (M, N)."""
-    half = torch.linalg.vector_norm(centres, dim=1, keepdim=True).square() / 2
-    return torch.addmm(half, centres, points.T, alpha=-1)
-
-
-def _to_squared_distances(products: Tensor, squares: Tensor, dimensions: int) -> Tensor:
-    """Return squared distances (..., N) float32 from `_products` and the points' |x|^2 (N,).
-
-    What float64 cannot tell from zero is zero; in float32 the last bits that two copies may differ by are gone.
-    """
-    distances = products.mul(2).add(squares)
-    rounding = 2 * (dimensions + 4) * torch.finfo(torch.float64).eps * squares
-    return distances.where(distances > rounding, 0).float()
-
-
-def _farthest_first(cover: _Cover, candidates: Tensor, bound: tuple[float, int]) -> list[int]:
-    """Return which candidates are the next picks, in order, for as long as no other point can be.
-
-    bound : squared distance and negative position of the best of the other points
-    """
-    nearest, between = cover.among(candidates)
-    ranks = (-candidates).tolist()
-    picked: list[int] = []
-    while len(picked) < cover.missing:
-        best = int(nearest.argmax())
-        if (nearest[best], ranks[best]) < bound:
-            break
-        picked.append(best)
-        nearest = np.minimum(nearest, between[best])
-        nearest[best] = -1
-    return picked
-
-
-def _accepted(cover: _Cover, candidates: Tensor, uniform: np.ndarray) -> list[int]:
-    """Return which candidates are kept: each with probability weight by now / weight when drawn.
-
-    This rejection turns draws by the old weights into draws by the present ones, exactly.
-
-    uniform : (M,) in [0, 1)
-    """
-    nearest, between = cover.among(candidates)
-    limits = uniform * nearest
-    picked: list[int] = []
-    for candidate, limit in enumerate(limits):
-        if limit < nearest[candidate] and len(picked) < cover.missing:
-            picked.append(candidate)
-            nearest = np.minimum(nearest, between[candidate])
-    return picked
-
-
-def _checked(name: str, vectors: Tensor, dimensions: int | None = None) -> Tensor:
-    """Return vectors (N, D) in float64."""
-    if vectors.ndim != 2 or dimensions not in (None, vectors.shape[1]):
-        allowed = f"(vectors, {dimensions or 'dimensions'})"
-        raise ParameterError(f"{name} has shape {tuple(vectors.shape)}; allowed: {allowed}")
-    points = vectors.double()
-    if not (torch.linalg.vector_norm(points, dim=1) < LONGEST).all():
-        raise ParameterError(f"{name} has values not finite or too large; allowed: vectors shorter than {LONGEST:g}")
-    return points
+    means = np.full(len(features), np.inf)
+    for cluster in np.unique(clusters):
+        members = np.flatnonzero(clusters == cluster)
+        neighbours = min(NEIGHBOURS, len(members) - 1)
+        if neighbours:
+            distances, _ = NearestNeighbors(n_neighbors=neighbours).fit(features[members]).kneighbors()
+            means[members] = distances.mean(axis=1)
+    return means

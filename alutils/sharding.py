@@ -25,7 +25,12 @@ def shards(indices: np.ndarray, workers: int, batch_size: int) -> list[np.ndarra
 
 
 def score_in_shards(
-    config: RoundsConfig, models: Sequence[SplitModel], indices: np.ndarray, committee: Committee, workers: int
+    config: RoundsConfig,
+    models: Sequence[SplitModel],
+    indices: np.ndarray,
+    committee: Committee,
+    workers: int,
+    class_weights: Tensor | None = None,
 ) -> np.ndarray:
     """Return what `score_images` does for the training images `indices`, by `workers` processes.
 
@@ -34,13 +39,18 @@ def score_in_shards(
     """
     states = [{name: tensor.cpu() for name, tensor in model.state_dict().items()} for model in models]
     parts = shards(indices, workers, config.batch_size)
-    tasks = [(config, states, part, committee, rank, torch.get_num_threads()) for rank, part in enumerate(parts)]
+    tasks = [
+        (config, states, part, committee, class_weights, rank, torch.get_num_threads())
+        for rank, part in enumerate(parts)
+    ]
     with ProcessPoolExecutor(len(parts), mp_context=get_context("spawn")) as pool:
         return np.concatenate(list(pool.map(_score_shard, tasks)))
 
 
-def _score_shard(task: tuple[RoundsConfig, list[Mapping[str, Tensor]], np.ndarray, Committee, int, int]) -> np.ndarray:
-    config, states, indices, committee, rank, threads = task
+def _score_shard(
+    task: tuple[RoundsConfig, list[Mapping[str, Tensor]], np.ndarray, Committee, Tensor | None, int, int],
+) -> np.ndarray:
+    config, states, indices, committee, class_weights, rank, threads = task
     torch.set_num_threads(threads)
     gpus = torch.cuda.device_count()
     dataset = config.load("train")
@@ -50,4 +60,5 @@ def _score_shard(task: tuple[RoundsConfig, list[Mapping[str, Tensor]], np.ndarra
         model.load_state_dict(state)
         models.append(model.to(f"cuda:{rank % gpus}" if gpus else "cpu").to(memory_format=torch.channels_last))
     no_draws = numpy_generator(0, "no draws")  # of a score that a committee gives
-    return score_images(find_query(config.query), models, dataset, indices, config, committee, no_draws)
+    query = find_query(config.query)
+    return score_images(query, models, dataset, indices, config, committee, no_draws, class_weights)

@@ -20,7 +20,8 @@ from alutils.datasets.base import IMAGENET_MEAN, IMAGENET_STD
 from alutils.feeding import feed
 from alutils.models import SplitModel, build_model
 from alutils.models.base import inference_copy, resize_logits
-from alutils.query import Query, consensus_entropy, score_images, vote_entropy
+from alutils.query import Query, score_images
+from alutils.scores import consensus_entropy, vote_entropy
 from alutils.training import default_device
 
 CLASSES, BATCH = 19, 4

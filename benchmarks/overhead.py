@@ -28,8 +28,9 @@ from alutils.datasets.folder import folder as load_folder
 from alutils.models import build_model
 from alutils.parameters import check_parameters, find_notebook
 from alutils.paths import ROOT
-from alutils.query import QUERIES, score_images, top_k
+from alutils.query import QUERIES, score_images
 from alutils.results import RunFolder, load_experiment
+from alutils.selection import top_k
 
 ROUNDS = "03_active_learning_rounds"
 SMALL = {"experiment": "grid", "rounds": 4, "steps": 4, "committee_members": 2, "query": "vote_entropy"}

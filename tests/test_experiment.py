@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ import pandas as pd
 import pytest
 import torch
 
+from alutils import acquisition, experiment
 from alutils import config as config_module
-from alutils import experiment
 from alutils.committee import Committee
 from alutils.config import REGIMES, BulkConfig, RoundsConfig
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import DataError, ParameterError
 from alutils.experiment import load_bulk_model, run_bulk, run_rounds
 from alutils.models import SplitModel
+from alutils.query import find_query
+from alutils.regions import Pieces
 from alutils.results import RunFolder
 from alutils.training import predict
 
@@ -85,7 +88,7 @@ def test_a_run_labels_more_each_round_and_saves_what_the_architecture_says():
     assert {"round", "miou", "accuracy", "iou_a", "iou_b", "iou_c", *SECONDS} <= set(table)
     run = RunFolder("e", "tiny-unet_small-consensus_entropy-seed0")
     acquired = run.read_table("acquisitions")
-    assert list(acquired) == ["round", "rank", "index", "item", "score"]
+    assert list(acquired) == ["round", "rank", "index", "item", "score", "pixels", "clicks"]
     assert acquired["index"].is_unique
     assert acquired["round"].value_counts().to_dict() == {0: 3, 1: 3, 2: 3}
     assert acquired["item"].tolist() == [f"scene{index:02d}" for index in acquired["index"]]
@@ -128,6 +131,7 @@ def test_a_finished_run_is_only_read(monkeypatch: pytest.MonkeyPatch):
     [
         *({"regime": regime} for regime in REGIMES),
         {"query": "vote_entropy_ensemble_2_mixture_0.4_0.3_0.3", "regime": "incremental"},
+        {"query": "bald_balanced_power_1_windows_2x3", "start_query": "core_set"},
     ],
     ids=str,
 )
@@ -203,6 +207,75 @@ def test_one_shot_ranks_the_pool_once(monkeypatch: pytest.MonkeyPatch):
     pd.testing.assert_frame_equal(first.read_table("acquisitions")[:6], acquired[:6])
 
 
+def test_the_first_batch_may_be_chosen_and_is_the_same_for_every_query():
+    starts: dict[str, list[str]] = {}
+    for start, query in product(("random", "typiclust", "core_set", "strided_random"), ("random", "bald")):
+        config = replace(ROUNDS, query=query, start_query=start, rounds=1)
+        run_rounds(config)
+        table = RunFolder("e", config.run_name).read_table("acquisitions")
+        starts.setdefault(start, []).append(str(table["index"].tolist()))
+    assert all(one == other for one, other in starts.values())
+    assert len({one for one, _ in starts.values()}) > 1
+    with pytest.raises(ParameterError, match="start_query is 'bald'; allowed: random, strided_random, core_set"):
+        run_rounds(replace(ROUNDS, start_query="bald"))
+
+
+@pytest.mark.parametrize("query", ["random_windows_2x3", "bald_windows_2x3", "margin_top_0.5_superpixels_6"])
+def test_regions_fill_the_same_budget_and_the_rest_is_not_trained_on(query: str, monkeypatch: pytest.MonkeyPatch):
+    seen: list[np.ndarray] = []
+
+    def spy(model: Any, optimizer: Any, dataset: ImageDataset, *rest: Any, **named: Any) -> None:
+        seen.append(dataset.labels.copy())
+        train(model, optimizer, dataset, *rest, **named)
+
+    train = experiment.train
+    monkeypatch.setattr(experiment, "train", spy)
+    config = replace(ROUNDS, query=query)
+    table = run_rounds(config)
+    whole = 24 * 32
+    assert table["labelled"].tolist() == [3, 6, 9]
+    assert table["labelled_pixels"].is_monotonic_increasing
+    room = [images * whole - pixels for images, pixels in zip([3, 6, 9], table["labelled_pixels"], strict=True)]
+    largest = Pieces(config.load("train"), find_query(query).regions).sizes.max()
+    assert all(0 <= left < largest for left in room)
+    acquired = RunFolder("e", config.run_name).read_table("acquisitions")
+    assert acquired.groupby("round")["pixels"].sum().cumsum().tolist() == table["labelled_pixels"].tolist()
+    assert acquired.groupby("round")["clicks"].sum().cumsum().tolist() == table["clicks"].tolist()
+    assert (acquired["region"] == -1).sum() == 3, "whole images to start with"
+    assert not acquired.duplicated(["index", "region"]).any()
+    assert acquired.loc[acquired["round"] > 0, "index"].nunique() > 3, "regions of more images than that"
+    full = config.load("train").labels
+    for labels, pixels in zip(seen, table["labelled_pixels"], strict=True):
+        assert ((labels == full) | (labels == 255)).all()
+        assert 0.6 * pixels < (labels != 255).sum() <= pixels, "of what is labelled, some is void"
+
+
+def test_an_order_of_regions_is_no_order_of_images():
+    rounds = replace(ROUNDS, query="bald_windows_2x2")
+    run_rounds(rounds)
+    with pytest.raises(ParameterError, match="a share of an order is of whole images, not of regions"):
+        run_bulk(replace(BULK, query=rounds.query))
+
+
+def test_balanced_scores_look_at_labels_that_are_there_only(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
+    config = replace(ROUNDS, query="consensus_entropy_balanced", rounds=2)
+    run_rounds(config)
+    acquired = RunFolder("e", config.run_name).read_table("acquisitions")
+    labels = tiny_scenes.labels.copy()
+    labels[~np.isin(np.arange(12), acquired.loc[acquired["round"] == 0, "index"])] = 0
+    changed = replace(tiny_scenes, labels=labels, split="train")
+    sets = {"train": changed, "test": config.load_test()}
+    monkeypatch.setattr(config_module, "load_dataset", lambda name, split, *size, **labels: sets[split])
+    other = replace(config, experiment="changed")
+    run_rounds(other)
+    columns = ["round", "index", "score"]
+    again = RunFolder("changed", other.run_name).read_table("acquisitions")
+    pd.testing.assert_frame_equal(again[columns], acquired[columns])
+    plain = replace(config, query="consensus_entropy")
+    run_rounds(plain)
+    assert RunFolder("e", plain.run_name).read_table("acquisitions")["score"].tolist() != acquired["score"].tolist()
+
+
 def test_the_scores_of_every_round_are_kept():
     run_rounds(ROUNDS)
     run = RunFolder("e", ROUNDS.run_name)
@@ -229,14 +302,14 @@ def test_an_ensemble_is_several_networks_that_are_asked_together(monkeypatch: py
     seen: list[tuple[int, Committee]] = []
 
     def spy(
-        query: Any, models: list[SplitModel], dataset: Any, indices: Any, recipe: Any, committee: Any, g: Any
+        query: Any, models: list[SplitModel], dataset: Any, indices: Any, recipe: Any, committee: Any, *others: Any
     ) -> Any:
         weights = {torch.cat([p.flatten() for p in model.parameters()]).sum().item() for model in models}
         seen.append((len(weights), committee))
-        return score_images(query, models, dataset, indices, recipe, committee, g)
+        return score_images(query, models, dataset, indices, recipe, committee, *others)
 
-    score_images = experiment.score_images
-    monkeypatch.setattr(experiment, "score_images", spy)
+    score_images = acquisition.score_images
+    monkeypatch.setattr(acquisition, "score_images", spy)
     trained = spied_training(monkeypatch)
     table = run_rounds(replace(ROUNDS, query="vote_entropy_ensemble_3"))
     assert [(number, committee.members, committee.dropout) for number, committee in seen] == [(3, 1, 0.0)] * 2
@@ -251,9 +324,9 @@ def test_every_query_can_be_mixed_and_random_cannot_be_an_ensemble():
         config = replace(ROUNDS, query=f"{query}_mixture_0.34_0.33_0.33")
         run_rounds(config)
         assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].is_unique
-    with pytest.raises(ParameterError, match=r"query is 'random_ensemble_2'; allowed: random, consensus_entropy"):
+    with pytest.raises(ParameterError, match=r"query is 'random_ensemble_2'; allowed: random, strided_random"):
         run_rounds(replace(ROUNDS, query="random_ensemble_2"))
-    with pytest.raises(ParameterError, match=r"shares in .* sum to 0.9; allowed: 1"):
+    with pytest.raises(ParameterError, match=r"shares after mixture_ sum to 0.9; allowed: 1"):
         run_rounds(replace(ROUNDS, query="random_mixture_0.3_0.3_0.3"))
 
 
@@ -338,7 +411,7 @@ def test_an_order_that_is_missing_or_too_short_is_one_line():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"query": "entropy"}, "query is 'entropy'; allowed: random, consensus_entropy, vote_entropy"),
+        ({"query": "anarchy"}, "query is 'anarchy'; allowed: random, strided_random, consensus_entropy, vote_entropy"),
         ({"model": "unet"}, "model is 'unet'; allowed: mnist_cnn"),
         ({"model": "mnist_cnn"}, "model for tiny is 'mnist_cnn'; allowed: unet_small, deeplabv3_small, vgg19_unet"),
         ({"regime": "x"}, "regime is 'x'; allowed: from_scratch, incremental"),
@@ -470,7 +543,7 @@ def test_a_full_disk_at_any_write_loses_nothing(survives: int, monkeypatch: pyte
         ("rounds.csv", lambda text: text.replace("round", "runde", 1), "'round'"),
         ("rounds.csv", lambda text: text.replace("\n0,", "\nx,"), "invalid literal"),
         ("acquisitions.csv", lambda text: "".join(text.splitlines(keepends=True)[:4]), "3 acquisitions after 2 rounds"),
-        ("acquisitions.csv", lambda text: text + ",,,,,,\n", "Expected 5 fields"),
+        ("acquisitions.csv", lambda text: text + ",,,,,,,,\n", "Expected 7 fields"),
         ("config.json", lambda text: text[:20], "config.json: damaged"),
         ("checkpoint.pt", lambda text: "torn", "checkpoint.pt: damaged"),
     ],

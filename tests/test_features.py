@@ -9,7 +9,7 @@ import torch
 from alutils import features
 from alutils.config import Recipe
 from alutils.datasets import ImageDataset, load_dataset
-from alutils.features import digit_codes, image_features, trained_autoencoder
+from alutils.features import digit_codes, gradient_embeddings, image_features, trained_autoencoder
 from alutils.models import MODELS, build_model
 
 RECIPE = Recipe(
@@ -26,6 +26,21 @@ def test_encoder_features_are_one_vector_an_image(name: str, tiny_scenes: ImageD
     assert found.dtype == np.float32
     alone = image_features(model, tiny_scenes, np.array([5]), RECIPE)
     np.testing.assert_allclose(found[1], alone[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradient_embeddings_are_the_gradients_of_the_last_layer(name: str, tiny_scenes: ImageDataset):
+    dataset = tiny_scenes if name != "mnist_cnn" else load_dataset("digits", "test")
+    model = build_model(name, dataset.num_classes, seed=0).eval()
+    found = gradient_embeddings(model, dataset, np.array([4, 0, 7]), RECIPE)
+    mean, std = (255 * torch.tensor(values).view(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
+    for embedding, index in zip(found, [4, 0, 7], strict=True):
+        logits = model.decode(model.encode((torch.from_numpy(dataset.images[[index]]) - mean) / std))
+        loss = torch.nn.functional.cross_entropy(logits, logits.argmax(dim=1))
+        weight = model.head[-1].weight
+        assert isinstance(weight, torch.Tensor)
+        (gradient,) = torch.autograd.grad(loss, weight)
+        np.testing.assert_allclose(embedding, gradient.flatten(), rtol=1e-3, atol=1e-6)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
-"""Scores by hand, selection with ties, and what scoring must not see."""
+"""Queries by name, and what scoring must not see."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,16 +15,11 @@ from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError
 from alutils.models import SplitModel, build_model
 from alutils.models.unet_small import UnetSmall
-from alutils.query import (
-    QUERIES,
-    SCORES,
-    committee_maps,
-    consensus_entropy,
-    mean_over_image,
-    score_images,
-    top_k,
-    vote_entropy,
-)
+from alutils.paths import ROOT
+from alutils.query import QUERIES, SUFFIXES_HELP, Query, committee_maps, find_query, score_images
+from alutils.regions import Regions
+from alutils.scores import SCORES, consensus_entropy, vote_entropy
+from alutils.selection import diverse
 
 
 def undecided_model() -> SplitModel:
@@ -59,20 +55,63 @@ def test_members_who_agree_on_a_class_have_no_vote_entropy_but_some_consensus_en
     assert consensus_entropy(stats["mean_probability"]).item() == pytest.approx(0.9709506, abs=1e-6)
 
 
-def test_an_images_score_is_the_mean_over_its_pixels():
-    assert mean_over_image(torch.tensor([[[0.0, 1.0], [2.0, 5.0]]])).tolist() == [2.0]
-    assert mean_over_image(torch.tensor([3.0, 4.0])).tolist() == [3.0, 4.0]
+def test_suffixes_change_one_part_each():
+    query = find_query("bald_balanced_top_0.1_ensemble_5_power_2_windows_3x4")
+    assert query.score is QUERIES["bald"].score
+    assert query.is_balanced
+    assert query.reduction(torch.tensor([[0.0] * 9 + [5.0]])).tolist() == [5.0]
+    assert query.ensemble == 5
+    assert query.selection.keywords == {"beta": 2.0}  # type: ignore[attr-defined]
+    assert query.regions == Regions(3, 4)
+    assert find_query("strided_random") is QUERIES["strided_random"]
+    assert find_query("margin_diverse_10").selection.func is diverse  # type: ignore[attr-defined]
+    assert find_query("random_superpixels_50").regions == Regions(superpixels=50)
 
 
-def test_top_k_puts_the_highest_first():
-    assert top_k(np.array([0.1, 3.0, 2.0, 5.0]), 3, np.random.default_rng(0)).tolist() == [3, 1, 2]
+BAD = [
+    ("bald_sum_top_0.1", "is 'bald_sum_top_0.1'; allowed: random, strided_random"),
+    ("bald_power_1_sum", "after it, in this order: _balanced; _sum, _top_Q or _interior_W"),
+    ("core_set_power_1", "is 'core_set_power_1'"),
+    ("random_balanced", "is 'random_balanced'"),
+    ("bald_", "is 'bald_'"),
+    ("", "is ''"),
+    ("bald_power_0", "^exponent after power_ is 0; allowed: 1e-06 to 1000"),
+    ("bald_top_1.5", "^share of the pixels after top_ is 1.5; allowed: 1e-06 to 1"),
+    ("bald_interior_0", "^pixels after interior_ is 0; allowed: 1 to 1000"),
+    ("bald_diverse_0.5", "^factor after diverse_ is 0.5; allowed: 1 to 1000000"),
+    ("bald_ensemble_1", "^networks of an ensemble is 1; allowed: 2 to 1000"),
+    ("bald_mixture_0.5_0.1_0.1", "^shares after mixture_ sum to 0.7; allowed: 1"),
+    ("bald_diverse_3_windows_2x2", "regions are chosen by their scores, allowed: top k, _power_B"),
+    ("bald_interior_1_windows_2x2", "of regions allowed: the mean, _sum, _top_Q"),
+]
 
 
-def test_equal_scores_come_in_random_order_fixed_by_the_generator():
-    scores = np.zeros(100)
-    orders = [top_k(scores, 10, np.random.default_rng(seed)).tolist() for seed in (0, 0, 1)]
-    assert orders[0] == orders[1] != orders[2]
-    assert max(orders[0]) > 20, "not simply the first ones"
+@pytest.mark.parametrize(("name", "message"), BAD)
+def test_a_name_that_cannot_be_is_one_line(name: str, message: str):
+    with pytest.raises(ParameterError, match=message) as caught:
+        find_query(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_query_and_suffix_is_documented():
+    page = (ROOT / "docs" / "queries.md").read_text()
+    for name in QUERIES:
+        assert f"| `{name}` |" in page, name
+    for suffix in re.findall(r"_[a-z]+(?:_[A-Z]x?[A-Z]?)*", SUFFIXES_HELP):
+        assert f"| `{suffix}` |" in page, suffix
+
+
+def test_a_new_query_is_a_function_and_an_entry(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
+    """As docs/queries.md says."""
+
+    def mean_member_entropy(mean_entropy: Tensor) -> Tensor:
+        return mean_entropy
+
+    monkeypatch.setitem(QUERIES, "mean_member_entropy", Query(mean_member_entropy))
+    query, generator = find_query("mean_member_entropy_top_0.5"), np.random.default_rng(0)
+    scores = score_images(query, [undecided_model()], tiny_scenes, np.arange(12), RECIPE, COMMITTEE, generator)
+    assert scores.shape == (12,)
+    assert len(set(scores)) > 1
 
 
 def test_the_model_encodes_each_image_once_for_all_members(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
@@ -104,7 +143,7 @@ def test_scores_are_the_same_for_any_labels_batch_and_rest_of_the_pool(name: str
     unlabelled = replace(tiny_scenes, labels=np.full_like(tiny_scenes.labels, 255))
     np.testing.assert_array_equal(scores, score(unlabelled, list(range(12)), 4))
     np.testing.assert_allclose(scores, score(tiny_scenes, list(range(12)), 5), atol=1e-6)
-    if name != "random":
+    if QUERIES[name].score:
         np.testing.assert_allclose(scores[[7, 2]], score(tiny_scenes, [7, 2], 2), atol=1e-6)
 
 

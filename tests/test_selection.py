@@ -1,204 +1,103 @@
-"""Both selections against hand-worked picks, plain loops in float64, and the probabilities they should draw with."""
+"""Selections by hand and as properties: of the size asked for, no image twice, the same for the same generator."""
 
-from collections import Counter
-from itertools import permutations
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from torch import Tensor
 
 from alutils import selection
-from alutils.errors import ParameterError
-from alutils.selection import k_center_greedy, k_means_plus_plus, mixture
-
-NOTHING = torch.empty(0, 2)
-# Whole numbers, so that equal distances are equal in any arithmetic: ties and copies abound.
-GRIDS = st.integers(1, 40).flatmap(lambda n: arrays(np.float32, (n, 2), elements=st.integers(-3, 3)))
-LABELLED = st.integers(0, 3).flatmap(lambda n: arrays(np.float32, (n, 2), elements=st.integers(-3, 3)))
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def plain_k_center(features: Tensor, k: int, labelled: Tensor) -> list[int]:
-    """Return what `k_center_greedy` should, a pick at a time, by differences in float64."""
-    points, chosen = features.double().numpy(), list[int]()
-    nearest = np.full(len(points), np.inf)
-    for centre in labelled.double().numpy():
-        nearest = np.minimum(nearest, np.square(points - centre).sum(axis=1))
-    while len(chosen) < k:
-        if chosen or len(labelled):
-            chosen.append(int(nearest.argmax()))
-        else:
-            chosen.append(int(np.square(points - points.mean(axis=0)).sum(axis=1).round(9).argmin()))
-        nearest = np.minimum(nearest, np.square(points - points[chosen[-1]]).sum(axis=1))
-        nearest[chosen] = -1
-    return chosen
-
-
-def test_k_center_by_hand():
-    features = torch.tensor([[0.0, 0], [10, 0], [4, 0], [0, 7], [11, 0]])
-    assert k_center_greedy(features, 5, features[:1]).tolist() == [4, 3, 2, 1, 0]
-    # From the mean (5, 1.4) the nearest is (4, 0); of that (0, 7) is 8.1 away, (11, 0) 7, (0, 0) 4; (10, 0) then 1.
-    assert k_center_greedy(features, 5, NOTHING).tolist() == [2, 3, 4, 0, 1]
-
-
-def test_of_equally_far_points_the_first_is_chosen():
-    features = torch.tensor([[0.0, 1], [3, 0], [-3, 0], [0, 3]])
-    assert k_center_greedy(features, 4, torch.zeros(1, 2)).tolist() == [1, 2, 3, 0]
-
-
-@pytest.mark.parametrize("candidates", [1, 3, 768])
-@settings(max_examples=60, deadline=None)
-@given(features=GRIDS, labelled=LABELLED, share=st.floats(0, 1))
-def test_k_center_equals_a_plain_loop_whatever_the_ties(
-    candidates: int, features: np.ndarray, labelled: np.ndarray, share: float
-):
-    k = round(share * len(features))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selection, "CANDIDATES", candidates)
-        found = k_center_greedy(torch.from_numpy(features), k, torch.from_numpy(labelled))
-    assert found.tolist() == plain_k_center(torch.from_numpy(features), k, torch.from_numpy(labelled))
-
-
-@pytest.mark.parametrize("offset", [0.0, 300.0])
-@pytest.mark.parametrize(
-    ("n", "dimensions", "k", "labels"), [(2500, 16, 150, 0), (1500, 64, 150, 900), (300, 3, 300, 5)]
+from alutils.features import Candidates
+from alutils.selection import (
+    badge,
+    core_set,
+    diverse,
+    k_means,
+    mixture,
+    power,
+    strided,
+    top_k,
+    typiclust,
 )
-def test_k_center_equals_a_plain_loop_on_clusters(n: int, dimensions: int, k: int, labels: int, offset: float):
-    centres = 5 * torch.randn(10, dimensions, generator=seeded(1)) + offset
-    points = centres.repeat(n + labels, 1)[: n + labels] + torch.randn(n + labels, dimensions, generator=seeded(2))
-    features, labelled = points[:n], points[n:]
-    found = k_center_greedy(features, k, labelled)
-    assert found.tolist() == plain_k_center(features, k, labelled)
-    assert found.dtype == torch.int64
 
 
-def test_copies_come_last_and_by_position():
-    distinct = torch.randn(50, 256, generator=seeded())
-    features = distinct.repeat(40, 1)
-    found = k_center_greedy(features, 2000, distinct[:0]).tolist()
-    assert sorted(found[:50]) == list(range(50)), "of copies the first"
-    assert found[50:] == list(range(50, 2000))
+class Known(Candidates):
+    """Candidates of which only vectors are known, the same for every purpose."""
+
+    def __init__(self, vectors: np.ndarray, labelled: int = 0):
+        unlabelled = np.arange(labelled, len(vectors))
+        super().__init__(None, None, None, unlabelled, np.arange(labelled))  # type: ignore[arg-type]
+        object.__setattr__(self, "vectors", np.asarray(vectors, np.float32))
+
+    def features(self, indices: np.ndarray) -> np.ndarray:
+        return self.vectors[indices]  # type: ignore[attr-defined]
+
+    embeddings = gradients = features
 
 
-def test_k_means_draws_copies_only_when_nothing_else_is_left():
-    distinct = torch.randn(50, 256, generator=seeded())
-    features = distinct.repeat(40, 1)
-    found = k_means_plus_plus(features, 2000, generator=seeded()).numpy()
-    assert len(set(found[:50] % 50)) == 50
-    assert sorted(found) == list(range(2000))
-    assert abs(np.corrcoef(found[50:], np.arange(50, 2000))[0, 1]) < 0.1, "the rest in random order"
+def seeded(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
 
 
-@settings(max_examples=60, deadline=None)
-@given(GRIDS, st.integers(0, 2**32))
-def test_k_means_draws_no_point_twice_and_no_copy_too_early(features: np.ndarray, seed: int):
-    found = k_means_plus_plus(torch.from_numpy(features), len(features), generator=seeded(seed)).numpy()
-    distinct = len(np.unique(features, axis=0))
-    assert sorted(found) == list(range(len(features)))
-    assert len(np.unique(features[found[:distinct]], axis=0)) == distinct
+SELECTIONS: dict[str, Callable[..., np.ndarray]] = {
+    "top_k": top_k,
+    "power": partial(power, beta=1.0),
+    "mixture": partial(mixture, shares=(0.6, 0.2, 0.2)),
+    "diverse": partial(diverse, factor=3.0),
+    "k_means": k_means,
+    "core_set": core_set,
+    "badge": badge,
+    "typiclust": typiclust,
+    "strided": strided,
+}
 
 
-def exact_probabilities(features: np.ndarray, k: int) -> dict[tuple[int, ...], float]:
-    """Return how probable each ordered draw of `k` points is."""
-    squared = np.square(features[:, None] - features).sum(axis=2)
-    probabilities = {}
-    for draw in permutations(range(len(features)), k):
-        probability = 1 / len(features)
-        for drawn in range(1, k):
-            weights = squared[list(draw[:drawn])].min(axis=0)
-            probability *= weights[draw[drawn]] / weights.sum()
-        probabilities[draw] = probability
-    return probabilities
-
-
-@pytest.mark.parametrize("candidates", [2, 16])
-def test_k_means_draws_with_exactly_the_probabilities_of_squared_distances(
-    candidates: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", SELECTIONS)
+@given(st.integers(1, 40), st.integers(0, 1000), st.booleans(), st.integers(0, 5))
+@settings(deadline=None, max_examples=15)
+def test_a_batch_is_of_the_size_asked_for_and_holds_no_image_twice(
+    name: str, k: int, seed: int, with_copies: bool, labelled: int
 ):
-    monkeypatch.setattr(selection, "CANDIDATES", candidates)
-    features, generator, draws = torch.tensor([[0.0, 0], [1, 0], [0, 2], [3, 3], [3, 4]]), seeded(), 4000
-    counts = Counter(tuple(k_means_plus_plus(features, 3, generator=generator).tolist()) for _ in range(draws))
-    expected = {draw: draws * p for draw, p in exact_probabilities(features.numpy(), 3).items()}
-    assert sum(expected.values()) == pytest.approx(draws)
-    chi_square = sum((counts[draw] - mean) ** 2 / mean for draw, mean in expected.items())
-    assert chi_square < 59 + 4 * (2 * 59) ** 0.5, "60 ordered triples: mean 59, four standard deviations above"
+    scores, vectors = seeded(seed).random(40), seeded(seed).random((40 + labelled, 3))
+    candidates = Known(vectors.round() if with_copies else vectors, labelled)
+    chosen = SELECTIONS[name](scores, k, seeded(seed), candidates)
+    assert len(set(chosen.tolist())) == len(chosen) == k
+    assert set(chosen.tolist()) <= set(range(40))
+    assert chosen.tolist() == SELECTIONS[name](scores, k, seeded(seed), candidates).tolist()
 
 
-def test_k_means_depends_on_the_generator_only():
-    features = torch.randn(900, 8, generator=seeded())
-    first, again, other = (k_means_plus_plus(features, 100, generator=seeded(s)).tolist() for s in (1, 1, 2))
-    assert first == again
-    assert first != other
-    assert len(set(first)) == 100
+@pytest.mark.parametrize("name", set(SELECTIONS) - {"top_k", "power", "mixture", "diverse"})
+def test_some_do_not_look_at_scores(name: str):
+    candidates = Known(seeded().random((30, 3)), labelled=3)
+    one, other = (SELECTIONS[name](scores, 5, seeded(), candidates).tolist() for scores in (np.ones(27), np.arange(27)))
+    assert one == other
 
 
-def test_choosing_nothing_and_from_nothing():
-    for features in (torch.zeros(3, 2), torch.zeros(0, 2)):
-        assert k_center_greedy(features, 0, NOTHING).shape == (0,)
-        assert k_means_plus_plus(features, 0, generator=seeded()).shape == (0,)
+def test_power_draws_in_proportion_to_the_score():
+    scores, generator = np.array([0.0, 1.0, 3.0]), seeded()
+    first = np.array([power(scores, 1, generator, beta=1.0)[0] for _ in range(2000)])
+    assert not (first == 0).any()
+    assert (first == 2).mean() == pytest.approx(0.75, abs=4 * (0.75 * 0.25 / 2000) ** 0.5)
+    squared = np.array([power(scores, 1, generator, beta=2.0)[0] for _ in range(2000)])
+    assert (squared == 2).mean() == pytest.approx(0.9, abs=4 * (0.9 * 0.1 / 2000) ** 0.5)
+    assert power(scores, 3, generator, beta=1.0)[2] == 0, "what scores nothing comes last"
 
 
-BAD = [
-    (torch.zeros(3, 2), 4, r"k is 4; allowed: 0 to 3"),
-    (torch.zeros(3, 2), -1, r"k is -1; allowed: 0 to 3"),
-    (torch.zeros(3), 1, r"features has shape \(3,\); allowed: \(vectors, dimensions\)"),
-    (
-        torch.tensor([[0.0, torch.nan]]),
-        1,
-        r"features has values not finite or too large; allowed: .* shorter than 1e\+18",
-    ),
-    (torch.tensor([[0.0, -torch.inf]]), 1, r"features has values not finite"),
-    (torch.tensor([[0.0, 1e30]]), 1, r"features has values not finite or too large"),
-]
+def test_a_high_exponent_is_as_good_as_the_highest():
+    scores = seeded().random(50)
+    assert power(scores, 10, seeded(), beta=1e6).tolist() == top_k(scores, 10, seeded()).tolist()
 
 
-@pytest.mark.parametrize(("features", "k", "message"), BAD)
-def test_impossible_values_are_refused(features: Tensor, k: int, message: str):
-    with pytest.raises(ParameterError, match=f"^{message}"):
-        k_center_greedy(features, k, NOTHING)
-    with pytest.raises(ParameterError, match=f"^{message}"):
-        k_means_plus_plus(features, k, generator=seeded())
-
-
-def test_labelled_features_are_checked_too():
-    with pytest.raises(ParameterError, match=r"^labelled has shape \(4, 3\); allowed: \(vectors, 2\)$"):
-        k_center_greedy(torch.zeros(3, 2), 1, torch.zeros(4, 3))
-    with pytest.raises(ParameterError, match=r"^labelled has values not finite"):
-        k_center_greedy(torch.zeros(3, 2), 1, torch.full((1, 2), torch.nan))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_chooses_the_same():
-    features = torch.randn(3000, 32, generator=seeded())
-    on_gpu = features.cuda()
-    for labelled in (features[:0], features[:100]):
-        found = k_center_greedy(on_gpu, 200, labelled.cuda())
-        assert found.is_cuda
-        assert found.tolist() == k_center_greedy(features, 200, labelled).tolist()
-    for generator in (seeded(), torch.Generator("cuda").manual_seed(0)):
-        drawn = k_means_plus_plus(on_gpu, 200, generator=generator)
-        assert drawn.is_cuda
-        assert len(set(drawn.tolist())) == 200
-
-
-# Mixtures of clusters, high scores and chance
-
-
-def two_clusters() -> np.ndarray:
-    return np.repeat([[0.0, 0.0], [9.0, 9.0]], 5, axis=0)
+TWO_CLUSTERS = Known(np.repeat([[0.0, 0.0], [9.0, 9.0]], 5, axis=0))
 
 
 def test_a_mixture_by_hand(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(selection, "CLUSTERS", 2)
     scores = np.array([10.0, 9, 8, 7, 6, 5, 4, 3, 2, 1])  # cluster 0 holds the five highest
-    chosen = mixture(scores, 8, np.random.default_rng(0), two_clusters, shares=(0.5, 0.25, 0.25)).tolist()
+    chosen = mixture(scores, 8, seeded(), TWO_CLUSTERS, shares=(0.5, 0.25, 0.25)).tolist()
     assert chosen[:4] == [0, 5, 1, 6], "each cluster's highest, then each one's second"
     assert chosen[4:6] == [2, 3], "the highest of the others"
     assert set(chosen[6:]) < {4, 7, 8, 9}
@@ -207,26 +106,68 @@ def test_a_mixture_by_hand(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_small_cluster_runs_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(selection, "CLUSTERS", 2)
-    features = np.array([[0.0], [0.0], [0.0], [9.0]])
-    chosen = mixture(np.array([4.0, 3, 2, 1]), 4, np.random.default_rng(0), lambda: features, shares=(1, 0, 0))
-    assert chosen.tolist() == [0, 3, 1, 2]
+    candidates = Known(np.array([[0.0], [0.0], [0.0], [9.0]]))
+    assert mixture(np.array([4.0, 3, 2, 1]), 4, seeded(), candidates, shares=(1, 0, 0)).tolist() == [0, 3, 1, 2]
 
 
-@given(st.integers(0, 40), st.integers(0, 1000), st.tuples(*[st.integers(0, 5)] * 3).filter(any))
-@settings(deadline=None, max_examples=30)
-def test_a_mixture_is_of_the_size_asked_for_and_holds_no_image_twice(k: int, seed: int, parts: tuple[int, ...]):
-    generator = np.random.default_rng(seed)
-    scores, features = generator.random(40), generator.random((40, 3), np.float32)
-    shares = [part / sum(parts) for part in parts]
-    chosen = mixture(scores, k, np.random.default_rng(seed), lambda: features, shares=shares)
-    assert len(set(chosen.tolist())) == len(chosen) == k
-    again = mixture(scores, k, np.random.default_rng(seed), lambda: features, shares=shares)
-    assert chosen.tolist() == again.tolist()
+def test_a_mixture_without_clusters_asks_for_no_features(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(Known, "features")
+    monkeypatch.delattr(Candidates, "features")
+    assert mixture(np.arange(10.0), 3, seeded(), TWO_CLUSTERS, shares=(0, 1, 0)).tolist() == [9, 8, 7]
 
 
-def test_a_mixture_without_clusters_asks_for_no_features():
-    def refuse() -> np.ndarray:
-        raise AssertionError
+def test_diverse_takes_each_of_the_likely_clusters_once():
+    places = Known(np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [9.0], [20.0]]))
+    scores = np.array([9.0, 9, 9, 8, 8, 7, 0])
+    assert sorted(diverse(scores, 3, seeded(), places, factor=2.0)) in ([1, 3, 5], [1, 4, 5]), "20 is unlikely"
+    heavy = np.array([1.0, 1, 1, 1, 100, 1, 0])
+    assert 4 in diverse(heavy, 3, seeded(), places, factor=2.0), "the centre lies where the score is"
 
-    scores = np.arange(10.0)
-    assert mixture(scores, 3, np.random.default_rng(0), refuse, shares=(0, 1, 0)).tolist() == [9, 8, 7]
+
+def test_k_means_takes_the_middle_of_each_cluster():
+    places = Known(np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]]))
+    assert sorted(k_means(np.zeros(6), 2, seeded(), places)) == [1, 4]
+
+
+def test_core_set_keeps_away_from_what_is_labelled():
+    places = Known(np.array([[0.0], [1.0], [5.0], [9.0], [10.0]]), labelled=1)
+    assert core_set(np.zeros(4), 2, seeded(), places).tolist() == [3, 1], "10, then 5"
+
+
+def test_badge_prefers_long_gradients_apart():
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(60, 4, generator=generator).numpy() * 0.01
+    vectors[[7, 23]] = [[9, 0, 0, 0], [0, 9, 0, 0]]
+    chosen = [badge(np.zeros(60), 3, seeded(seed), Known(vectors)).tolist() for seed in range(20)]
+    assert all({7, 23} <= set(batch) for batch in chosen)
+    assert len({tuple(batch) for batch in chosen}) > 1
+
+
+def test_typiclust_by_hand():
+    ring = [[x, y] for x in (-1, 0, 1) for y in (-1, 0, 1)]  # its middle is the most typical
+    places = np.array([*ring, *(np.array(ring[:5]) + 50), [200.0, 0], [201.0, 0]])
+    first = typiclust(np.zeros(16), 3, seeded(), Known(places)).tolist()
+    assert first[0] == 4, "the largest cluster's middle"
+    assert first[1] in range(9, 14)
+    assert first[2] in (14, 15)
+    labelled = np.concatenate([places[4:5], places])
+    again = typiclust(np.zeros(16), 2, seeded(), Known(labelled, labelled=1)).tolist()
+    assert again[0] in range(9, 14), "the largest one without a label comes first"
+    assert again[1] in (14, 15)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60), st.integers(0, 100))
+def test_strides_are_even(k: int, seed: int):
+    gaps = np.diff(strided(np.zeros(60), k, seeded(seed), TWO_CLUSTERS))
+    assert np.isin(gaps, [60 // k, -(-60 // k)]).all()
+
+
+def test_equal_scores_come_in_random_order_fixed_by_the_generator():
+    orders = [top_k(np.zeros(100), 10, seeded(seed)).tolist() for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert max(orders[0]) > 20, "not simply the first ones"
+
+
+def test_top_k_puts_the_highest_first():
+    assert top_k(np.array([0.1, 3.0, 2.0, 5.0]), 3, seeded()).tolist() == [3, 1, 2]

@@ -44,10 +44,11 @@ def test_several_workers_give_the_scores_and_the_choice_of_one():
     assert chosen[0].tolist() == chosen[1].tolist()
 
 
-def test_a_run_whose_pool_is_scored_by_two_workers_is_the_same_run():
+@pytest.mark.parametrize("query", ["consensus_entropy", "bald_balanced_windows_2x3"])
+def test_a_run_whose_pool_is_scored_by_two_workers_is_the_same_run(query: str):
     tables = []
     for workers, experiment in ((1, "one"), (2, "two")):
-        config = config_of(experiment=experiment)
+        config = config_of(experiment=experiment, query=query)
         run_rounds(config, workers)
         tables.append((RunFolder(experiment, config.run_name).path / "acquisitions.csv").read_bytes())
     assert tables[0] == tables[1]

@@ -112,6 +112,19 @@ def test_cityscapes_reader_reads_them(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(labels), expected_labels)
 
 
+def test_a_curated_recording_has_one_frame_of_each_drive(tmp_path: Path):
+    write_streets(tmp_path / "streets", {"train": 12, "val": 2}, height=64, train_step=11, processes=1)
+    names = sorted(path.name for path in (tmp_path / "streets" / "gtFine" / "train").rglob("*.png"))
+    assert names[0] == "train00_000000_000000_gtFine_labelIds.png"
+    assert names[1] == "train00_000001_000001_gtFine_labelIds.png"
+    assert names[10] == "train02_000003_000000_gtFine_labelIds.png", "drive 11, its first frame"
+    assert len({name.rsplit("_", 3)[0] for name in names}) == 12
+    image, _ = draw_scene(0, 110, 64)
+    path = tmp_path / "streets" / "leftImg8bit" / "train" / "train02" / "train02_000003_000000_leftImg8bit.png"
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), image)
+    assert len(list((tmp_path / "streets" / "gtFine" / "val").rglob("*_000001_gtFine_labelIds.png"))) == 1
+
+
 def test_any_number_of_processes_writes_the_same_bytes(tmp_path: Path) -> None:
     for processes in (1, 2):
         write_streets(tmp_path / str(processes), {"train": 12, "val": 1}, height=64, processes=processes)

@@ -18,6 +18,7 @@ DATASETS: dict[str, Loader] = {
     "mnist": mnist,
     "fashion_mnist": fashion_mnist,
     "streets": partial(drawn_streets, "streets"),
+    "streets_curated": partial(drawn_streets, "streets_curated"),
     "streets_tiny": partial(drawn_streets, "streets_tiny"),
     "cityscapes": cityscapes,
     "camvid": camvid,

@@ -47,10 +47,12 @@ CATEGORIES = {  # scored as one class each, beside the classes
     "vehicle": ["car", "truck", "bus", "train", "motorcycle", "bicycle"],
 }
 
-# Scenes drawn for each split, and their height in pixels (the width is twice that).
+# Scenes drawn for each split, their height in pixels (the width is twice that), and frames from one training scene to
+# the next: with 11, no two are of one drive, and all frames of a drive are as frequent as they are with 1.
 DRAWN = {
-    "streets": ({"train": 200, "val": 60}, 1024),
-    "streets_tiny": ({"train": 40, "val": 20}, 128),
+    "streets": ({"train": 200, "val": 60}, 1024, 1),
+    "streets_curated": ({"train": 200, "val": 60}, 1024, 11),
+    "streets_tiny": ({"train": 40, "val": 20}, 128, 1),
 }
 
 
@@ -64,9 +66,9 @@ def drawn_streets(
 ) -> ImageDataset:
     """Return a split of the drawn scenes `name`, drawing them first if they are not there yet."""
     check_choice("split", split, FOLDERS)
-    counts, height = DRAWN[name]
+    counts, height, train_step = DRAWN[name]
     root = cache_dir() / f"{name}-drawn{DRAWING_VERSION}"
-    streets.write_streets(root, counts, height=height)
+    streets.write_streets(root, counts, height=height, train_step=train_step)
     return cache.cached(scene_files(name, root, split), size, native_labels)
 
 

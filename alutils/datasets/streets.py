@@ -825,8 +825,8 @@ def _check_height(height: int) -> None:
 # A data set of scenes
 
 
-def _write_scenes(root: Path, split: str, seed: int, height: int, numbers: range) -> int:
-    for number in numbers:
+def _write_scenes(root: Path, split: str, seed: int, height: int, frames: range) -> int:
+    for number in frames:
         index = FIRST_INDEX[split] + number
         image, labels = draw_scene(seed, index, height)
         drive, frame = divmod(number, FRAMES_PER_DRIVE)
@@ -839,14 +839,21 @@ def _write_scenes(root: Path, split: str, seed: int, height: int, numbers: range
             path = root / folder / split / city / f"{stem}_{suffix}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path, compress_level=1)
-    return len(numbers)
+    return len(frames)
 
 
 def write_streets(
-    root: Path, counts: dict[str, int], *, seed: int = 0, height: int = 1024, processes: int | None = None
+    root: Path,
+    counts: dict[str, int],
+    *,
+    seed: int = 0,
+    height: int = 1024,
+    train_step: int = 1,
+    processes: int | None = None,
 ) -> None:
     """Write `counts[split]` scenes of each split to `root`, in Cityscapes' layout; a complete `root` is left alone.
 
+    Of the training recording every `train_step`-th frame is taken: from `FRAMES_PER_DRIVE` on, no two are of one drive.
     The scenes are drawn into a folder beside `root` that takes its name when all are there, so that a killed or a
     second writer does no harm. `processes` draw at once (default: one a core).
     """
@@ -859,7 +866,10 @@ def write_streets(
     beside = Path(tempfile.mkdtemp(prefix=f"{root.name}.", dir=root.parent))
     beside.chmod(0o755)  # mkdtemp is for this user only, a cache may be shared
     try:
-        _write_splits(beside, counts, seed, height, processes or os.cpu_count() or 1)
+        frames = {split: range(count) for split, count in counts.items()}
+        if "train" in counts:
+            frames["train"] = range(0, counts["train"] * train_step, train_step)
+        _write_splits(beside, frames, seed, height, processes or os.cpu_count() or 1)
         try:
             beside.rename(root)
         except OSError:  # another process was quicker; its scenes are the same
@@ -869,19 +879,19 @@ def write_streets(
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _write_splits(root: Path, counts: dict[str, int], seed: int, height: int, processes: int) -> None:
+def _write_splits(root: Path, frames: dict[str, range], seed: int, height: int, processes: int) -> None:
     chunks = [
-        (split, range(start, min(start + FRAMES_PER_DRIVE, count)))
-        for split, count in counts.items()
-        for start in range(0, count, FRAMES_PER_DRIVE)
+        (split, of_split[start : start + FRAMES_PER_DRIVE])
+        for split, of_split in frames.items()
+        for start in range(0, len(of_split), FRAMES_PER_DRIVE)
     ]
-    progress = bar(sum(counts.values()), "drawing street scenes")
+    progress = bar(sum(map(len, frames.values())), "drawing street scenes")
     if processes == 1:
-        for split, numbers in chunks:
-            progress.update(_write_scenes(root, split, seed, height, numbers))
+        for split, chunk in chunks:
+            progress.update(_write_scenes(root, split, seed, height, chunk))
     else:
         with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as workers:
-            futures = [workers.submit(_write_scenes, root, split, seed, height, n) for split, n in chunks]
+            futures = [workers.submit(_write_scenes, root, split, seed, height, chunk) for split, chunk in chunks]
             for future in as_completed(futures):
                 progress.update(future.result())
     progress.close()

@@ -21,8 +21,11 @@ class SplitModel(nn.Module):
 
     `encode(images)` is deterministic in evaluation mode; `decode(features)` holds every dropout layer that
     a committee member's mask applies to, and ends at the features' own resolution. `forward` is both, enlarged:
-    images (N, C, H, W) to logits (N, classes) or (N, classes, H, W).
+    images (N, C, H, W) to logits (N, classes) or (N, classes, H, W). `head` is what `decode` is made of; it ends with
+    the layer that gives the logits.
     """
+
+    head: nn.Sequential
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the features of images (N, C, H, W): (N, D), or maps (N, D, h, w)."""
