@@ -7,7 +7,7 @@ PROFILE ?= local
 BIN := .venv/bin
 READY := .venv/.ready-$(shell cksum requirements.lock | cut -d' ' -f1)
 
-.PHONY: help reproduce grid status figures lab test lint lock benchmark
+.PHONY: help reproduce grid status compare figures lab test lint lock benchmark
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -21,6 +21,11 @@ grid: $(READY)  ## what is still to run of params/$(PRESET).yaml, then its resul
 
 status: $(READY)  ## how far the grid of params/$(PRESET).yaml is: a line a job
 	@$(BIN)/python -m alutils.grid status "$(PRESET)"
+
+compare: $(READY)  ## queries of EXPERIMENT= compared: verdicts, notebook 07, then README's figures and tables
+	@$(BIN)/python -m alutils.report compare "$(EXPERIMENT)"
+	@$(BIN)/python -m alutils.run 07_compare_queries -p experiment "$(EXPERIMENT)"
+	@$(MAKE) --no-print-directory figures
 
 figures: $(READY)  ## figures and tables of README and docs/, from results/published/
 	@$(BIN)/python -m alutils.readme_figures && $(BIN)/python -m alutils.report pages
@@ -39,7 +44,6 @@ lint: $(READY)
 	@$(BIN)/mypy
 
 benchmark: $(READY)  ## every claim of speed against its rivals, then README's table of them (an hour on two cores)
-	@$(BIN)/uv pip install -q --python $(BIN)/python --group benchmark -c requirements.lock
 	@$(BIN)/python benchmarks/run_all.py
 
 lock: $(READY)  ## remake requirements.lock from pyproject.toml

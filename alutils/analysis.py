@@ -9,8 +9,10 @@ import pandas as pd
 from alutils.errors import DataError
 from alutils.paths import PUBLISHED
 
+MEASURES = {"miou": "mean IoU", "accuracy": "accuracy"}
 SETTING = ["kind", "dataset", "model", "regime"]  # what one figure or one comparison holds fixed
 POINT = ["query", "order_model", "skip", "labelled", "labelled_percent"]
+STARTING_ANEW = ("from_scratch", "one_shot")  # regimes with a new network each round
 BIN = 0.1  # bits, the width of a bar of a histogram of entropies
 # Of each result figure of the thesis, what of ours stands beside it: experiment, trained network, the order's network.
 # The first that is published is taken.
@@ -44,7 +46,7 @@ def settings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     for (kind, dataset, model, regime), rows in groups.items():
         bulk = groups.get(("bulk", dataset, model, ""), table.iloc[:0])
         reference = bulk[bulk["query"] == "all"]
-        if regime in ("from_scratch", "one_shot") and len(reference):
+        if regime in STARTING_ANEW and len(reference):
             rows = pd.concat([rows, reference])
         if len(reference) < len(rows):
             words = [dataset, model, regime if regime != "from_scratch" else "", kind]
@@ -54,10 +56,10 @@ def settings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     """Return mean, sd (standard deviation, n - 1) and n over the seeds of one setting, a row a point."""
-    return _over_seeds(rows, POINT, measure_of(rows))
+    return over_seeds(rows, POINT, measure_of(rows))
 
 
-def _over_seeds(rows: pd.DataFrame, point: list[str], column: str) -> pd.DataFrame:
+def over_seeds(rows: pd.DataFrame, point: list[str], column: str) -> pd.DataFrame:
     """Return mean, sd and n of a column, a row a point."""
     found = rows.groupby(point, dropna=False, sort=True)[column].agg(["mean", "std", "count"])
     return found.reset_index().rename(columns={"std": "sd", "count": "n"})
@@ -65,12 +67,12 @@ def _over_seeds(rows: pd.DataFrame, point: list[str], column: str) -> pd.DataFra
 
 def paired_gains(rows: pd.DataFrame, baseline: str = "random") -> pd.DataFrame:
     """Return each query's gain over `baseline` at equal labels and seed: mean, sd and n, a row a point."""
-    return _over_seeds(_gains(rows, baseline), POINT, "gain")
+    return over_seeds(gains_by_seed(rows, baseline), POINT, "gain")
 
 
-def _gains(rows: pd.DataFrame, baseline: str = "random") -> pd.DataFrame:
+def gains_by_seed(rows: pd.DataFrame, baseline: str = "random", measure: str | None = None) -> pd.DataFrame:
     """Return each run's `gain` over `baseline` of the same network, labels and seed, a row a run and point."""
-    keys, measure = ["model", "labelled", "labelled_percent", "skip", "seed"], measure_of(rows)
+    keys, measure = ["model", "labelled", "labelled_percent", "skip", "seed"], measure or measure_of(rows)
     base = rows.loc[rows["query"] == baseline, [*keys, measure]]
     others = rows.loc[~rows["query"].isin([baseline, "all"]), ["query", "order_model", *keys, measure]]
     both = others.merge(base, on=keys, suffixes=("", "_baseline"))
@@ -129,7 +131,7 @@ def bulk_points(rows: pd.DataFrame, model: str, order_model: str) -> pd.DataFram
     if chosen.empty:
         raise DataError(f"no bulk training of {model} on orders that {order_model} acquired is finished")
     chosen = chosen.assign(percent=chosen["labelled_percent"].round().astype(int))
-    return _over_seeds(chosen, ["query", "percent"], measure_of(chosen))
+    return over_seeds(chosen, ["query", "percent"], measure_of(chosen))
 
 
 def committee_gain(points: pd.DataFrame) -> pd.Series:
@@ -153,7 +155,7 @@ def transfer_gains(rows: pd.DataFrame) -> pd.DataFrame:
 
     A row an order's network, a column a trained network; over all queries and seeds, at the shares that all pairs have.
     """
-    gains = _gains(rows[rows["kind"] == "bulk"])
+    gains = gains_by_seed(rows[rows["kind"] == "bulk"])
     pairs = gains[["labelled", "order_model", "model"]].drop_duplicates()["labelled"].value_counts()
     in_all_pairs = gains["labelled"].isin(pairs.index[pairs == pairs.max()])
     return gains[in_all_pairs].pivot_table(index="order_model", columns="model", values="gain")

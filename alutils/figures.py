@@ -1,25 +1,47 @@
 """From tables and arrays to pictures; nothing is trained or scored here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from PIL import Image
 
-from alutils.analysis import committee_gain, curve_names, measure_of, random_slopes, summarise
+from alutils.analysis import MEASURES, committee_gain, curve_names, measure_of, random_slopes, summarise
 from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts
 
-# Okabe and Ito's colours, told apart by colour-blind readers too; blue, orange, green as in the thesis.
-COLOURS = {"consensus_entropy": "#0072B2", "vote_entropy": "#E69F00", "random": "#009E73"}
-MARKERS = {"consensus_entropy": "o", "vote_entropy": "s", "random": "^"}  # told apart in grey, too
+# Colours that colour-blind readers tell apart, too, after Okabe and Ito and after Tol; the thesis's three queries have
+# the thesis's blue, orange and green. Markers are told apart in grey, too.
+STYLES: dict[str, dict[str, Any]] = {
+    "consensus_entropy": {"color": "#0072B2", "marker": "o"},
+    "vote_entropy": {"color": "#E69F00", "marker": "s"},
+    "random": {"color": "#009E73", "marker": "^"},
+}
+OTHER_COLOURS = (
+    *("#D55E00", "#CC79A7", "#56B4E9", "#882255", "#666666"),
+    *("#999933", "#332288", "#8B5A2B", "#BB5566", "#000000"),
+)
+OTHER_MARKERS = ("D", "v", "P", "X", "*", "<", ">", "p", "h")
 DPI = 100
-MEASURE_LABELS = {"miou": "mean IoU on the test set", "accuracy": "accuracy on the test set"}
+MEASURE_LABELS = {measure: f"{name} on the test set" for measure, name in MEASURES.items()}
+
+
+def query_styles(queries: Iterable[object]) -> dict[str, dict[str, Any]]:
+    """Return each query's colour and marker, as matplotlib calls them, those unknown in `STYLES` by their order."""
+    others = sorted({*map(str, queries)} - {*STYLES, "all"})
+    styles = [
+        {"color": colour, "marker": marker}
+        for colour, marker, _ in zip(cycle(OTHER_COLOURS), cycle(OTHER_MARKERS), others, strict=False)
+    ]
+    return STYLES | dict(zip(others, styles, strict=True))
 
 
 @dataclass(frozen=True)
@@ -62,33 +84,25 @@ def learning_curves(rows: pd.DataFrame) -> Figure:
     measure, summary = measure_of(rows), summarise(rows)
     summary["curve"] = curve_names(summary)
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    curves = [curve for curve in summary["curve"].unique() if curve != "all"]
+    curves, styles = [curve for curve in summary["curve"].unique() if curve != "all"], query_styles(summary["query"])
     percents = np.sort(summary["labelled_percent"].unique())
     gap = min(1, 0.08 * np.diff(percents).min()) if len(percents) > 1 else 0.1
     for position, curve in enumerate(curves):
         points = summary[summary["curve"] == curve].sort_values("labelled")
         shifted = points["labelled_percent"] + gap * (position - (len(curves) - 1) / 2)
-        colour = COLOURS.get(str(points["query"].iloc[0]))
-        axes.errorbar(
-            shifted,
-            points["mean"],
-            points["sd"],
-            marker=MARKERS.get(str(points["query"].iloc[0]), "o"),
-            capsize=3,
-            color=colour,
-            label=_words(curve),
-        )
+        style = styles[points["query"].iloc[0]]
+        axes.errorbar(shifted, points["mean"], points["sd"], capsize=3, label=words(curve), **style)
     reference = summary[summary["query"] == "all"]
     if len(reference):
         axes.axhline(reference["mean"].iloc[0], color="black", ls="--", label="all labels")
     first, seeds = rows.iloc[0], rows["seed"].nunique()
-    what = f"{_words(first['regime'])} rounds" if first["kind"] == "rounds" else "training from scratch on a share"
+    what = f"{words(first['regime'])} rounds" if first["kind"] == "rounds" else "training from scratch on a share"
     axes.set_title(f"{first['dataset']}, {first['model']}: {what}, {seeds} seeds", fontsize=11)
     axes.set_xlabel("labelled images, % of the training set")
     axes.set_ylabel(MEASURE_LABELS[measure])
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    _despine(figure)
+    despine(figure)
     return figure
 
 
@@ -97,27 +111,20 @@ def regime_curves(rows: pd.DataFrame) -> Figure:
     panels = [(regime, part) for regime, part in rows.groupby("regime", sort=True)]
     size = (3.4 * len(panels) + 0.6, 3.4)
     figure, grid = plt.subplots(1, len(panels), figsize=size, layout="constrained", sharey=True, squeeze=False)
-    measure = measure_of(rows)
+    measure, styles = measure_of(rows), query_styles(rows["query"])
     for axes, (regime, part) in zip(grid[0], panels, strict=True):
         for query, points in summarise(part).groupby("query", sort=True):
             points, spread = points.sort_values("labelled"), points.sort_values("labelled")["sd"].fillna(0)
-            colour = COLOURS.get(str(query))
-            (line,) = axes.plot(
-                points["labelled"],
-                points["mean"],
-                color=colour,
-                marker=MARKERS.get(str(query)),
-                ms=4,
-                label=_words(query),
-            )
+            style = styles[str(query)]
+            axes.plot(points["labelled"], points["mean"], ms=4, label=words(query), **style)
             low, high = points["mean"] - spread, points["mean"] + spread
-            axes.fill_between(points["labelled"], low, high, color=line.get_color(), alpha=0.25, lw=0)
-        axes.set_title(_words(regime), fontsize=10)
+            axes.fill_between(points["labelled"], low, high, color=style["color"], alpha=0.25, lw=0)
+        axes.set_title(words(regime), fontsize=10)
         axes.set_xlabel("labelled images")
         axes.grid(alpha=0.3)
     grid[0, 0].set_ylabel(MEASURE_LABELS[measure])
     grid[0, -1].legend(frameon=False, fontsize=9)
-    _despine(figure)
+    despine(figure)
     return figure
 
 
@@ -132,13 +139,13 @@ def entropy_histograms(histograms: pd.DataFrame) -> Figure:
         for number, bars in part.groupby("round", sort=True):
             edges = [*bars["low"], bars["low"].iloc[-1] + (bars["low"].diff().min() if len(bars) > 1 else 0.1)]
             axes.stairs(bars["count"], edges, color=shades(0.95 * int(str(number)) / last), lw=1.2)
-        axes.set_title(_words(query), fontsize=10)
+        axes.set_title(words(query), fontsize=10)
         axes.set_xlabel("entropy, bits")
         axes.set_yscale("log")
     grid[0, 0].set_ylabel("unlabelled images")
     scale = plt.cm.ScalarMappable(plt.Normalize(1, last + 1), shades)
     figure.colorbar(scale, ax=grid[0].tolist(), label="round")
-    _despine(figure)
+    despine(figure)
     return figure
 
 
@@ -157,11 +164,13 @@ def sure_digits(dataset: ImageDataset, images: pd.DataFrame) -> Figure:
     return figure
 
 
-def _words(name: object) -> str:
+def words(name: object) -> str:
+    """Return a name as it is written in a figure."""
     return str(name).replace("_", " ")
 
 
-def _despine(figure: Figure) -> None:
+def despine(figure: Figure) -> None:
+    """Take the upper and the right edge away."""
     import seaborn  # takes longer to load than all else here
 
     seaborn.despine(figure)
@@ -218,7 +227,7 @@ def class_share_bars(dataset: ImageDataset) -> Figure:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.set_xlabel("share of the labelled pixels, %")
-    _despine(figure)
+    despine(figure)
     return figure
 
 
@@ -252,21 +261,20 @@ def bulk_comparison(panels: dict[str, pd.DataFrame]) -> Figure:
         _bulk_curves(axes, points)
         _gains_and_slopes(axes, points)
     grid[0, 0].legend(frameon=False, fontsize=9, loc="lower right")
-    _despine(figure)
+    despine(figure)
     return figure
 
 
 def _bulk_curves(axes: Axes, points: pd.DataFrame) -> None:
-    shifts = {"consensus_entropy": -1, "vote_entropy": 0, "random": 1}
+    shifts, styles = {"consensus_entropy": -1, "vote_entropy": 0, "random": 1}, query_styles(points["query"])
     for query, part in points[points["query"] != "all"].groupby("query", sort=True):
         axes.errorbar(
             part["percent"] + shifts.get(str(query), 0),
             part["mean"],
             part["sd"].fillna(0),
-            marker=MARKERS.get(str(query)),
-            color=COLOURS.get(str(query)),
             capsize=3,
-            label=_words(query),
+            label=words(query),
+            **styles[str(query)],
         )
     for mean in points.loc[points["query"] == "all", "mean"]:
         axes.axhline(mean, color="black", ls="--", label="all labels")
@@ -296,15 +304,22 @@ def transfer_matrix(gains: pd.DataFrame) -> Figure:
     """Draw `analysis.transfer_gains`: a row an order's network, a column a trained network."""
     figure, axes = plt.subplots(figsize=(2.4 + 1.8 * gains.shape[1], 1.2 + 0.8 * gains.shape[0]), layout="constrained")
     limit = 2 * max(float(gains.abs().to_numpy().max()), 1e-6)  # no cell is too dark to read
-    shown = axes.imshow(gains, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto")
-    for (row, column), gain in np.ndenumerate(gains.to_numpy()):
-        axes.annotate(f"{gain:+.4f}", (column, row), ha="center", va="center", fontsize=9)
-    axes.set_xticks(range(gains.shape[1]), gains.columns)
-    axes.set_yticks(range(gains.shape[0]), gains.index)
+    shown = annotated_matrix(axes, gains, "{:+.4f}", cmap="PuOr", vmin=-limit, vmax=limit)
     axes.set_xlabel("trained network")
     axes.set_ylabel("acquired by")
     figure.colorbar(shown, label="gain over random, mean IoU")
     return figure
+
+
+def annotated_matrix(axes: Axes, matrix: pd.DataFrame, form: str, **shown: Any) -> AxesImage:
+    """Show a matrix with each entry in its cell, but NaN, and the names of rows and columns; `shown` as of imshow."""
+    image = axes.imshow(matrix, aspect="auto", **shown)
+    for (row, column), value in np.ndenumerate(matrix.to_numpy(float)):
+        if np.isfinite(value):
+            axes.annotate(form.format(value), (column, row), ha="center", va="center", fontsize=9)
+    axes.set_xticks(range(matrix.shape[1]), matrix.columns)
+    axes.set_yticks(range(matrix.shape[0]), matrix.index)
+    return image
 
 
 def dropout_rates(maps: SavedMaps) -> Figure:
@@ -324,7 +339,7 @@ def dropout_rates(maps: SavedMaps) -> Figure:
         limit = max(float(maps.scores[name, rate].max()) for rate in rates)
         for axes, rate in zip(row, rates, strict=True):
             values = maps.scores[name, rate].astype(np.float64)
-            title = f"{_words(name)} at {100 * rate:.0f} %: {values.sum():,.0f} bits"
+            title = f"{words(name)} at {100 * rate:.0f} %: {values.sum():,.0f} bits"
             show_image(axes, values, title, limit)
         figure.colorbar(row[-1].images[0], ax=row.tolist(), label="bits", fraction=0.05)
     return figure

@@ -21,7 +21,7 @@ CONFIGS: dict[str, type[RoundsConfig] | type[BulkConfig]] = {
     "03_active_learning_rounds": RoundsConfig,
     "04_bulk_training": BulkConfig,
 }
-WITHOUT_NETWORK = {"02_street_scenes", "06_figures"}  # they need no GPU
+WITHOUT_NETWORK = {"02_street_scenes", "06_figures", "07_compare_queries"}  # they need no GPU
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
 
 

@@ -16,7 +16,12 @@ from alutils.yaml_files import read_yaml
 
 PRESET_KEYS = {"recipe", "runs"}
 ENTRY_KEYS = {"notebook", "parameters", "grid", "cell_timeout"}
-LAST = "06_figures"  # reads what all others made
+LAST = {  # notebooks that read what all others made, and the modules whose change changes what they show
+    "06_figures": ("analysis", "figures"),
+    "07_compare_queries": (
+        *("acquired", "analysis", "comparison", "comparison_figures", "comparison_text", "figures", "statistics"),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,8 @@ def load_jobs(preset: Path) -> dict[str, Job]:
             raise ParameterError(f"{preset}: two runs would be called {job.name}; vary what its name is made of")
         jobs[job.name] = job
     for job in jobs.values():
-        if job.notebook.stem == LAST:
-            job.needs.extend(name for name in jobs if name != job.name)
+        if job.notebook.stem in LAST:
+            job.needs.extend(name for name, other in jobs.items() if other.notebook.stem not in LAST)
         else:
             job.needs[:] = [name for name in job.needs if name in jobs]
     return jobs
@@ -106,7 +111,7 @@ def _all_jobs(entries: list[Any], experiment: str) -> Iterator[Job]:
 
 def _job(notebook: Path, given: dict[str, Any], cell_timeout: int | None) -> Job:
     parameters = check_parameters(notebook, given)
-    files = [notebook, *(ROOT / "alutils" / name for name in ("analysis.py", "figures.py") if notebook.stem == LAST)]
+    files = [notebook, *(ROOT / "alutils" / f"{module}.py" for module in LAST.get(notebook.stem, ()))]
     if str(parameters.get("dataset")).endswith((".yaml", ".yml")):
         files.append(ROOT / parameters["dataset"])
         if not files[-1].is_file():

@@ -5,18 +5,26 @@ Two figures show MNIST's digits, which are not part of the project: without the 
 
 import sys
 from collections.abc import Callable
+from functools import cache, partial
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from alutils import figures
+from alutils import comparison_figures, figures
+from alutils.acquired import load_published_acquired, of_setting
 from alutils.analysis import bulk_points, our_bulk, thesis_points, transfer_gains
+from alutils.comparison import load_published_comparisons
 from alutils.datasets import load_dataset
 from alutils.errors import DataError
 from alutils.paths import IMAGE_EXAMPLES, PUBLISHED
 from alutils.results import load_published
 
 DIGITS, SCENES, MAPS = "mnist_small", "camvid_small", "examples"  # published experiments
+COMPARED = {  # published experiment: the data set that it shows, and what
+    "mnist_queries": ("mnist", ["curves", "gains", "penalties", "seconds"]),
+    "camvid_queries": ("camvid", ["curves", "gains", "penalties", "classes", "acquired", "overlaps", "seconds"]),
+    "streets_queries": ("streets", ["curves", "gains", "overlaps"]),
+}
 INFERENCE_SIZE = (2048, 1024)  # pixels, Cityscapes' own
 
 
@@ -71,6 +79,30 @@ def maps() -> figures.SavedMaps:
     return figures.SavedMaps.read(PUBLISHED / f"{MAPS}-maps.npz")
 
 
+published_comparisons = cache(load_published_comparisons)  # several figures are made of one
+
+
+def compared(experiment: str, what: str) -> Figure:
+    """Draw one side of a published comparison, of the data set that `COMPARED` names; gains are of all its settings."""
+    comparisons = published_comparisons(experiment)
+    if what == "gains":
+        return comparison_figures.gains(comparisons)
+    one = next(one for one in comparisons if one.rows["dataset"].iloc[0] == COMPARED[experiment][0])
+    if what in OF_SCORES:
+        return OF_SCORES[what](one)
+    return OF_ACQUIRED[what](of_setting(load_published_acquired(experiment), one.rows), one.name)
+
+
+OF_SCORES = {
+    "curves": comparison_figures.curves,
+    "penalties": comparison_figures.penalties,
+    "classes": comparison_figures.class_gains,
+    "seconds": comparison_figures.seconds,
+}
+OF_ACQUIRED = {
+    "acquired": comparison_figures.acquired_classes,
+    "overlaps": comparison_figures.acquired_overlaps,
+}
 FIGURES: dict[str, Callable[[], Figure]] = {
     "bulk_all": lambda: bulk("bulk_all"),
     "bulk_mini_all": lambda: bulk("bulk_mini_all"),
@@ -83,6 +115,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "dr_rate": lambda: figures.dropout_rates(maps()),
     "cityscapes_example": lambda: figures.scene_with_label(maps()),
     "inference_example": lambda: figures.label_map(maps(), INFERENCE_SIZE),
+    **{f"{name}_{what}": partial(compared, name, what) for name, (_, sides) in COMPARED.items() for what in sides},
 }
 
 

@@ -1,6 +1,7 @@
 """What an experiment gave, and its way into the repository.
 
 python -m alutils.report show EXPERIMENT       print where things lie, and the result table
+python -m alutils.report compare EXPERIMENT    print what a comparison of its queries says
 python -m alutils.report publish EXPERIMENT    copy tables and what figures need to results/published/, with provenance
 python -m alutils.report pages                 write the published tables into README and docs/results.md
 """
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from alutils.acquired import acquired_table
 from alutils.analysis import (
+    MEASURES,
     THESIS_FIGURES,
     bulk_points,
     committee_gain,
@@ -29,12 +32,16 @@ from alutils.analysis import (
     summarise,
     thesis_points,
 )
+from alutils.comparison import Comparison, load_comparisons, load_published_comparisons
+from alutils.comparison_text import label_table, read_gains, read_labels, read_penalties, score_table
 from alutils.errors import DataError, ParameterError
 from alutils.paths import PUBLISHED, ROOT, results_dir
 from alutils.results import finished_runs, load_experiment, load_published, load_scores, publish, write_whole
 
 README = ROOT / "README.md"
 PAGES = (README, ROOT / "docs" / "results.md")
+COMPARED = "_comparison"  # after a published table's name, in a page: what the comparison of its queries says
+DRAWN = ("06_figures", "07_compare_queries")  # notebooks that keep figures
 
 
 def report(experiment: str) -> str:
@@ -49,15 +56,38 @@ def report(experiment: str) -> str:
     folder = results_dir() / experiment
     lines += ["", f"executed notebooks  {folder}/*/notebook.ipynb"]
     lines += [f"tables              {folder}/*/rounds.csv, acquisitions.csv"]
-    if (folder / "06_figures").is_dir():
-        lines += [f"figures             {folder}/06_figures/"]
+    lines += [f"figures             {folder}/{name}/" for name in DRAWN if (folder / name).is_dir()]
     return "\n".join(lines)
 
 
+def compare(experiment: str) -> str:
+    """Return a text: of each setting tables of scores and labels, and sentences that read them."""
+    parts = [part for comparison in load_comparisons(experiment) for part in _said(comparison, pd.DataFrame.to_string)]
+    return "\n\n".join(parts)
+
+
+def _said(comparison: Comparison, show: Callable[[pd.DataFrame], str]) -> list[str]:
+    """Return in parts what a comparison says, its tables as `show` writes them."""
+    name, measure = comparison.name, MEASURES[comparison.measure]
+    return [
+        f"{name}: area under the curve of {measure}, gain over {comparison.baseline} paired by seed",
+        show(score_table(comparison)),
+        read_gains(comparison),
+        f"{name}: labels in percent of the training set, as far as the budget reaches; seconds a round",
+        show(label_table(comparison)),
+        read_labels(comparison),
+        read_penalties(comparison),
+        *comparison.notes,
+    ]
+
+
 def markdown(name: str) -> str:
-    """Return text for a page: a published table's scores and gains over random, or a thesis's figure beside ours."""
+    """Return text for a page: a published table's scores and gains, its comparison, or a thesis's figure and ours."""
     if name in THESIS_FIGURES:
         return against_thesis(name)
+    if name.endswith(COMPARED):
+        comparisons = load_published_comparisons(name.removesuffix(COMPARED))
+        return "\n\n".join(part for comparison in comparisons for part in _said(comparison, _markdown_frame))
     parts = []
     for setting, rows in settings(load_published(name)):
         parts += [f"{setting}: {measure_of(rows)}, mean ± standard deviation (seeds)", _markdown_table(summarise(rows))]
@@ -74,6 +104,11 @@ def _markdown_table(summary: pd.DataFrame) -> str:
     return _markdown_lines(lines)
 
 
+def _markdown_frame(table: pd.DataFrame) -> str:
+    rows = table.reset_index()
+    return _markdown_lines([[*rows.columns], ["---"] * rows.shape[1], *rows.astype(str).to_numpy().tolist()])
+
+
 def _markdown_lines(lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -81,10 +116,16 @@ def _markdown_lines(lines: list[list[str]]) -> str:
 def publish_all(experiment: str) -> list[Path]:
     """Write to `results/published/` what README is made of; return the paths.
 
-    The table and its provenance; histograms of all scores, and the images of which the first seed's committees were
-    least and most sure; the maps of `05_committee_maps`, if their scenes are drawn ones, which may be passed on.
+    The table and its provenance; what was acquired; histograms of all scores, and the images of which the first seed's
+    committees were least and most sure; the maps of `05_committee_maps`, if their scenes are drawn ones, which may be
+    passed on.
     """
     paths = [publish(experiment)]
+    acquired, notes = acquired_table(experiment)
+    print(*notes, sep="\n", file=sys.stderr)  # noqa: T201
+    if len(acquired):
+        paths.append(PUBLISHED / f"{experiment}-acquired.csv")
+        write_whole(paths[-1], acquired.to_csv(index=False))
     scored = load_scores(finished_runs(experiment))
     if scored:
         histograms, sure = PUBLISHED / f"{experiment}-histograms.csv", PUBLISHED / f"{experiment}-sure.csv"
@@ -106,10 +147,9 @@ def against_thesis(figure: str) -> str:
     ours = f"ours on {rows['dataset'].iloc[0]}"
     sides = {"thesis": thesis_points(figure), ours: bulk_points(rows, model, order_model)}
     tables = [_beside(points).add_prefix(f"{side}: ") for side, points in sides.items()]
-    table = pd.concat(tables, axis=1).fillna("").rename_axis("%").reset_index()
-    lines = [[*table.columns], ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
+    table = pd.concat(tables, axis=1).fillna("").rename_axis("%")
     slopes = [f"{side}, {_slopes(points)}" for side, points in sides.items()]
-    return f"{_markdown_lines(lines)}\n\nWhat one percent more random labels brings: {'; '.join(slopes)}."
+    return f"{_markdown_frame(table)}\n\nWhat one percent more random labels brings: {'; '.join(slopes)}."
 
 
 def _slopes(points: pd.DataFrame) -> str:
@@ -137,8 +177,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m alutils.report", description="Show or publish an experiment.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("show").add_argument("experiment")
-    commands.add_parser("publish").add_argument("experiment")
+    for name in ("show", "compare", "publish"):
+        commands.add_parser(name).add_argument("experiment")
     commands.add_parser("pages")
     chosen = parser.parse_args(arguments)
     try:
@@ -148,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif chosen.command == "publish":
             print(*publish_all(chosen.experiment), sep="\n")  # noqa: T201
         else:
-            print(report(chosen.experiment))  # noqa: T201
+            print({"show": report, "compare": compare}[chosen.command](chosen.experiment))  # noqa: T201
     except (DataError, ParameterError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1

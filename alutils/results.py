@@ -88,7 +88,7 @@ class RunFolder:
     def _set_apart(self, config: dict[str, Any]) -> None:
         """Move the run to `superseded/` if it is one of another config."""
         known = self.config()
-        changed = [name for name in sorted({*known, *config}) if known.get(name) != config.get(name)]
+        changed = differences(known, config)
         if known and changed:
             what = ", ".join(f"{name} {known.get(name)!r}, now {config.get(name)!r}" for name in changed)
             print(f"{self.path.name} had {what}; the old run is kept as {self.set_apart()}")  # noqa: T201
@@ -219,11 +219,10 @@ def load_experiment(experiment: str) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    runs = {run.path: _read_config(run.path) for run in finished_runs(experiment)}
+    folder, runs = results_dir() / experiment, {run.path: _read_config(run.path) for run in finished_runs(experiment)}
     if not runs:
-        folder = results_dir() / experiment
         raise DataError(f"{folder}: no finished run there; `make grid PRESET={experiment}` makes some")
-    _check_comparable(runs)
+    check_agreement(folder, {run.name: (setting_of(config), recipe_of(config)) for run, config in runs.items()})
     tables = [_with_config(run, config) for run, config in runs.items()]
     names = list(dict.fromkeys(name for table in tables for name in table))
     filled = [table.dropna(axis="columns", how="all") for table in tables]  # else a column's type is in doubt
@@ -258,17 +257,26 @@ def _damaged(path: Path, reason: object) -> str:
     return f"{path}: damaged ({reason}); put a copy back, or remove the folder {path.parent}"
 
 
-def _check_comparable(runs: dict[Path, dict[str, Any]]) -> None:
-    """Raise `DataError` if two runs of the same kind, data set, model and regime differ in their recipe or data."""
-    first: dict[tuple[Any, ...], tuple[Path, dict[str, Any]]] = {}
-    for run, config in runs.items():
-        other, known = first.setdefault(setting_of(config), (run, config))
-        for name in sorted((known.keys() | config.keys()) - COMPARED):
-            if known.get(name) != config.get(name):
-                raise DataError(
-                    f"{run.parent}: {other.name} has {name} {known.get(name)!r}, {run.name} has {config.get(name)!r};"
-                    " runs that are compared must agree in it"
-                )
+def recipe_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a config runs of a setting must have in common: recipe and data."""
+    return {name: value for name, value in config.items() if name not in COMPARED}
+
+
+def check_agreement(where: object, runs: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> None:
+    """Raise `DataError` if two runs of one group differ; `runs` holds by name each one's group and what must agree."""
+    first: dict[Any, tuple[str, Mapping[str, Any]]] = {}
+    for run, (group, fields) in runs.items():
+        other, known = first.setdefault(group, (run, fields))
+        for name in differences(known, fields):
+            raise DataError(
+                f"{where}: {other} has {name} {known.get(name)!r}, {run} has {fields.get(name)!r};"
+                " runs that are compared must agree in it"
+            )
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return the names under which two mappings hold different values, or only one of them a value."""
+    return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
 
 
 def _with_config(run: Path, config: dict[str, Any]) -> "pd.DataFrame":
@@ -315,7 +323,11 @@ def publish(experiment: str) -> Path:
     """Write the experiment's table and its provenance to `results/published/`; return the table's path."""
     table = load_experiment(experiment)
     versions: list[dict[str, str]] = []
-    made = {run.path.name: _made(run.path, versions) for run in finished_runs(experiment)}
+    made = load_records(experiment)
+    for record in made.values():  # versions are long: each stands once, and a run has its position
+        found = record["provenance"]["versions"]
+        versions += [found] if found not in versions else []
+        record["provenance"]["versions"] = versions.index(found)
     content = {"experiment": experiment, "versions": versions, "runs": made}
     path = PUBLISHED / f"{experiment}.csv"
     write_whole(path, table.round(6).to_csv(index=False))
@@ -323,10 +335,26 @@ def publish(experiment: str) -> Path:
     return path
 
 
-def _made(run: Path, versions: list[dict[str, str]]) -> dict[str, Any]:
-    """Return a run's config and provenance; of its versions, which are long, the position in `versions`."""
-    content = _read_json(run / "provenance.json")
-    if content["versions"] not in versions:
-        versions.append(content["versions"])
-    content["versions"] = versions.index(content["versions"])
-    return {"config": _read_json(run / "config.json"), "provenance": content}
+def load_records(experiment: str) -> dict[str, dict[str, Any]]:
+    """Return by name of each finished run its config, provenance and, of rounds, a digest of their start set."""
+    return {run.path.name: _record(run) for run in finished_runs(experiment)}
+
+
+def _record(run: RunFolder) -> dict[str, Any]:
+    record = {"config": _read_config(run.path), "provenance": _read_json(run.path / "provenance.json")}
+    acquired = run.read_table("acquisitions")
+    if record["config"]["kind"] == "rounds" and len(acquired):
+        start = sorted(acquired.loc[acquired["round"] == 0, "index"].tolist())
+        record["start_set"] = hashlib.sha256(json.dumps(start).encode()).hexdigest()[:16]
+    return record
+
+
+def load_published_records(name: str) -> dict[str, dict[str, Any]]:
+    """Return what `load_records` gave when `publish` wrote it; start sets are missing in what was published earlier."""
+    return _read_json(PUBLISHED / f"{name}.json")["runs"]
+
+
+def known_experiments() -> list[str]:
+    """Return the names of all experiments that have a finished run or a published table."""
+    finished = {path.parents[1].name for path in results_dir().glob("*/*/provenance.json")}
+    return sorted(finished | {path.stem for path in PUBLISHED.glob("*.json")})
