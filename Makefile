@@ -22,10 +22,10 @@ grid: $(READY)  ## what is still to run of params/$(PRESET).yaml, then its resul
 status: $(READY)  ## how far the grid of params/$(PRESET).yaml is: a line a job
 	@$(BIN)/python -m alutils.grid status "$(PRESET)"
 
-compare: $(READY)  ## queries of EXPERIMENT= compared: verdicts, notebook 07, then README's figures and tables
+compare: $(READY)  ## queries of EXPERIMENT= compared: verdicts, notebook 07; of a published one, README made again
 	@$(BIN)/python -m alutils.report compare "$(EXPERIMENT)"
 	@$(BIN)/python -m alutils.run 07_compare_queries -p experiment "$(EXPERIMENT)"
-	@$(MAKE) --no-print-directory figures
+	@if [ -f "results/published/$(EXPERIMENT).csv" ]; then $(MAKE) --no-print-directory figures; fi
 
 figures: $(READY)  ## figures and tables of README and docs/, from results/published/
 	@$(BIN)/python -m alutils.readme_figures && $(BIN)/python -m alutils.report pages

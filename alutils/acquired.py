@@ -99,6 +99,8 @@ def _rows_of(members: Iterable[tuple[RunFolder, Mapping[str, Any]]]) -> tuple[li
     tables = {(config["query"], config["seed"]): run.read_table("acquisitions") for run, config in members}
     whole = {key: table for key, table in tables.items() if len(table) and "region" not in table}
     notes = [f"{query} labels regions, not images, and is left out" for query in _queries(tables) - _queries(whole)]
+    if not whole:
+        return [], notes
     config = next(config for _, config in members)
     try:
         dataset = load_dataset(config["dataset"], "train", config.get("height"), config.get("width"))

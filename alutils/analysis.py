@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alutils.config import dataset_word
 from alutils.errors import DataError
 from alutils.paths import PUBLISHED
 
@@ -13,6 +14,7 @@ MEASURES = {"miou": "mean IoU", "accuracy": "accuracy"}
 SETTING = ["kind", "dataset", "model", "regime"]  # what one figure or one comparison holds fixed
 POINT = ["query", "order_model", "skip", "labelled", "labelled_percent"]
 STARTING_ANEW = ("from_scratch", "one_shot")  # regimes with a new network each round
+ENTROPIES = ("consensus_entropy", "vote_entropy")  # queries whose scores are bits of images, as histograms want them
 BIN = 0.1  # bits, the width of a bar of a histogram of entropies
 # Of each result figure of the thesis, what of ours stands beside it: experiment, trained network, the order's network.
 # The first that is published is taken.
@@ -49,7 +51,7 @@ def settings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         if regime in STARTING_ANEW and len(reference):
             rows = pd.concat([rows, reference])
         if len(reference) < len(rows):
-            words = [dataset, model, regime if regime != "from_scratch" else "", kind]
+            words = [dataset_word(str(dataset)), model, regime if regime != "from_scratch" else "", kind]
             found.append((" ".join(word for word in words if word), rows))
     return found
 

@@ -177,7 +177,7 @@ def _full_data(
 
 def _conditions(records: Mapping[str, Mapping[str, Any]], row: pd.Series) -> dict[str, Any]:
     """Return recipe, data and device of the run that a row of a table is of."""
-    wanted = row[["kind", "dataset", "model", "query", "seed"]].to_dict()
+    wanted = row[["kind", "dataset", "model", "regime", "query", "seed"]].dropna().to_dict()
     record = next(record for record in records.values() if wanted.items() <= record["config"].items())
     recipe = {name: value for name, value in recipe_of(record["config"]).items() if name != "kind"}
     return recipe | _device(record)
@@ -242,8 +242,9 @@ def _against_full(comparison: Comparison, query: str) -> dict[str, float]:
     if full.empty:
         return {}
     budgets, means = curves.columns.to_numpy(), curves.mean().to_numpy()
-    reached = pd.Series(100 * means / full.mean(), index=budgets.round())
-    found = {f"percent_of_full_{EARLY}": reached.get(EARLY, np.nan), "percent_of_full_last": reached.iloc[-1]}
+    reached, early = 100 * means / full.mean(), np.abs(budgets - EARLY).argmin()
+    is_early = round(budgets[early]) == EARLY
+    found = {f"percent_of_full_{EARLY}": reached[early] if is_early else np.nan, "percent_of_full_last": reached[-1]}
     base, own = comparison.curves(comparison.baseline).align(curves, join="inner", axis=0)
     of_seeds = full.reindex(own.index)  # resampled along, if it is of these seeds
     of_seeds = of_seeds if of_seeds.notna().all() else pd.Series(full.mean(), own.index)

@@ -110,7 +110,7 @@ def class_gains(comparison: Comparison) -> Figure:
     table = comparison.class_gains
     order = list(dict.fromkeys(table["label"]))
     means, low, high = (table.pivot(index="query", columns="label", values=of)[order] for of in ("mean", "low", "high"))
-    limit = 200 * max(np.nanmax(means.abs().to_numpy()), 1e-6)
+    limit = 200 * np.nanmax(means.abs().to_numpy(), initial=1e-6)
     title = f"{comparison.name}:\ngain over {words(comparison.baseline)}, points of IoU"
     figure, axes = _matrix(title, 100 * means, "{:+.1f}", cmap="PuOr", vmin=-limit, vmax=limit)
     is_real = ((low > 0) | (high < 0)).to_numpy()[means.notna().to_numpy()]
@@ -123,7 +123,7 @@ def acquired_classes(acquired: pd.DataFrame, name: str) -> Figure:
     """Draw how many times its share of the pool each class was acquired."""
     factors = class_factors(acquired)
     distances = np.abs(np.log(factors.where(factors > 0).to_numpy(float)))
-    limit = max(1.1, np.exp(2 * np.nanmax(distances)))  # no cell is too dark to read
+    limit = max(1.1, np.exp(2 * np.nanmax(distances, initial=0)))  # no cell is too dark to read
     title = f"{name}:\nshare of what was acquired / share of the pool"
     return _matrix(title, factors, "{:.2f}", cmap="PuOr", norm=LogNorm(1 / limit, limit))[0]
 

@@ -20,6 +20,7 @@ def gain_text(mean: float, low: float, high: float) -> str:
     """Return "mean [low, high]", without the interval if there is none, "" for NaN."""
     if math.isnan(mean):
         return ""
+    mean, low, high = (round(value, 4) + 0.0 for value in (mean, low, high))  # no minus zero
     return f"{mean:+.4f}" + ("" if math.isnan(low) else f" [{low:+.4f}, {high:+.4f}]")
 
 
@@ -108,7 +109,7 @@ def read_labels(comparison: Comparison) -> str:
     """Return for each of `SHARES` what the baseline needs and the queries save, as far as intervals exclude zero."""
     main = comparison.main
     if f"saved_{SHARES[0]}" not in main:
-        return "Labels saved: not known without a baseline and a full-data result."
+        return "Labels saved: not known without a full-data result and a seed of the baseline and another query."
     sentences = []
     for share in SHARES:
         needed = percent_text(main[f"needed_{share}"][comparison.baseline])
@@ -128,7 +129,7 @@ def read_penalties(comparison: Comparison) -> str:
     wins = [f"{one} beats {other} at {100 * share:.0f} %" for share, one, other in entries[::-1] if share > 0]
     if not wins:
         return "No query beats another at any budget: not distinguishable."
-    unbeaten = sorted({*comparison.queries} - {other for share, _, other in entries if share > 0})
+    unbeaten = sorted({name for _, name, _ in entries} - {other for share, _, other in entries if share > 0})
     more = "" if len(wins) <= MOST else f" and {len(wins) - MOST} more such pairs"
     return f"Of the budgets, {', '.join(wins[:MOST])}{more}. Beaten by none: {', '.join(unbeaten) or 'no query'}."
 

@@ -229,7 +229,7 @@ class BulkConfig(TrainingConfig):
         by = f"_by_{self.order_model}" + ("" if self.order_regime == "from_scratch" else f"_{self.order_regime}")
         order = self.query + ("" if self.query in ("all", "random") else by)
         share = f"share{self.share:g}" + (f"_skip{self.skip:g}" if self.skip else "")
-        return f"{_word(self.dataset)}-{self.model}-bulk-{order}-{share}-seed{self.seed}"
+        return f"{dataset_word(self.dataset)}-{self.model}-bulk-{order}-{share}-seed{self.seed}"
 
     @property
     def order_run_name(self) -> str | None:
@@ -261,9 +261,9 @@ class BulkConfig(TrainingConfig):
 def rounds_name(dataset: str, model: str, regime: str, query: str, seed: int) -> str:
     """Return the name of the run folder of active-learning rounds."""
     in_regime = "" if regime == "from_scratch" else f"-{regime}"
-    return f"{_word(dataset)}-{model}{in_regime}-{query}-seed{seed}"
+    return f"{dataset_word(dataset)}-{model}{in_regime}-{query}-seed{seed}"
 
 
-def _word(dataset: str) -> str:
+def dataset_word(dataset: str) -> str:
     """Return a data set's name as it stands in a run's name; for a YAML file, its stem."""
     return Path(dataset).stem

@@ -16,6 +16,7 @@ import pandas as pd
 
 from alutils.acquired import acquired_table
 from alutils.analysis import (
+    ENTROPIES,
     MEASURES,
     THESIS_FIGURES,
     bulk_points,
@@ -116,17 +117,18 @@ def _markdown_lines(lines: list[list[str]]) -> str:
 def publish_all(experiment: str) -> list[Path]:
     """Write to `results/published/` what README is made of; return the paths.
 
-    The table and its provenance; what was acquired; histograms of all scores, and the images of which the first seed's
-    committees were least and most sure; the maps of `05_committee_maps`, if their scenes are drawn ones, which may be
-    passed on.
+    The table and its provenance; what was acquired; of `ENTROPIES`, histograms of all scores, and the images of which
+    the first seed's committees were least and most sure; the maps of `05_committee_maps`, if their scenes are drawn
+    ones, which may be passed on.
     """
     paths = [publish(experiment)]
     acquired, notes = acquired_table(experiment)
-    print(*notes, sep="\n", file=sys.stderr)  # noqa: T201
+    for note in notes:
+        print(note, file=sys.stderr)  # noqa: T201
     if len(acquired):
         paths.append(PUBLISHED / f"{experiment}-acquired.csv")
         write_whole(paths[-1], acquired.to_csv(index=False))
-    scored = load_scores(finished_runs(experiment))
+    scored = load_scores(run for run in finished_runs(experiment) if run.config()["query"] in ENTROPIES)
     if scored:
         histograms, sure = PUBLISHED / f"{experiment}-histograms.csv", PUBLISHED / f"{experiment}-sure.csv"
         write_whole(histograms, score_histograms(scored).to_csv(index=False))

@@ -222,6 +222,7 @@ def load_experiment(experiment: str) -> "pd.DataFrame":
     folder, runs = results_dir() / experiment, {run.path: _read_config(run.path) for run in finished_runs(experiment)}
     if not runs:
         raise DataError(f"{folder}: no finished run there; `make grid PRESET={experiment}` makes some")
+    _refuse_copies(folder, runs)
     check_agreement(folder, {run.name: (setting_of(config), recipe_of(config)) for run, config in runs.items()})
     tables = [_with_config(run, config) for run, config in runs.items()]
     names = list(dict.fromkeys(name for table in tables for name in table))
@@ -235,6 +236,15 @@ def load_experiment(experiment: str) -> "pd.DataFrame":
             ignore_index=True,
         )
     )
+
+
+def _refuse_copies(folder: Path, runs: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Raise `DataError` if a run lies there twice, which would count its seed twice."""
+    known: dict[str, str] = {}
+    for run, config in runs.items():
+        other = known.setdefault(json.dumps(config, sort_keys=True), run.name)
+        if other != run.name:
+            raise DataError(f"{folder}: {run.name} is {other} once more; move one of them out of that folder")
 
 
 def _read_json(path: Path) -> Any:

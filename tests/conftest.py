@@ -1,15 +1,22 @@
 """Every test run has results and caches of its own; random numbers and threads are fixed."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from alutils import paths
 from alutils.datasets import ImageDataset
+from alutils.results import RunFolder
+
+if TYPE_CHECKING:  # takes seconds to load
+    from alutils.comparison import Comparison
 
 PARAMETERS = """experiment: str = "e"  # folder
 count: int = 3  # things
@@ -35,6 +42,119 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ALUTILS_PROGRESS", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path / "results"
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a fresh folder of published tables, used by everything in the test."""
+    for module in ("results", "acquired", "comparison", "report"):
+        monkeypatch.setattr(f"alutils.{module}.PUBLISHED", tmp_path / "published")
+    return tmp_path / "published"
+
+
+@pytest.fixture
+def quick_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs finish without listing every package; the device is the one that is named, there or not."""
+    monkeypatch.setattr("alutils.results.provenance", lambda device: {"versions": {}, "device": str(device)})
+
+
+def finished_run(
+    query: str,
+    seed: int,
+    scores: Sequence[float],
+    name: str = "",
+    *,
+    experiment: str = "e",
+    columns: Mapping[str, Sequence[Any]] = {},
+    acquired: Sequence[Sequence[int]] = (),
+    device: str = "cpu",
+    **config: Any,
+) -> RunFolder:
+    """Write what finished rounds leave behind, of a pool of 100; return the folder.
+
+    scores : mean IoU at 10, 20, ... labels
+    columns : of `rounds.csv`, more or others
+    acquired : data-set indices, a list a round
+    config : more or other fields, `None` for one that is not there
+    """
+    named = {"kind": "rounds", "dataset": "d", "model": "m", "regime": "from_scratch", "query": query, "seed": seed}
+    labelled = range(10, 10 * len(scores) + 1, 10)
+    rounds = {"round": range(len(scores)), "labelled": labelled, "labelled_percent": [float(n) for n in labelled]}
+    seconds = {"seconds_train": 1.5, "seconds_query": 0.25}
+    run = RunFolder(experiment, name or f"{query}-{seed}")
+    with run.opened({field: value for field, value in (named | config).items() if value is not None}):
+        run.write_table("rounds", pd.DataFrame(rounds | {"miou": scores} | seconds | dict(columns)))
+        rows = [{"round": number, "index": index} for number, batch in enumerate(acquired) for index in batch]
+        if rows:
+            run.write_table("acquisitions", pd.DataFrame(rows))
+        run.finish(torch.device(device))
+    return run
+
+
+def finished_full_run(seed: int, score: float, **other: Any) -> RunFolder:
+    """Write what a finished training on all labels leaves behind; return the folder."""
+    at_100: dict[str, Any] = {"labelled": [100], "labelled_percent": [100.0]}
+    of_order: dict[str, Any] = {"kind": "bulk", "regime": None, "order_model": "m", "order_regime": "from_scratch"}
+    return finished_run("all", seed, [score], columns=at_100, **(of_order | {"share": 100.0, "skip": 0.0} | other))
+
+
+def finished_runs_of(curves: Mapping[str, Sequence[Sequence[float]]], full: Sequence[float] = (), **other: Any) -> None:
+    """Write rounds of each query, a curve a seed, and trainings on all labels, a score a seed."""
+    for query, of_seeds in curves.items():
+        for seed, scores in enumerate(of_seeds):
+            finished_run(query, seed, scores, **other)
+    for seed, score in enumerate(full):
+        finished_full_run(seed, score)
+
+
+def comparison_of(
+    curves: Mapping[str, Mapping[int, Sequence[float]]], full: Sequence[float] = (), name: str = "d m", **columns: Any
+) -> "Comparison":
+    """Return the comparison of a setting, without run folders.
+
+    curves : of each query and seed the mean IoU at 10, 20, ... % of the labels
+    full : the score of all labels, by seed
+    columns : as `DataFrame.assign` takes them
+    """
+    from alutils.comparison import Comparison
+
+    points = [
+        {"query": query, "seed": seed, "round": number, "labelled": 10 * (number + 1), "miou": score}
+        for query, of_seeds in curves.items()
+        for seed, scores in of_seeds.items()
+        for number, score in enumerate(scores)
+    ]
+    of_run = {
+        "kind": "rounds",
+        "dataset": "d",
+        "model": "m",
+        "regime": "from_scratch",
+        "order_model": None,
+        "skip": None,
+    }
+    rows = pd.DataFrame(points).assign(**of_run, seconds_train=1.5, seconds_query=0.25)
+    rows = rows.assign(labelled_percent=rows["labelled"].astype(float)).assign(**columns)
+    return Comparison(name, rows, pd.Series(full, dtype=float))
+
+
+@pytest.fixture
+def acquired() -> pd.DataFrame:
+    """Return what `acquired_table` says of two queries, random like the pool, vote entropy with twice the cars."""
+    shares = {"pool": (20, 80), "random": (20, 80), "vote_entropy": (40, 60)}
+    alike = {"random": (12, 30), "vote_entropy": (30, 50)}
+    values = {
+        **{
+            ("classes", query, name): x
+            for query, of in shares.items()
+            for name, x in zip(("car", "road"), of, strict=True)
+        },
+        **{("overlap", query, name): x for query, of in alike.items() for name, x in zip(alike, of, strict=True)},
+        **{("overlap", "chance", "queries"): 25, ("overlap", "chance", "seeds"): 10},
+        **{("near_duplicates", "random", "images"): 4, ("near_duplicates", "vote_entropy", "images"): 1},
+    }
+    return pd.DataFrame(
+        [(*names, float(value)) for names, value in values.items()], columns=["what", "query", "name", "mean"]
+    ).assign(sd=1.0, n=3)
 
 
 def need_real_data(name: str) -> None:

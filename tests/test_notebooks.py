@@ -23,7 +23,9 @@ SMOKE: dict[str, dict[str, Any]] = {
     "04_bulk_training": QUICK | {"share": 10.0},
     "05_committee_maps": QUICK | {"committee_members": 3},
     "06_figures": {},
+    "07_compare_queries": {},
 }
+READ_RUNS = ("06_figures", "07_compare_queries")
 
 
 def code_cells(path: Path) -> list[nbformat.NotebookNode]:
@@ -34,18 +36,23 @@ def test_every_notebook_has_smoke_parameters():
     assert [path.stem for path in ALL] == sorted(SMOKE)
 
 
-@pytest.mark.parametrize("name", [name for name in SMOKE if name != "06_figures"])
+@pytest.mark.parametrize("name", [name for name in SMOKE if name not in READ_RUNS])
 def test_a_notebook_runs(name: str):
     executed = nbformat.read(run_notebook(find_notebook(name), SMOKE[name]), 4)
     images = [o for c in executed.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
     assert images, "each notebook shows a picture"
 
 
-def test_figures_are_drawn_from_finished_runs(results: Path):
-    run_notebook(find_notebook("03_active_learning_rounds"), SMOKE["03_active_learning_rounds"])
-    run_notebook(find_notebook("06_figures"), {})
+def test_figures_are_drawn_and_queries_compared_from_finished_runs(results: Path):
+    for query in ("random", "bald"):
+        parameters = SMOKE["03_active_learning_rounds"] | {"query": query}
+        run_notebook(find_notebook("03_active_learning_rounds"), parameters)
+    for name in READ_RUNS:
+        run_notebook(find_notebook(name), {})
     (figure,) = (results / "scratch" / "06_figures").glob("*.png")
     assert figure.name == "streets_tiny-unet_small-rounds.png"
+    compared = {path.name for path in (results / "scratch" / "07_compare_queries").glob("*.*")}
+    assert {"streets_tiny-unet_small-main.csv", "streets_tiny-unet_small-curves.png"} <= compared
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)

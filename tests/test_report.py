@@ -2,33 +2,28 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from conftest import finished_full_run, finished_run, finished_runs_of
 
-from alutils import report as report_module
-from alutils import results as results_module
+from alutils.acquired import load_published_acquired
 from alutils.analysis import THESIS_FIGURES
+from alutils.datasets import load_dataset
+from alutils.errors import DataError
 from alutils.paths import IMAGE_EXAMPLES
 from alutils.readme_figures import FIGURES
 from alutils.report import PAGES, README, fill_tables, main, markdown, report
-from alutils.results import RunFolder
+from alutils.results import RunFolder, publish
 
-
-def finished(query: str, miou: list[float], seed: int = 0) -> None:
-    config = {"kind": "rounds", "dataset": "d", "model": "m", "regime": "from_scratch", "query": query, "seed": seed}
-    rounds = {"round": [0, 1], "labelled": [5, 10], "labelled_percent": [10.0, 20.0], "miou": miou}
-    run = RunFolder("e", query)
-    with run.opened(config):
-        run.write_table("rounds", pd.DataFrame(rounds | {"seconds_train": 1.0, "seconds_query": 0.0}))
-        run.finish(torch.device("cpu"))
+pytestmark = pytest.mark.usefixtures("quick_provenance")
 
 
 def test_the_report_says_scores_gains_and_where_things_lie(results: Path):
-    finished("random", [0.1, 0.2])
-    finished("vote_entropy", [0.1, 0.25])
+    finished_run("random", 0, [0.1, 0.2])
+    finished_run("vote_entropy", 0, [0.1, 0.25])
     text = report("e")
     assert "d m rounds: miou" in text
     assert "0.2500 (1)" in text
@@ -60,30 +55,102 @@ def test_a_thesis_figures_table_has_a_row_a_percent_and_both_gains():
     assert "0.0019" in lines[-1], "the slope that the thesis states"
 
 
-def test_publishing_takes_tables_histograms_and_the_maps_of_drawn_scenes(
-    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    for module in (report_module, results_module):
-        monkeypatch.setattr(module, "PUBLISHED", tmp_path / "published")
-    finished("random", [0.1, 0.2])
-    finished("vote_entropy", [0.1, 0.25])
-    RunFolder("e", "vote_entropy").write_array("scores", np.linspace(0, 1, 40, dtype=np.float32)[None])
+def test_publishing_takes_tables_histograms_and_the_maps_of_drawn_scenes(published: Path):
+    finished_run("random", 0, [0.1, 0.2])
+    run = finished_run("vote_entropy", 0, [0.1, 0.25])
+    run.write_array("scores", np.linspace(0, 1, 40, dtype=np.float32)[None])
     for dataset in ("streets", "camvid"):
         RunFolder("e", f"05_committee_maps-{dataset}-m").write_arrays("maps", {"image": np.zeros(3)})
     assert main(["publish", "e"]) == 0
-    written = sorted(path.name for path in (tmp_path / "published").iterdir())
+    written = sorted(path.name for path in published.iterdir())
     assert written == ["e-histograms.csv", "e-maps.npz", "e-sure.csv", "e.csv", "e.json"]
-    assert pd.read_csv(tmp_path / "published" / "e-histograms.csv")["count"].sum() == 40
-    assert len(pd.read_csv(tmp_path / "published" / "e-sure.csv")) == 20
+    assert pd.read_csv(published / "e-histograms.csv")["count"].sum() == 40
+    assert len(pd.read_csv(published / "e-sure.csv")) == 20
 
 
-def test_an_experiment_may_begin_with_another_seed(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for module in (report_module, results_module):
-        monkeypatch.setattr(module, "PUBLISHED", tmp_path)
-    finished("vote_entropy", [0.1, 0.25], seed=7)
-    RunFolder("e", "vote_entropy").write_array("scores", np.linspace(0, 1, 40, dtype=np.float32)[None])
+def test_an_experiment_may_begin_with_another_seed(published: Path):
+    run = finished_run("vote_entropy", 7, [0.1, 0.25])
+    run.write_array("scores", np.linspace(0, 1, 40, dtype=np.float32)[None])
     assert main(["publish", "e"]) == 0
-    assert set(pd.read_csv(tmp_path / "e-sure.csv")["seed"]) == {7}
+    assert set(pd.read_csv(published / "e-sure.csv")["seed"]) == {7}
+
+
+def test_histograms_are_of_entropies_of_images_alone(published: Path):
+    finished_run("badge", 0, [0.1, 0.25]).write_array("scores", np.ones((1, 40, 3), np.float32))
+    finished_run("bald", 0, [0.1, 0.25]).write_array("scores", np.ones((1, 40), np.float32))
+    assert main(["publish", "e"]) == 0
+    assert sorted(path.name for path in published.iterdir()) == ["e.csv", "e.json"]
+
+
+def test_publishing_keeps_what_was_acquired_if_the_data_set_is_there(
+    published: Path, capsys: pytest.CaptureFixture[str]
+):
+    digits = load_dataset("digits", "train")
+    of_data: dict[str, Any] = {"dataset": "digits", "model": "mnist_cnn", "train_data": digits.fingerprint}
+    finished_run("random", 0, [0.1, 0.2], acquired=[[0, 1], [2, 3]], **of_data)
+    finished_run("vote_entropy", 0, [0.1, 0.2], acquired=[[0, 1], [2, 5]], **of_data)
+    assert main(["publish", "e"]) == 0
+    said = capsys.readouterr()
+    assert str(published / "e-acquired.csv") in said.out.splitlines()
+    assert said.err == "digits mnist_cnn: near-duplicates are sought among scenes only\n"
+    acquired = load_published_acquired("e").set_index(["what", "query", "name"])["mean"]
+    assert acquired["overlap", "random", "vote_entropy"] == 50
+    assert acquired["classes", "random"].sum() == pytest.approx(100)
+
+
+def test_publishing_without_the_data_set_says_what_is_missing(published: Path, capsys: pytest.CaptureFixture[str]):
+    finished_run("random", 0, [0.1, 0.2], acquired=[[0], [1]])
+    assert main(["publish", "e"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("d m: what was acquired is not known without the data set: ")
+    assert sorted(path.name for path in published.iterdir()) == ["e.csv", "e.json"]
+
+
+def test_publishing_trainings_alone_has_nothing_to_note(published: Path, capsys: pytest.CaptureFixture[str]):
+    finished_full_run(0, 0.9)
+    assert main(["publish", "e"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+CURVES = {"random": [[0.2, 0.3], [0.2, 0.4]], "vote_entropy": [[0.2, 0.5], [0.2, 0.61]]}
+
+
+def test_compare_prints_tables_verdicts_and_notes(capsys: pytest.CaptureFixture[str]):
+    finished_runs_of(CURVES)
+    assert main(["compare", "e"]) == 0
+    parts = capsys.readouterr().out.rstrip("\n").split("\n\n")
+    assert parts[0] == "d m: area under the curve of mean IoU, gain over random paired by seed"
+    assert [line.split()[0] for line in parts[1].splitlines()] == ["seeds", "query", "vote_entropy", "random"]
+    assert "+0.1025 [+0.0707, +0.1343]" in parts[1]
+    assert parts[2].startswith("By area, ahead of random: vote_entropy (+0.1025 [+0.0707, +0.1343], p 0.5000).")
+    assert parts[-1] == "No full-data result: no finished training on all labels."
+
+
+def test_compare_without_such_an_experiment_is_one_line(published: Path, capsys: pytest.CaptureFixture[str]):
+    finished_run("random", 0, [0.1], experiment="there")
+    assert main(["compare", "nothing"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "error: 'nothing' is no experiment with finished runs or a published table; known: there\n"
+
+
+def test_a_page_takes_the_comparison_of_a_published_table(published: Path):
+    finished_runs_of(CURVES, full=[0.9])
+    publish("e")
+    page = "<!-- e_comparison: written by `make figures` -->\nold\n<!-- end -->"
+    filled = fill_tables(page)
+    lines = filled.splitlines()
+    assert "old" not in lines
+    assert lines[3].startswith("| query | seeds | area | gain [95 %] | sign-flip p | verdict | ")
+    assert lines[5].startswith("| vote_entropy | 2 | 0.3775 | +0.1025 [+0.0707, +0.1343] | 0.5000 | ahead of random | ")
+    assert lines[6].startswith("| random | 2 | 0.2750 |  |  |  | ")
+    assert sum(line.startswith("| query | ") for line in lines) == 2, "scores and labels"
+    assert fill_tables(filled) == filled
+
+
+def test_a_page_without_its_published_table_is_one_line(published: Path):
+    with pytest.raises(DataError, match=r"e\.csv: no such table; published: none$"):
+        markdown("e_comparison")
 
 
 @pytest.mark.parametrize("page", [README, *README.parent.glob("docs/*.md")], ids=lambda page: page.name)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from torchvision.datasets import Cityscapes
 
 from alutils.datasets.streets import FIRST_INDEX, FRAMES_PER_DRIVE, draw_scene, write_streets
@@ -112,7 +113,7 @@ def test_cityscapes_reader_reads_them(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(labels), expected_labels)
 
 
-def test_a_curated_recording_has_one_frame_of_each_drive(tmp_path: Path):
+def test_a_curated_recording_has_one_frame_of_each_drive(tmp_path: Path) -> None:
     write_streets(tmp_path / "streets", {"train": 12, "val": 2}, height=64, train_step=11, processes=1)
     names = sorted(path.name for path in (tmp_path / "streets" / "gtFine" / "train").rglob("*.png"))
     assert names[0] == "train00_000000_000000_gtFine_labelIds.png"
