@@ -43,6 +43,12 @@ def test_a_notebook_runs(name: str):
     assert images, "each notebook shows a picture"
 
 
+def test_bulk_training_takes_digits_too(results: Path):
+    digits = {"dataset": "digits", "height": 28, "width": 28, "model": "mnist_cnn", "augmentation": "none"}
+    run_notebook(find_notebook("04_bulk_training"), digits | {"class_weights": False, "steps": 3})
+    assert list((results / "scratch").glob("digits-mnist_cnn-bulk-*/done-*"))
+
+
 def test_figures_are_drawn_and_queries_compared_from_finished_runs(results: Path):
     for query in ("random", "bald"):
         parameters = SMOKE["03_active_learning_rounds"] | {"query": query}
