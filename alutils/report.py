@@ -101,7 +101,10 @@ def markdown(name: str) -> str:
 def _markdown_table(summary: pd.DataFrame) -> str:
     table = pivot(summary)
     lines = [["labelled", "%", *table.columns], ["---"] * (2 + len(table.columns))]
-    lines += [[f"{n}", f"{round(percent, 0 if percent >= 10 else 2):g}", *cells] for (n, percent), *cells in table.itertuples()]
+    lines += [
+        [f"{n}", f"{round(percent, 0 if percent >= 10 else 2):g}", *cells]
+        for (n, percent), *cells in table.itertuples()
+    ]
     return _markdown_lines(lines)
 
 
