@@ -45,21 +45,17 @@ def acquired_table(experiment: str) -> tuple[pd.DataFrame, list[str]]:
 
 
 def load_acquired(experiment: str) -> tuple[pd.DataFrame, list[str]]:
-    """Return `acquired_table` or, of an experiment without runs, what is published of it; empty if nothing is."""
-    if finished_runs(experiment):
-        return acquired_table(experiment)
-    try:
-        return load_published_acquired(experiment), []
-    except DataError as error:
-        return pd.DataFrame(columns=COLUMNS), [str(error)]
+    """Return `acquired_table` or, of an experiment without runs, what is published of it."""
+    return acquired_table(experiment) if finished_runs(experiment) else load_published_acquired(experiment)
 
 
-def load_published_acquired(name: str) -> pd.DataFrame:
-    """Return the table of `acquired_table` that was published."""
+def load_published_acquired(name: str) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table of `acquired_table` that was published, or an empty one and a note why."""
     path = PUBLISHED / f"{name}-acquired.csv"
-    if not path.exists():
-        raise DataError(f"{path}: no such table; what was acquired is published with runs and their data set only")
-    return pd.read_csv(path, dtype={"name": str}, keep_default_na=False, na_values=[""])
+    if path.exists():
+        return pd.read_csv(path, dtype={"name": str}, keep_default_na=False, na_values=[""]), []
+    note = f"{path}: no such table; what was acquired is published with runs and their data set only"
+    return pd.DataFrame(columns=COLUMNS), [note]
 
 
 def of_setting(acquired: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -98,7 +94,8 @@ def _rows_of(members: Iterable[tuple[RunFolder, Mapping[str, Any]]]) -> tuple[li
     """Return rows of what, query, name, value, and notes."""
     tables = {(config["query"], config["seed"]): run.read_table("acquisitions") for run, config in members}
     whole = {key: table for key, table in tables.items() if len(table) and "region" not in table}
-    notes = [f"{query} labels regions, not images, and is left out" for query in _queries(tables) - _queries(whole)]
+    of_regions = {query for (query, _), table in tables.items() if "region" in table}
+    notes = [f"{query} labels regions, not images, and is left out" for query in sorted(of_regions)]
     if not whole:
         return [], notes
     config = next(config for _, config in members)
@@ -112,10 +109,6 @@ def _rows_of(members: Iterable[tuple[RunFolder, Mapping[str, Any]]]) -> tuple[li
     if dataset.is_dense:
         return rows + _duplicate_rows(dataset, whole), notes
     return rows, [*notes, "near-duplicates are sought among scenes only"]
-
-
-def _queries(keys: Iterable[tuple[str, int]]) -> set[str]:
-    return {query for query, _ in keys}
 
 
 def _beyond_start(table: pd.DataFrame) -> np.ndarray:

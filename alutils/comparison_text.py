@@ -159,8 +159,8 @@ def read_class_factors(acquired: pd.DataFrame) -> str:
     """Return which classes were acquired most and least beyond their share of the pool."""
     (low, less_by, less), *_, (high, more_by, more) = _entries(class_factors(acquired))
     return (
-        f"Against its share of the pool, {more} was acquired most by {more_by} ({high:.2f} times), {less} least by"
-        f" {less_by} ({low:.2f} times)."
+        f"Against its share of the pool, class {more} was acquired most by {more_by} ({high:.2f} times), {less} least"
+        f" by {less_by} ({low:.2f} times)."
     )
 
 

@@ -88,7 +88,10 @@ def compared(experiment: str, what: str) -> Figure:
     one = next(one for one in comparisons if one.rows["dataset"].iloc[0] == COMPARED[experiment][0])
     if what in OF_SCORES:
         return OF_SCORES[what](one)
-    return OF_ACQUIRED[what](of_setting(load_published_acquired(experiment), one.rows), one.name)
+    acquired, notes = load_published_acquired(experiment)
+    if notes:
+        raise DataError(*notes)
+    return OF_ACQUIRED[what](of_setting(acquired, one.rows), one.name)
 
 
 OF_SCORES = {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from alutils.acquired import acquired_table
+from alutils.acquired import acquired_table, load_acquired, load_published_acquired, of_setting
 from alutils.analysis import (
     ENTROPIES,
     MEASURES,
@@ -34,14 +34,25 @@ from alutils.analysis import (
     thesis_points,
 )
 from alutils.comparison import Comparison, load_comparisons, load_published_comparisons
-from alutils.comparison_text import label_table, read_gains, read_labels, read_penalties, score_table
+from alutils.comparison_text import (
+    label_table,
+    read_class_factors,
+    read_classes,
+    read_gains,
+    read_labels,
+    read_near_duplicates,
+    read_overlaps,
+    read_penalties,
+    score_table,
+)
 from alutils.errors import DataError, ParameterError
 from alutils.paths import PUBLISHED, ROOT, results_dir
 from alutils.results import finished_runs, load_experiment, load_published, load_scores, publish, write_whole
 
 README = ROOT / "README.md"
 PAGES = (README, ROOT / "docs" / "results.md")
-COMPARED = "_comparison"  # after a published table's name, in a page: what the comparison of its queries says
+# After a published table's name, in a page: verdicts on its queries, or all that their comparison says.
+VERDICTS, COMPARED = "_verdicts", "_comparison"
 DRAWN = ("06_figures", "07_compare_queries")  # notebooks that keep figures
 
 
@@ -63,32 +74,47 @@ def report(experiment: str) -> str:
 
 def compare(experiment: str) -> str:
     """Return a text: of each setting tables of scores and labels, and sentences that read them."""
-    parts = [part for comparison in load_comparisons(experiment) for part in _said(comparison, pd.DataFrame.to_string)]
-    return "\n\n".join(parts)
+    return "\n\n".join(_said(load_comparisons(experiment), *load_acquired(experiment), pd.DataFrame.to_string))
 
 
-def _said(comparison: Comparison, show: Callable[[pd.DataFrame], str]) -> list[str]:
-    """Return in parts what a comparison says, its tables as `show` writes them."""
-    name, measure = comparison.name, MEASURES[comparison.measure]
-    return [
-        f"{name}: area under the curve of {measure}, gain over {comparison.baseline} paired by seed",
-        show(score_table(comparison)),
-        read_gains(comparison),
-        f"{name}: labels in percent of the training set, as far as the budget reaches; seconds a round",
-        show(label_table(comparison)),
-        read_labels(comparison),
-        read_penalties(comparison),
-        *comparison.notes,
-    ]
+def _said(
+    comparisons: list[Comparison], acquired: pd.DataFrame, notes: list[str], show: Callable[[pd.DataFrame], str]
+) -> list[str]:
+    """Return in parts what comparisons and what was acquired say, tables as `show` writes them."""
+    parts = []
+    for comparison in comparisons:
+        chosen = of_setting(acquired, comparison.rows)
+        reads = [read_class_factors, read_overlaps, read_near_duplicates] if len(chosen) else []
+        parts += [
+            *_verdicts(comparison, show),
+            read_gains(comparison),
+            f"{comparison.name}: labels in percent of the training set, as far as the budget reaches; seconds a round",
+            show(label_table(comparison)),
+            read_labels(comparison),
+            read_penalties(comparison),
+            read_classes(comparison),
+            *[read(chosen) for read in reads],
+            *comparison.notes,
+        ]
+    return parts + notes
+
+
+def _verdicts(comparison: Comparison, show: Callable[[pd.DataFrame], str]) -> list[str]:
+    title = f"{comparison.name}: area under the curve of {MEASURES[comparison.measure]}"
+    return [f"{title}, gain over {comparison.baseline} paired by seed", show(score_table(comparison))]
 
 
 def markdown(name: str) -> str:
     """Return text for a page: a published table's scores and gains, its comparison, or a thesis's figure and ours."""
     if name in THESIS_FIGURES:
         return against_thesis(name)
+    if name.endswith(VERDICTS):
+        comparisons = load_published_comparisons(name.removesuffix(VERDICTS))
+        return "\n\n".join(part for comparison in comparisons for part in _verdicts(comparison, _markdown_frame))
     if name.endswith(COMPARED):
-        comparisons = load_published_comparisons(name.removesuffix(COMPARED))
-        return "\n\n".join(part for comparison in comparisons for part in _said(comparison, _markdown_frame))
+        name = name.removesuffix(COMPARED)
+        acquired, _ = load_published_acquired(name)
+        return "\n\n".join(_said(load_published_comparisons(name), acquired, [], _markdown_frame))
     parts = []
     for setting, rows in settings(load_published(name)):
         parts += [f"{setting}: {measure_of(rows)}, mean ± standard deviation (seeds)", _markdown_table(summarise(rows))]

@@ -20,6 +20,7 @@ from alutils.parameters import check_parameters, find_notebook
 ROUNDS = "03_active_learning_rounds"
 BULK = "04_bulk_training"
 SMALL = {"height": 32, "width": 64, "rounds": 2, "steps": 2, "batch_size": 2, "committee_members": 2}
+DIGITS = {"dataset": "digits", "model": "mnist_cnn", "height": 28, "width": 28, "augmentation": "none"}
 NAME = "streets_tiny-unet_small-vote_entropy-seed0"
 
 
@@ -172,7 +173,10 @@ def half_written(name: str) -> Callable[[Path], list[str]]:
 IN_KERNEL = [
     (ROUNDS, lambda folder: p(dataset="streets_big"), "dataset is 'streets_big'; allowed: digits, mnist"),
     (ROUNDS, lambda folder: p(model="unet"), "model is 'unet'; allowed: mnist_cnn, unet_small"),
-    (ROUNDS, lambda folder: p(query="entropy"), "query is 'entropy'; allowed: random, consensus_entropy"),
+    (ROUNDS, lambda folder: p(query="entropie"), "query is 'entropie'; allowed: random, strided_random, consensus"),
+    (ROUNDS, lambda folder: p(query="bald_top_2"), "share of the pixels after top_ is 2; allowed: 1e-06 to 1"),
+    (ROUNDS, lambda folder: p(start_query="bald"), "start_query is 'bald'; allowed: random, strided_random, core_set"),
+    (ROUNDS, lambda folder: p(**DIGITS, query="bald_windows_2x2"), "digits has one label an image; allowed: queries of"),
     (ROUNDS, lambda folder: p(height=0), "height is 0, width is 64; allowed: two numbers from 1 on, or neither"),
     (ROUNDS, lambda folder: mine(folder, Path.unlink), "1.png: its label is missing"),
     (ROUNDS, lambda folder: mine(folder, lambda label: write(label, "no image")), "1.png: cannot be decoded"),

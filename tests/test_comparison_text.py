@@ -205,8 +205,8 @@ def test_costs_are_read_from_the_quickest_to_the_slowest():
 
 def test_what_was_acquired_is_read_class_by_class(acquired: pd.DataFrame):
     assert read_class_factors(acquired) == (
-        "Against its share of the pool, car was acquired most by vote_entropy (2.00 times), road least by vote_entropy"
-        " (0.75 times)."
+        "Against its share of the pool, class car was acquired most by vote_entropy (2.00 times), road least by"
+        " vote_entropy (0.75 times)."
     )
 
 

@@ -93,9 +93,12 @@ def test_publishing_keeps_what_was_acquired_if_the_data_set_is_there(
     said = capsys.readouterr()
     assert str(published / "e-acquired.csv") in said.out.splitlines()
     assert said.err == "digits mnist_cnn: near-duplicates are sought among scenes only\n"
-    acquired = load_published_acquired("e").set_index(["what", "query", "name"])["mean"]
+    acquired = load_published_acquired("e")[0].set_index(["what", "query", "name"])["mean"]
     assert acquired["overlap", "random", "vote_entropy"] == 50
     assert acquired["classes", "random"].sum() == pytest.approx(100)
+    assert main(["compare", "e"]) == 0
+    for text in (markdown("e_comparison"), capsys.readouterr().out):
+        assert "Most alike: vote_entropy and random, 50 % in common with the same start" in text
 
 
 def test_publishing_without_the_data_set_says_what_is_missing(published: Path, capsys: pytest.CaptureFixture[str]):
@@ -146,6 +149,7 @@ def test_a_page_takes_the_comparison_of_a_published_table(published: Path):
     assert lines[6].startswith("| random | 2 | 0.2750 |  |  |  | ")
     assert sum(line.startswith("| query | ") for line in lines) == 2, "scores and labels"
     assert fill_tables(filled) == filled
+    assert markdown("e_verdicts").splitlines() == lines[1:7], "the scores alone"
 
 
 def test_a_page_without_its_published_table_is_one_line(published: Path):
@@ -161,5 +165,6 @@ def test_pages_point_to_files_that_exist(page: Path):
 
 
 def test_every_picture_is_shown():
-    shown = {Path(target).name for target in re.findall(r"!\[[^]]*\]\(([^)]+)", README.read_text())}
+    text = "".join(page.read_text() for page in PAGES)
+    shown = {Path(target).name for target in re.findall(r"!\[[^]]*\]\(([^)]+)", text)}
     assert shown == {path.name for path in IMAGE_EXAMPLES.glob("*.png")} == {f"{name}.png" for name in FIGURES}
