@@ -1,6 +1,7 @@
 """From comparisons to pictures: one setting each, but for the gains, which have a panel a setting."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from alutils.comparison import Comparison, curve_table
 from alutils.figures import MEASURE_LABELS, annotated_matrix, despine, query_styles, words
 
 PANELS = 4  # in a row
+TITLE = 24  # characters that a panel has room for
 
 
 def curves(comparison: Comparison) -> Figure:
@@ -58,7 +60,7 @@ def _curve_panel(axes: Axes, table: pd.DataFrame, query: str, baseline: str) -> 
             axes.plot(points["labelled_percent"], points["mean"], ms=4, label=label, **style)
             ends = (points["low"].to_numpy(), points["high"].to_numpy())
             axes.fill_between(points["labelled_percent"], *ends, color=style["color"], alpha=0.2, lw=0)
-    axes.set_title(words(query), fontsize=10)
+    axes.set_title(textwrap.fill(words(query), TITLE), fontsize=10)
     axes.grid(alpha=0.3)
 
 
@@ -77,6 +79,7 @@ def gains(comparisons: Sequence[Comparison]) -> Figure:
             axes.errorbar(gain, position, xerr=[[gain - low], [high - gain]], capsize=3, mfc=fill, **style)
         axes.set_yticks(range(len(table)), [words(query) for query in table.index])
         axes.set_ylim(-0.6, len(table) - 0.4)
+        axes.locator_params(axis="x", nbins=6)
         axes.set_title(name, fontsize=10)
         axes.grid(alpha=0.3, axis="x")
     baseline, measure = words(comparisons[0].baseline), MEASURES[comparisons[0].measure]
@@ -112,7 +115,8 @@ def class_gains(comparison: Comparison) -> Figure:
     means, low, high = (table.pivot(index="query", columns="label", values=of)[order] for of in ("mean", "low", "high"))
     limit = 200 * np.nanmax(means.abs().to_numpy(), initial=1e-6)
     title = f"{comparison.name}:\ngain over {words(comparison.baseline)}, points of IoU"
-    figure, axes = _matrix(title, 100 * means, "{:+.1f}", cmap="PuOr", vmin=-limit, vmax=limit)
+    points = (100 * means).round(1) + 0.0  # no minus zero
+    figure, axes = _matrix(title, points, "{:+.1f}", cmap="PuOr", vmin=-limit, vmax=limit)
     is_real = ((low > 0) | (high < 0)).to_numpy()[means.notna().to_numpy()]
     for text, is_bold in zip(axes.texts, is_real, strict=True):
         text.set(fontweight="bold" if is_bold else "normal", color="black" if is_bold else "#666666")

@@ -24,18 +24,16 @@ def gain_text(mean: float, low: float, high: float) -> str:
     return f"{mean:+.4f}" + ("" if math.isnan(low) else f" [{low:+.4f}, {high:+.4f}]")
 
 
-def percent_text(percent: float, sign: str = "") -> str:
+def percent_text(percent: float) -> str:
     """Return labels in percent of the pool; what no budget was enough for is "not reached", "" for NaN."""
-    return "not reached" if math.isinf(percent) else "" if math.isnan(percent) else f"{percent:{sign}.3g}"
+    return "not reached" if math.isinf(percent) else "" if math.isnan(percent) else f"{percent:.3g}"
 
 
 def saved_text(baseline: str, saved: float, low: float, high: float) -> str:
-    """Return what `labels_saved` gave; an end that lies beyond the budget is "not reached"."""
+    """Return what `labels_saved` gave; an end is infinite where a side does not get there."""
     if not math.isfinite(saved):
         return {math.inf: f"{baseline} not reached", -math.inf: "not reached"}.get(saved, "neither reached")
-    return percent_text(saved, "+") + (
-        "" if math.isnan(low) else f" [{percent_text(low, '+')}, {percent_text(high, '+')}]"
-    )
+    return f"{saved:+.3g}" + ("" if math.isnan(low) else f" [{low:+.3g}, {high:+.3g}]")
 
 
 def score_table(comparison: Comparison) -> pd.DataFrame:

@@ -22,6 +22,8 @@ from alutils.results import load_published
 DIGITS, SCENES, MAPS = "mnist_small", "camvid_small", "examples"  # published experiments
 COMPARED = {  # published experiment: the data set that it shows, and what
     "mnist_queries": ("mnist", ["curves", "gains", "penalties"]),
+    "camvid_queries": ("camvid", ["curves", "gains", "penalties", "classes", "acquired"]),
+    "streets_queries": ("streets", ["gains"]),
 }
 INFERENCE_SIZE = (2048, 1024)  # pixels, Cityscapes' own
 

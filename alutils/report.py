@@ -74,47 +74,55 @@ def report(experiment: str) -> str:
 
 def compare(experiment: str) -> str:
     """Return a text: of each setting tables of scores and labels, and sentences that read them."""
-    return "\n\n".join(_said(load_comparisons(experiment), *load_acquired(experiment), pd.DataFrame.to_string))
+    acquired, notes = load_acquired(experiment)
+    return "\n\n".join([_said(load_comparisons(experiment), acquired, pd.DataFrame.to_string), *notes])
 
 
 def _said(
-    comparisons: list[Comparison], acquired: pd.DataFrame, notes: list[str], show: Callable[[pd.DataFrame], str]
-) -> list[str]:
-    """Return in parts what comparisons and what was acquired say, tables as `show` writes them."""
+    comparisons: list[Comparison],
+    acquired: pd.DataFrame,
+    show: Callable[[pd.DataFrame], str],
+    *,
+    only_verdicts: bool = False,
+) -> str:
+    """Return what comparisons, and what their queries acquired, say; tables as `show` writes them."""
     parts = []
     for comparison in comparisons:
         chosen = of_setting(acquired, comparison.rows)
-        reads = [read_class_factors, read_overlaps, read_near_duplicates] if len(chosen) else []
-        parts += [
-            *_verdicts(comparison, show),
-            read_gains(comparison),
-            f"{comparison.name}: labels in percent of the training set, as far as the budget reaches; seconds a round",
-            show(label_table(comparison)),
-            read_labels(comparison),
-            read_penalties(comparison),
-            read_classes(comparison),
-            *[read(chosen) for read in reads],
-            *comparison.notes,
-        ]
-    return parts + notes
+        parts += _verdicts(comparison, chosen, show)
+        parts += [] if only_verdicts else _reasons(comparison, chosen, show)
+    return "\n\n".join(parts)
 
 
-def _verdicts(comparison: Comparison, show: Callable[[pd.DataFrame], str]) -> list[str]:
+def _verdicts(comparison: Comparison, acquired: pd.DataFrame, show: Callable[[pd.DataFrame], str]) -> list[str]:
     title = f"{comparison.name}: area under the curve of {MEASURES[comparison.measure]}"
-    return [f"{title}, gain over {comparison.baseline} paired by seed", show(score_table(comparison))]
+    repeated = [read_near_duplicates(acquired)] if (acquired["what"] == "near_duplicates").any() else []
+    return [f"{title}, gain over {comparison.baseline} paired by seed", show(score_table(comparison)), *repeated]
+
+
+def _reasons(comparison: Comparison, acquired: pd.DataFrame, show: Callable[[pd.DataFrame], str]) -> list[str]:
+    reads = [read_class_factors, read_overlaps] if len(acquired) else []
+    return [
+        read_gains(comparison),
+        f"{comparison.name}: labels in percent of the training set, as far as the budget reaches; seconds a round",
+        show(label_table(comparison)),
+        read_labels(comparison),
+        read_penalties(comparison),
+        read_classes(comparison),
+        *[read(acquired) for read in reads],
+        *comparison.notes,
+    ]
 
 
 def markdown(name: str) -> str:
     """Return text for a page: a published table's scores and gains, its comparison, or a thesis's figure and ours."""
     if name in THESIS_FIGURES:
         return against_thesis(name)
-    if name.endswith(VERDICTS):
-        comparisons = load_published_comparisons(name.removesuffix(VERDICTS))
-        return "\n\n".join(part for comparison in comparisons for part in _verdicts(comparison, _markdown_frame))
-    if name.endswith(COMPARED):
-        name = name.removesuffix(COMPARED)
-        acquired, _ = load_published_acquired(name)
-        return "\n\n".join(_said(load_published_comparisons(name), acquired, [], _markdown_frame))
+    experiment = name.removesuffix(VERDICTS).removesuffix(COMPARED)
+    if experiment != name:
+        acquired, _ = load_published_acquired(experiment)
+        only_verdicts = name.endswith(VERDICTS)
+        return _said(load_published_comparisons(experiment), acquired, _markdown_frame, only_verdicts=only_verdicts)
     parts = []
     for setting, rows in settings(load_published(name)):
         parts += [f"{setting}: {measure_of(rows)}, mean ± standard deviation (seeds)", _markdown_table(summarise(rows))]

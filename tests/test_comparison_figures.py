@@ -82,6 +82,13 @@ def test_curves_have_a_panel_a_query_but_the_baseline(rich: Comparison):
     assert len(figure.axes) == 8, "two rows of four"
 
 
+def test_a_long_name_stays_within_its_panel():
+    names = ["random", "badge", "bald", "core_set", "consensus_entropy_mixture_0.6_0.2_0.2"]
+    figure = drawn(comparison_figures.curves(comparison_of(dict.fromkeys(names, RANDOM))))
+    for axes in figure.axes:
+        assert axes.title.get_window_extent().width <= axes.get_window_extent().width
+
+
 def test_a_panel_shows_all_queries_thin_and_two_with_intervals_and_the_line_of_all_labels(rich: Comparison):
     axes = comparison_figures.curves(rich).axes[1]
     grey = [line for line in axes.lines if line.get_color() == "#cccccc"]
