@@ -176,7 +176,7 @@ IN_KERNEL = [
     (ROUNDS, lambda folder: p(query="entropie"), "query is 'entropie'; allowed: random, strided_random, consensus"),
     (ROUNDS, lambda folder: p(query="bald_top_2"), "share of the pixels after top_ is 2; allowed: 1e-06 to 1"),
     (ROUNDS, lambda folder: p(start_query="bald"), "start_query is 'bald'; allowed: random, strided_random, core_set"),
-    (ROUNDS, lambda folder: p(**DIGITS, query="bald_windows_2x2"), "digits has one label an image; allowed: queries of"),
+    (ROUNDS, lambda folder: p(**DIGITS, query="bald_windows_2x2"), "digits has one label an image; allowed: queries"),
     (ROUNDS, lambda folder: p(height=0), "height is 0, width is 64; allowed: two numbers from 1 on, or neither"),
     (ROUNDS, lambda folder: mine(folder, Path.unlink), "1.png: its label is missing"),
     (ROUNDS, lambda folder: mine(folder, lambda label: write(label, "no image")), "1.png: cannot be decoded"),
