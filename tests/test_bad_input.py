@@ -216,9 +216,10 @@ def test_what_turns_out_wrong_in_a_run_is_one_line(
     before = contents(results)
     capfd.readouterr()
     assert run.main(arguments) == 1
-    started, line = capfd.readouterr().err.splitlines()
-    assert started.endswith(": started")
-    assert re.search(rf"error: .*{re.escape(message)}.* \(see .*notebook.failed.ipynb\)$", line)
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 2, lines
+    assert lines[0].endswith(": started")
+    assert re.search(rf"error: .*{re.escape(message)}.* \(see .*notebook.failed.ipynb\)$", lines[1])
     after = contents(results)
     assert {path: after[path] for path in before} == before
 

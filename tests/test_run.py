@@ -105,7 +105,13 @@ def test_of_two_that_start_the_same_run_the_second_waits_and_has_nothing_to_do(n
 def test_ctrl_c_is_one_line_and_leaves_no_kernel(notebook: Path, results: Path, tmp_path: Path):
     write_body(notebook, "import os, time\nopen('kernel', 'w').write(str(os.getpid()))\ntime.sleep(60)")
     words = [sys.executable, "-m", "alutils.run", str(notebook)]
-    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+    )
     while not (tmp_path / "kernel").exists() or not (tmp_path / "kernel").read_text():
         assert process.poll() is None
         time.sleep(0.1)
