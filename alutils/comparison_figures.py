@@ -79,7 +79,7 @@ def gains(comparisons: Sequence[Comparison]) -> Figure:
             axes.errorbar(gain, position, xerr=[[gain - low], [high - gain]], capsize=3, mfc=fill, **style)
         axes.set_yticks(range(len(table)), [words(query) for query in table.index])
         axes.set_ylim(-0.6, len(table) - 0.4)
-        axes.locator_params(axis="x", nbins=6)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_title(name, fontsize=10)
         axes.grid(alpha=0.3, axis="x")
     baseline, measure = words(comparisons[0].baseline), MEASURES[comparisons[0].measure]
