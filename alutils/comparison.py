@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from alutils.analysis import STARTING_ANEW, gains_by_seed, measure_of, over_seeds, settings, summarise
-from alutils.errors import DataError
+from alutils.errors import DataError, check_choice
 from alutils.paths import PUBLISHED, results_dir
 from alutils.results import (
     check_agreement,
@@ -33,6 +33,7 @@ from alutils.statistics import (
     with_interval,
 )
 
+BASELINE = "random"  # where no other is asked for
 SHARES = (90, 95)  # percent of the full-data result that labels are counted for
 EARLY = 30  # percent of the labels at which the thesis and others look, beside the last round
 
@@ -49,7 +50,7 @@ class Comparison:
     name: str
     rows: pd.DataFrame
     full: pd.Series
-    baseline: str = "random"
+    baseline: str = BASELINE
     notes: list[str] = field(default_factory=list)
 
     @cached_property
@@ -103,11 +104,11 @@ class Comparison:
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["label", "low", "high"])
 
 
-def load_comparisons(experiment: str, baseline: str = "random") -> list[Comparison]:
+def load_comparisons(experiment: str, baseline: str = BASELINE) -> list[Comparison]:
     """Return each setting of an experiment's rounds, from its run folders or, if there are none, its published table.
 
     Raises `DataError` for an experiment that there is not, and if runs that are compared differ in their recipe, data,
-    device or, for the same seed, start set.
+    device or, for the same seed, start set; `ParameterError` for another baseline than random that no run is of.
     """
     known = known_experiments()
     if experiment not in known:
@@ -120,7 +121,7 @@ def load_comparisons(experiment: str, baseline: str = "random") -> list[Comparis
     return load_published_comparisons(experiment, baseline)
 
 
-def load_published_comparisons(name: str, baseline: str = "random") -> list[Comparison]:
+def load_published_comparisons(name: str, baseline: str = BASELINE) -> list[Comparison]:
     """Return what `load_comparisons` does, from `results/published/` alone."""
     return _comparisons(PUBLISHED / f"{name}.csv", load_published(name), load_published_records(name), baseline)
 
@@ -138,6 +139,9 @@ def _comparisons(
         comparison = Comparison(name.removesuffix(" rounds"), rows, full, baseline, notes)
         comparison.notes.extend(_missing(comparison))
         found.append(comparison)
+    queries = {query for comparison in found for query in comparison.queries}
+    if baseline != BASELINE:  # that one may be missing, which is a note; another is asked for
+        check_choice("baseline", baseline, sorted(queries))
     return found
 
 

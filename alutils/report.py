@@ -74,8 +74,9 @@ def report(experiment: str) -> str:
 
 def compare(experiment: str) -> str:
     """Return a text: of each setting tables of scores and labels, and sentences that read them."""
+    comparisons = load_comparisons(experiment)  # refused, if so, before pixels are read
     acquired, notes = load_acquired(experiment)
-    return "\n\n".join([_said(load_comparisons(experiment), acquired, pd.DataFrame.to_string), *notes])
+    return "\n\n".join([_said(comparisons, acquired, pd.DataFrame.to_string), *notes])
 
 
 def _said(

@@ -14,7 +14,7 @@ from conftest import finished_full_run, finished_run, finished_runs_of
 
 from alutils import comparison_text
 from alutils.comparison import Comparison, curve_table, load_comparisons, load_published_comparisons
-from alutils.errors import DataError
+from alutils.errors import DataError, ParameterError
 from alutils.results import RunFolder, load_records, publish
 
 pytestmark = pytest.mark.usefixtures("quick_provenance")
@@ -61,6 +61,12 @@ def test_another_baseline_turns_the_gain_around():
     assert main.loc["random", "gain"] == pytest.approx(-0.2 / 3)
     assert main.loc["random", "verdict"] == "behind vote_entropy"
     assert pd.isna(main.loc["vote_entropy", "verdict"])
+
+
+def test_a_baseline_that_no_run_is_of_is_refused():
+    finished_runs_of(CURVES)
+    with pytest.raises(ParameterError, match=r"^baseline is 'margin'; allowed: random, vote_entropy$"):
+        load_comparisons("e", "margin")
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,16 @@ def test_compare_without_such_an_experiment_is_one_line(published: Path, capsys:
     assert said.err == "error: 'nothing' is no experiment with finished runs or a published table; known: there\n"
 
 
+def test_what_is_refused_is_refused_before_pixels_are_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    finished_run("random", 0, [0.1, 0.2])
+    finished_run("margin", 0, [0.1, 0.2], device="cuda")
+    monkeypatch.setattr("alutils.report.load_acquired", lambda experiment: pytest.fail("data are read"))
+    assert main(["compare", "e"]) == 1
+    assert "margin-0 has device 'cuda'" in capsys.readouterr().err
+
+
 def test_a_page_takes_the_comparison_of_a_published_table(published: Path):
     finished_runs_of(CURVES, full=[0.9])
     publish("e")
