@@ -139,9 +139,8 @@ def _comparisons(
         comparison = Comparison(name.removesuffix(" rounds"), rows, full, baseline, notes)
         comparison.notes.extend(_missing(comparison))
         found.append(comparison)
-    queries = {query for comparison in found for query in comparison.queries}
     if baseline != BASELINE:  # that one may be missing, which is a note; another is asked for
-        check_choice("baseline", baseline, sorted(queries))
+        check_choice("baseline", baseline, sorted({query for comparison in found for query in comparison.queries}))
     return found
 
 

@@ -93,18 +93,13 @@ def compared(experiment: str, what: str) -> Figure:
     acquired, notes = load_published_acquired(experiment)
     if notes:
         raise DataError(*notes)
-    return OF_ACQUIRED[what](of_setting(acquired, one.rows), one.name)
+    return comparison_figures.acquired_classes(of_setting(acquired, one.rows), one.name)
 
 
 OF_SCORES = {
     "curves": comparison_figures.curves,
     "penalties": comparison_figures.penalties,
     "classes": comparison_figures.class_gains,
-    "seconds": comparison_figures.seconds,
-}
-OF_ACQUIRED = {
-    "acquired": comparison_figures.acquired_classes,
-    "overlaps": comparison_figures.acquired_overlaps,
 }
 FIGURES: dict[str, Callable[[], Figure]] = {
     "bulk_all": lambda: bulk("bulk_all"),
