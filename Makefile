@@ -17,18 +17,18 @@ reproduce:  ## the demonstration: every notebook on digits and drawn scenes (PRE
 	@$(MAKE) --no-print-directory grid PRESET=demo
 
 grid: $(READY)  ## what is still to run of params/$(PRESET).yaml, then its result table (CORES=, PROFILE=slurm)
-	@$(BIN)/python -m alutils.grid run "$(PRESET)" --cores $(CORES) --profile "$(PROFILE)"
+	@$(BIN)/python -m alutils.grid.snakemake run "$(PRESET)" --cores $(CORES) --profile "$(PROFILE)"
 
 status: $(READY)  ## how far the grid of params/$(PRESET).yaml is: a line a job
-	@$(BIN)/python -m alutils.grid status "$(PRESET)"
+	@$(BIN)/python -m alutils.grid.snakemake status "$(PRESET)"
 
 compare: $(READY)  ## queries of EXPERIMENT= compared: verdicts, notebook 07; of a published one, README made again
-	@$(BIN)/python -m alutils.report compare "$(EXPERIMENT)"
-	@$(BIN)/python -m alutils.run 07_compare_queries -p experiment "$(EXPERIMENT)"
+	@$(BIN)/python -m alutils.results.pages compare "$(EXPERIMENT)"
+	@$(BIN)/python -m alutils.grid.notebook 07_compare_queries -p experiment "$(EXPERIMENT)"
 	@if [ -f "results/published/$(EXPERIMENT).csv" ]; then $(MAKE) --no-print-directory figures; fi
 
 figures: $(READY)  ## figures and tables of README and docs/, from results/published/
-	@$(BIN)/python -m alutils.readme_figures && $(BIN)/python -m alutils.report pages
+	@$(BIN)/python -m alutils.results.readme_figures && $(BIN)/python -m alutils.results.pages pages
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks --ServerApp.ip=localhost

@@ -9,8 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-BARS = "ALUTILS_PROGRESS"  # "0": no bars; set by `alutils.run` when its output is not a terminal
-STATUS = "ALUTILS_STATUS"  # the file that `alutils.run` wants to be told in; unset elsewhere
+BARS = "ALUTILS_PROGRESS"  # "0": no bars; set by `alutils.grid.notebook` when its output is not a terminal
+STATUS = "ALUTILS_STATUS"  # the file that `alutils.grid.notebook` wants to be told in; unset elsewhere
 SECONDS_BETWEEN = 1.0
 
 

@@ -28,13 +28,13 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import Cityscapes
 from torchvision.transforms.functional import normalize, to_tensor
 
-from alutils.config import RoundsConfig
 from alutils.datasets import IGNORE_INDEX
 from alutils.datasets.base import IMAGENET_MEAN, IMAGENET_STD
-from alutils.metrics import confusion_matrix, mean_iou
 from alutils.models import SplitModel, build_model
+from alutils.runs.config import RoundsConfig
 from alutils.seeds import derive_seed, numpy_generator
-from alutils.training import default_device
+from alutils.training.loop import default_device
+from alutils.training.metrics import confusion_matrix, mean_iou
 
 HAS_GPU = torch.cuda.is_available()
 WORKERS = 4 if HAS_GPU else 0  # baal's default is 4

@@ -13,16 +13,16 @@ from measure import Goal, Result, run, synchronize, time_sides
 from scipy.stats import entropy
 from torch import Tensor, nn
 
-from alutils.committee import Committee, committee_statistics
-from alutils.config import Recipe
 from alutils.datasets import ImageDataset
 from alutils.datasets.base import IMAGENET_MEAN, IMAGENET_STD
-from alutils.feeding import feed
 from alutils.models import SplitModel, build_model
 from alutils.models.base import inference_copy, resize_logits
-from alutils.query import Query, score_images
-from alutils.scores import consensus_entropy, vote_entropy
-from alutils.training import default_device
+from alutils.queries.committee import Committee, committee_statistics
+from alutils.queries.query import Query, score_images
+from alutils.queries.scores import consensus_entropy, vote_entropy
+from alutils.runs.config import Recipe
+from alutils.training.feeding import feed
+from alutils.training.loop import default_device
 
 CLASSES, BATCH = 19, 4
 COMMITTEE = Committee(10, 0.5, seed=0)

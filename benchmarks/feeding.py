@@ -19,13 +19,13 @@ from measure import Goal, Result, run, time_sides
 from PIL import Image
 from torch import Tensor
 
-from alutils.augmentation import augment
-from alutils.config import AUGMENTATIONS
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.datasets.base import IMAGENET_MEAN, IMAGENET_STD
 from alutils.datasets.streets import write_streets
-from alutils.feeding import feed
-from alutils.training import default_device, epoch_batches
+from alutils.runs.config import AUGMENTATIONS
+from alutils.training.augmentation import augment
+from alutils.training.feeding import feed
+from alutils.training.loop import default_device, epoch_batches
 
 BATCH, WORKERS = 8, 2
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from alutils.provenance import device_name
-from alutils.training import default_device
+from alutils.training.loop import default_device
 
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "baal", "scikit-activeml")
 

@@ -21,16 +21,16 @@ from measure import Result, run
 from parallel_kernels import run_one, write_notebook
 from PIL import Image
 
-from alutils.committee import Committee
-from alutils.config import RoundsConfig
 from alutils.datasets import ImageDataset
 from alutils.datasets.folder import folder as load_folder
+from alutils.grid.parameters import check_parameters, find_notebook
 from alutils.models import build_model
-from alutils.parameters import check_parameters, find_notebook
 from alutils.paths import ROOT
-from alutils.query import QUERIES, score_images
-from alutils.results import RunFolder, load_experiment
-from alutils.selection import top_k
+from alutils.queries.committee import Committee
+from alutils.queries.query import QUERIES, score_images
+from alutils.queries.selections import top_k
+from alutils.runs.config import RoundsConfig
+from alutils.runs.folder import RunFolder, load_experiment
 
 ROUNDS = "03_active_learning_rounds"
 SMALL = {"experiment": "grid", "rounds": 4, "steps": 4, "committee_members": 2, "query": "vote_entropy"}
@@ -54,7 +54,11 @@ def measure(is_quick: bool) -> Result:
 
 def run_costs(base: Path, jobs: int) -> dict[str, float]:
     """Return what a run costs that has nothing left to train, and a job in a grid and without one."""
-    command = ["alutils.run", ROUNDS, *(word for name, value in SMALL.items() for word in ("-p", name, str(value)))]
+    command = [
+        "alutils.grid.notebook",
+        ROUNDS,
+        *(word for name, value in SMALL.items() for word in ("-p", name, str(value))),
+    ]
     call(command)
     seconds, memory = call(command)
     finished = RunFolder("grid", config_of(0).run_name).path
@@ -66,8 +70,8 @@ def run_costs(base: Path, jobs: int) -> dict[str, float]:
     preset.write_text(f"runs: [{{notebook: {notebook}, grid: {{dataset: {names}}}}}]")
     empty = base / "empty.yaml"
     empty.write_text("runs: []")
-    nothing, _ = call(["alutils.grid", "run", str(empty), "--cores", "2"])
-    in_grid, _ = call(["alutils.grid", "run", str(preset), "--cores", "2"])
+    nothing, _ = call(["alutils.grid.snakemake", "run", str(empty), "--cores", "2"])
+    in_grid, _ = call(["alutils.grid.snakemake", "run", str(preset), "--cores", "2"])
     return {
         "a run: start, imports, reading, drawing, s": seconds,
         "... peak memory of the process that starts it, MB": memory,
@@ -91,7 +95,7 @@ def grid_costs(base: Path, runs: int, seconds_a_run: float) -> dict[str, float]:
     single, _ = call(["snakemake", f"{first}/{done.name}", *snakemake[1:], *options])
     for seed in range(1, runs):
         copy_run(base / "results" / "grid" / first, seed)
-    looking, _ = call(["alutils.grid", "status", str(preset)])
+    looking, _ = call(["alutils.grid.snakemake", "status", str(preset)])
     table_s = timed(lambda: load_experiment("grid"))
     disk = sum(path.stat().st_size for path in (base / "results" / "grid" / first).iterdir())
     return {

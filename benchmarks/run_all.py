@@ -14,9 +14,9 @@ from typing import Any
 from measure import Goal
 
 from alutils.paths import PUBLISHED, ROOT
-from alutils.report import README, fill_tables
-from alutils.results import write_whole
-from alutils.training import default_device
+from alutils.results.pages import README, fill_tables
+from alutils.runs.folder import write_whole
+from alutils.training.loop import default_device
 
 HERE = Path(__file__).parent
 RESULTS = PUBLISHED / "benchmarks"

@@ -18,9 +18,9 @@ import torch
 from committee_scoring import CLASSES, noise_images, ours, plain_forward
 from measure import Goal, Result, run, synchronize
 
-from alutils.committee import Committee
 from alutils.models import build_model
-from alutils.training import default_device
+from alutils.queries.committee import Committee
+from alutils.training.loop import default_device
 
 
 def held_mb() -> float:

@@ -24,7 +24,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils.extmath import row_norms
 from torch import Tensor
 
-from alutils.diversity import CANDIDATES, k_center_greedy, k_means_plus_plus
+from alutils.queries.diversity import CANDIDATES, k_center_greedy, k_means_plus_plus
 
 DIMENSIONS, CLUSTERS, LABELLED = 256, 100, 100
 

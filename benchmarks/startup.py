@@ -1,6 +1,6 @@
 """Nothing to wait for before work begins: imports, a notebook's run, figures.
 
-A notebook's overhead is a run through `alutils.run` of one that is finished already: parameters are checked, a kernel
+A notebook's overhead is a run of one that is finished already: parameters are checked, a kernel
 is started, everything is imported, and nothing is computed.
 """
 
@@ -22,7 +22,7 @@ def python(*arguments: str) -> None:
 def notebook() -> None:
     """Run notebook 03 with a quick recipe."""
     options = [word for name, value in PARAMETERS.items() for word in ("-p", name, str(value))]
-    python("-m", "alutils.run", "03_active_learning_rounds", *options)
+    python("-m", "alutils.grid.notebook", "03_active_learning_rounds", *options)
 
 
 def measure(quick: bool) -> Result:
@@ -30,14 +30,14 @@ def measure(quick: bool) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ALUTILS_RESULTS"] = folder
         notebook()
-        python("-m", "alutils.readme_figures")
+        python("-m", "alutils.results.readme_figures")
         seconds = time_sides(
             {
                 "torch": lambda: python("-c", "import torch"),
                 "alutils": lambda: python("-c", "import torch, alutils"),
-                "everything": lambda: python("-c", "import torch, alutils.experiment"),
+                "everything": lambda: python("-c", "import torch, alutils.runs.rounds"),
                 "notebook": notebook,
-                "figures": lambda: python("-m", "alutils.readme_figures"),
+                "figures": lambda: python("-m", "alutils.results.readme_figures"),
             },
             rounds=1 if quick else 5,
         )
@@ -51,7 +51,7 @@ def measure(quick: bool) -> Result:
             Goal("... a notebook's overhead, seconds", seconds["notebook"], at_most=8),
             Goal("... README's figures from tables, seconds", seconds["figures"], at_most=20),
         ],
-        details={"import torch, alutils.experiment": seconds["everything"]},
+        details={"import torch, alutils.runs.rounds": seconds["everything"]},
     )
 
 

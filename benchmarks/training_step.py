@@ -1,6 +1,6 @@
 """A training step against the arithmetic it needs, and against a plain float32 loop.
 
-The step is `alutils.training.train_step` as a run takes it: channels last, bfloat16 autocast on a GPU. The plain loop
+The step is `training.loop.train_step` as a run takes it: channels last, bfloat16 autocast on a GPU. The plain loop
 is float32, channels first, and looks at the loss after every step. Arithmetic is counted by torch over forward and
 backward pass, and set against the rate of a large matrix product measured here. On a GPU, step times give the hours
 of one such GPU for the thesis's whole Cityscapes grid.
@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from alutils.config import Recipe
 from alutils.models import SplitModel, build_model
-from alutils.training import default_device, make_optimizer, train_step
+from alutils.runs.config import Recipe
+from alutils.training.loop import default_device, make_optimizer, train_step
 
 CLASSES = 19
 RECIPE = Recipe(

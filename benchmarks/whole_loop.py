@@ -20,11 +20,11 @@ from baal_loop import run_baal
 from measure import Goal, Result, run, synchronize, time_sides
 from torch.nn import functional as F
 
-from alutils.config import RoundsConfig
 from alutils.datasets.streets import write_streets
-from alutils.experiment import run_rounds
 from alutils.models import build_model
-from alutils.training import default_device
+from alutils.runs.config import RoundsConfig
+from alutils.runs.rounds import run_rounds
+from alutils.training.loop import default_device
 
 EPOCHS = 5  # of each training; the more, the more of both sides' time is the same training steps
 SEEDS = 1  # experiments of each side

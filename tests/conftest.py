@@ -13,10 +13,10 @@ import torch
 
 from alutils import paths
 from alutils.datasets import ImageDataset
-from alutils.results import RunFolder
+from alutils.runs.folder import RunFolder
 
 if TYPE_CHECKING:  # takes seconds to load
-    from alutils.comparison import Comparison
+    from alutils.results.comparison import Comparison
 
 PARAMETERS = """experiment: str = "e"  # folder
 count: int = 3  # things
@@ -47,7 +47,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a fresh folder of published tables, used by everything in the test."""
-    for module in ("results", "acquired", "comparison", "report"):
+    for module in ("runs.folder", "results.acquired", "results.analysis", "results.comparison", "results.pages"):
         monkeypatch.setattr(f"alutils.{module}.PUBLISHED", tmp_path / "published")
     return tmp_path / "published"
 
@@ -55,7 +55,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def quick_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let runs finish without listing every package; the device is the one that is named, there or not."""
-    monkeypatch.setattr("alutils.results.provenance", lambda device: {"versions": {}, "device": str(device)})
+    monkeypatch.setattr("alutils.runs.folder.provenance", lambda device: {"versions": {}, "device": str(device)})
 
 
 def finished_run(
@@ -116,7 +116,7 @@ def comparison_of(
     full : the score of all labels, by seed
     columns : as `DataFrame.assign` takes them
     """
-    from alutils.comparison import Comparison
+    from alutils.results.comparison import Comparison
 
     points = [
         {"query": query, "seed": seed, "round": number, "labelled": 10 * (number + 1), "miou": score}

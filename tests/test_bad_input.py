@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alutils import grid, report, run
-from alutils.config import RoundsConfig
-from alutils.experiment import run_rounds
-from alutils.parameters import check_parameters, find_notebook
+from alutils.grid import notebook as run
+from alutils.grid import snakemake as grid
+from alutils.grid.parameters import check_parameters, find_notebook
+from alutils.results import pages as report
+from alutils.runs.config import RoundsConfig
+from alutils.runs.rounds import run_rounds
 
 ROUNDS = "03_active_learning_rounds"
 BULK = "04_bulk_training"
@@ -243,7 +245,7 @@ def test_a_read_only_results_folder_is_one_line(tmp_path: Path, results: Path):
     results.mkdir()
     results.chmod(0o555)
     powerless = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.getuid() == 0 else []
-    for words in (["alutils.run", ROUNDS], ["alutils.grid", "run", "demo"]):
+    for words in (["alutils.grid.notebook", ROUNDS], ["alutils.grid.snakemake", "run", "demo"]):
         done = subprocess.run([*powerless, sys.executable, "-m", *words], capture_output=True, text=True)
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alutils.paths import ROOT
-from alutils.report import fill_tables
+from alutils.results.pages import fill_tables
 
 BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))

@@ -1,4 +1,4 @@
-"""Every notebook, run as `python -m alutils.run` runs it with parameters that take seconds, and its form."""
+"""Every notebook, run as `python -m alutils.grid.notebook` runs it with parameters that take seconds, and its form."""
 
 import ast
 import re
@@ -9,10 +9,10 @@ from typing import Any
 import nbformat
 import pytest
 
-from alutils.config import BulkConfig, RoundsConfig
-from alutils.parameters import TYPES, check_parameters, find_notebook
+from alutils.grid.notebook import run_notebook
+from alutils.grid.parameters import TYPES, check_parameters, find_notebook
 from alutils.paths import NOTEBOOKS
-from alutils.run import run_notebook
+from alutils.runs.config import BulkConfig, RoundsConfig
 
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
 QUICK: dict[str, Any] = {"height": 32, "width": 64, "steps": 3}

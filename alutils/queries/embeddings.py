@@ -1,0 +1,139 @@
+"""What makes images alike, for selections of diverse ones: no label is read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from alutils.datasets import ImageDataset
+from alutils.locks import locked
+from alutils.models import SplitModel
+from alutils.models.base import inference_copy
+from alutils.paths import cache_dir
+from alutils.queries.committee import vote
+from alutils.runs.config import Recipe
+from alutils.training.feeding import feed
+from alutils.training.loop import autocast, epoch_batches, in_batches
+
+CODE_SIZE = 128  # numbers that the autoencoder reduces a digit to
+CODE_STEPS, CODE_BATCH, CODE_RATE = 1500, 250, 1e-3
+CODE_VERSION = 1  # raise it when the same images would get other codes
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The images that a batch is chosen from, and what tells them apart.
+
+    unlabelled, labelled : data-set indices, ascending
+    """
+
+    model: SplitModel
+    dataset: ImageDataset
+    recipe: Recipe
+    unlabelled: np.ndarray
+    labelled: np.ndarray
+
+    def features(self, indices: np.ndarray) -> np.ndarray:
+        """Return `image_features` of the images `indices`."""
+        return image_features(self.model, self.dataset, indices, self.recipe)
+
+    def embeddings(self, indices: np.ndarray) -> np.ndarray:
+        """Return `encoder_features` of the images `indices`."""
+        return encoder_features(self.model, self.dataset, indices, self.recipe)
+
+    def gradients(self, indices: np.ndarray) -> np.ndarray:
+        """Return `gradient_embeddings` of the images `indices`."""
+        return gradient_embeddings(self.model, self.dataset, indices, self.recipe)
+
+
+def image_features(model: SplitModel, dataset: ImageDataset, indices: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Return (N, D) float32 of the images `indices`: a scene's pooled encoder features, a digit's autoencoder code."""
+    return encoder_features(model, dataset, indices, recipe) if dataset.is_dense else digit_codes(dataset)[indices]
+
+
+@torch.inference_mode()
+def encoder_features(model: SplitModel, dataset: ImageDataset, indices: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Return `model.embed` of the images `indices`, (N, D) float32."""
+    model = inference_copy(model)
+    return _of_batches(model, model.embed, dataset, indices, recipe)
+
+
+@torch.inference_mode()
+def gradient_embeddings(model: SplitModel, dataset: ImageDataset, indices: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Return (N, C * D) float32: the gradient of each image's loss by the weights of the last layer.
+
+    The loss is the cross entropy to the class that the network predicts, without dropout; of a scene, its mean over the
+    pixels at which the network predicts. D: inputs of the last layer to each class. Ash et al. 2020.
+    """
+    model = inference_copy(model)
+    last, inputs = model.head[-1], list[Tensor]()
+    last.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+
+    def embed(images: Tensor) -> Tensor:
+        inputs.clear()
+        logits = model.decode(model.encode(images)).float()
+        error = (logits.softmax(dim=1) - vote(logits)).flatten(2 if logits.ndim > 2 else 1)
+        given = inputs[0].float()
+        if isinstance(last, nn.Conv2d):
+            height, width = last.weight.shape[2:]
+            given = F.unfold(given, (height, width), padding=(height // 2, width // 2))  # (N, D, pixels)
+            return torch.einsum("ncp,ndp->ncd", error, given).flatten(1) / error.shape[2]
+        return torch.einsum("nc,nd->ncd", error, given).flatten(1)
+
+    return _of_batches(model, embed, dataset, indices, recipe)
+
+
+def _of_batches(
+    model: SplitModel, function: Callable[[Tensor], Tensor], dataset: ImageDataset, indices: np.ndarray, recipe: Recipe
+) -> np.ndarray:
+    """Return `function` of the images `indices`, (N, D) float32, asked a batch at a time."""
+    device = next(model.parameters()).device
+    parts = [torch.empty(0, 0)] if len(indices) == 0 else []
+    for images, _ in feed(dataset, in_batches(indices, recipe.batch_size, f"features of {len(indices)}"), device):
+        with autocast(recipe.precision, device):
+            parts.append(function(images).float().cpu())
+    return torch.cat(parts).numpy()
+
+
+def digit_codes(dataset: ImageDataset) -> np.ndarray:
+    """Return (N, 128) float32, each digit's code, from the cache or an autoencoder trained now on all of `dataset`."""
+    path = cache_dir() / f"{dataset.name}-{dataset.split}-codes{CODE_VERSION}-{dataset.fingerprint[:12]}.npy"
+    if not path.exists():
+        with locked(path.with_suffix(".lock"), str(path)):
+            if not path.exists():
+                _write_codes(path, dataset)
+    return np.load(path)
+
+
+def _write_codes(path: Path, dataset: ImageDataset) -> None:
+    pixels = torch.from_numpy(dataset.images.reshape(len(dataset), -1)).float() / 255  # (N, 784)
+    with torch.random.fork_rng(devices=[]):
+        encoder, _ = trained_autoencoder(pixels)
+    beside = path.with_suffix(".part.npy")
+    with torch.inference_mode():
+        np.save(beside, encoder(pixels).numpy())
+    beside.replace(path)
+
+
+def trained_autoencoder(pixels: Tensor, seed: int = 0) -> tuple[nn.Sequential, nn.Sequential]:
+    """Return encoder and decoder of pixels (N, D) in 0..1, trained to give them back, D-128-128-128-D as in the thesis.
+
+    The code is the second hidden layer. Mean squared error, Adam.
+    """
+    torch.manual_seed(seed)
+    size = pixels.shape[1]
+    encoder = nn.Sequential(nn.Linear(size, CODE_SIZE), nn.ReLU(), nn.Linear(CODE_SIZE, CODE_SIZE), nn.ReLU())
+    decoder = nn.Sequential(nn.Linear(CODE_SIZE, CODE_SIZE), nn.ReLU(), nn.Linear(CODE_SIZE, size))
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], CODE_RATE)
+    epochs = -(-CODE_STEPS * CODE_BATCH // len(pixels))
+    batches = [epoch_batches(np.arange(len(pixels)), CODE_BATCH, seed + epoch) for epoch in range(epochs)]
+    for batch in np.concatenate(batches)[:CODE_STEPS]:
+        loss = F.mse_loss(decoder(encoder(pixels[batch])), pixels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return encoder, decoder

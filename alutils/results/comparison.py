@@ -1,0 +1,271 @@
+"""Queries compared: from the rounds of one setting to areas, gains with intervals, labels saved, penalties."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alutils.errors import DataError, check_choice
+from alutils.paths import PUBLISHED, results_dir
+from alutils.results.analysis import STARTING_ANEW, gains_by_seed, measure_of, over_seeds, settings, summarise
+from alutils.results.statistics import (
+    area_under_curve,
+    labels_needed,
+    labels_saved,
+    penalty_matrix,
+    sign_flip_p,
+    verdict,
+    with_interval,
+)
+from alutils.runs.folder import (
+    check_agreement,
+    differences,
+    finished_runs,
+    known_experiments,
+    load_experiment,
+    load_published,
+    load_published_records,
+    load_records,
+    recipe_of,
+    setting_of,
+)
+
+BASELINE = "random"  # where no other is asked for
+SHARES = (90, 95)  # percent of the full-data result that labels are counted for
+EARLY = 30  # percent of the labels at which the thesis and others look, beside the last round
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One setting (data set, model, regime) whose rounds differ in query and seed only.
+
+    rows : a row a query, seed and round, as of `load_experiment`
+    full : score of training on all labels by that recipe, by seed; empty if there is none
+    notes : what is missing, a sentence each
+    """
+
+    name: str
+    rows: pd.DataFrame
+    full: pd.Series
+    baseline: str = BASELINE
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def measure(self) -> str:
+        """Return the name of the score."""
+        return measure_of(self.rows)
+
+    @cached_property
+    def queries(self) -> list[str]:
+        """Return the queries by name, the baseline first."""
+        return sorted(self.rows["query"].unique(), key=lambda query: (query != self.baseline, query))
+
+    def curves(self, query: str) -> pd.DataFrame:
+        """Return a query's scores, a row a seed and a column a labelled percent."""
+        rows = self.rows[self.rows["query"] == query]
+        return rows.pivot(index="seed", columns="labelled_percent", values=self.measure)
+
+    @cached_property
+    def main(self) -> pd.DataFrame:
+        """Return the main table: a row a query, the largest area first, NaN where something is missing.
+
+        Columns: seeds, area; gain with gain_low, gain_high, gain_n, p and verdict, over the baseline;
+        percent_of_full_30 and percent_of_full_last, of the full-data result, at 30 % of the labels and in the last
+        round; needed_90, saved_90, saved_90_low, saved_90_high, and the same at 95, in percent of the pool, for that
+        percent of the full-data result; seconds_query, seconds_train, a round; clicks, up to the last round.
+        """
+        own = over_seeds(areas(self.rows, self.measure), ["query"], "area").set_index("query")
+        gains = area_gains(self.rows, self.baseline).set_index("query").drop(columns="sd")
+        parts = [
+            own[["n", "mean"]].set_axis(["seeds", "area"], axis=1),
+            gains.rename(columns={"mean": "gain", "low": "gain_low", "high": "gain_high", "n": "gain_n"}),
+            pd.DataFrame({query: _against_full(self, query) for query in self.queries}).T,
+            _costs(self.rows),
+        ]
+        return pd.concat(parts, axis=1).sort_values("area", ascending=False, kind="stable").rename_axis("query")
+
+    @cached_property
+    def penalties(self) -> pd.DataFrame:
+        """Return `penalty_matrix` over all budgets but the start, at which all queries of a seed are equal."""
+        return penalty_matrix({query: self.curves(query).iloc[:, 1:] for query in self.queries})
+
+    @cached_property
+    def class_gains(self) -> pd.DataFrame:
+        """Return `area_gains` of each class's IoU, a row a `label` and query; none of digits.
+
+        A seed counts for a class if both of its curves have a value in every round.
+        """
+        columns = [name for name in map(str, self.rows) if name.startswith("iou_") and self.rows[name].notna().any()]
+        of_classes = {name.removeprefix("iou_"): area_gains(self.rows, self.baseline, name) for name in columns}
+        tables = [gains.assign(label=label) for label, gains in of_classes.items()]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["label", "low", "high"])
+
+
+def load_comparisons(experiment: str, baseline: str = BASELINE) -> list[Comparison]:
+    """Return each setting of an experiment's rounds, from its run folders or, if there are none, its published table.
+
+    Raises `DataError` for an experiment that there is not, and if runs that are compared differ in their recipe, data,
+    device or, for the same seed, start set; `ParameterError` for another baseline than random that no run is of.
+    """
+    known = known_experiments()
+    if experiment not in known:
+        raise DataError(
+            f"{experiment!r} is no experiment with finished runs or a published table; known: {', '.join(known)}"
+        )
+    if finished_runs(experiment):
+        folder = results_dir() / experiment
+        return _comparisons(folder, load_experiment(experiment), load_records(experiment), baseline)
+    return load_published_comparisons(experiment, baseline)
+
+
+def load_published_comparisons(name: str, baseline: str = BASELINE) -> list[Comparison]:
+    """Return what `load_comparisons` does, from `results/published/` alone."""
+    return _comparisons(PUBLISHED / f"{name}.csv", load_published(name), load_published_records(name), baseline)
+
+
+def _comparisons(
+    where: object, table: pd.DataFrame, records: Mapping[str, Mapping[str, Any]], baseline: str
+) -> list[Comparison]:
+    _check_conditions(where, records)
+    rounds = table[table["kind"] == "rounds"]
+    if rounds.empty:
+        raise DataError(f"{where}: no finished rounds; runs of 03_active_learning_rounds are what is compared")
+    found = []
+    for name, rows in settings(rounds):
+        full, notes = _full_data(table, rows, records)
+        comparison = Comparison(name.removesuffix(" rounds"), rows, full, baseline, notes)
+        comparison.notes.extend(_missing(comparison))
+        found.append(comparison)
+    if baseline != BASELINE:  # that one may be missing, which is a note; another is asked for
+        check_choice("baseline", baseline, sorted({query for comparison in found for query in comparison.queries}))
+    return found
+
+
+def _check_conditions(where: object, records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `DataError` if rounds that are compared differ in more than query and seed."""
+    rounds = {run: record for run, record in records.items() if record["config"]["kind"] == "rounds"}
+    groups = {run: setting_of(record["config"]) for run, record in rounds.items()}
+    same = {run: recipe_of(record["config"]) | _device(record) for run, record in rounds.items()}
+    check_agreement(where, {run: (groups[run], same[run]) for run in rounds})
+    starts = {run: {"start set": record["start_set"]} for run, record in rounds.items() if "start_set" in record}
+    check_agreement(where, {run: ((groups[run], rounds[run]["config"]["seed"]), starts[run]) for run in starts})
+
+
+def _device(record: Mapping[str, Any]) -> dict[str, str]:
+    return {"device": record["provenance"]["device"]}
+
+
+def _full_data(
+    table: pd.DataFrame, rows: pd.DataFrame, records: Mapping[str, Mapping[str, Any]]
+) -> tuple[pd.Series, list[str]]:
+    """Return by seed the scores of training on all labels as the rounds trained; if none, a note why."""
+    first, none = rows.iloc[0], pd.Series(dtype=float)
+    if first["regime"] not in STARTING_ANEW:
+        return none, [f"No full-data result: {first['regime']} rounds do not train as one training on all labels does."]
+    is_here = (table["dataset"] == first["dataset"]) & (table["model"] == first["model"])
+    full = table[is_here & (table["kind"] == "bulk") & (table["query"] == "all")]
+    if full.empty:
+        return none, ["No full-data result: no finished training on all labels."]
+    ours = _conditions(records, first)
+    for _, run in full.iterrows():
+        others = _conditions(records, run)
+        differ = [name for name in differences(ours, others) if name in ours and name in others]
+        if differ:
+            return none, [f"No full-data result: a training on all labels had another {', '.join(differ)}."]
+    return full.set_index("seed")[measure_of(rows)], []
+
+
+def _conditions(records: Mapping[str, Mapping[str, Any]], row: pd.Series) -> dict[str, Any]:
+    """Return recipe, data and device of the run that a row of a table is of."""
+    wanted = row[["kind", "dataset", "model", "regime", "query", "seed"]].dropna().to_dict()
+    record = next(record for record in records.values() if wanted.items() <= record["config"].items())
+    recipe = {name: value for name, value in recipe_of(record["config"]).items() if name != "kind"}
+    return recipe | _device(record)
+
+
+def _missing(comparison: Comparison) -> list[str]:
+    """Return what keeps a comparison from being whole: no baseline, few seeds, seeds that others do not have."""
+    seeds = {query: set(comparison.curves(query).index) for query in comparison.queries}
+    if comparison.baseline not in seeds:
+        return [f"No gains: no finished rounds of {comparison.baseline}, only of {', '.join(seeds)}."]
+    if len(seeds) == 1:
+        return [f"No gains: {comparison.baseline} is the only query."]
+    base = seeds.pop(comparison.baseline)
+    shared = {query: len(own & base) for query, own in seeds.items()}
+    if not any(shared.values()):
+        raise DataError(
+            f"{comparison.name}: {comparison.baseline} has seeds {_listed(base)}, {', '.join(seeds)} have"
+            f" {_listed(set().union(*seeds.values()))}; queries that are compared must share some"
+        )
+    notes = [
+        f"{query} shares {shared[query]} of {len(own | base)} seeds with {comparison.baseline}."
+        for query, own in seeds.items()
+        if own != base
+    ]
+    alone = "No intervals, no tests: no query shares two seeds with the baseline, so nothing can be told from chance."
+    return notes if max(shared.values()) > 1 else [*notes, alone]
+
+
+def _listed(values: set[int]) -> str:
+    return ", ".join(map(str, sorted(values)))
+
+
+def curve_table(comparison: Comparison) -> pd.DataFrame:
+    """Return the learning curves: mean, sd, n and interval, a row a query and number of labels."""
+    return with_interval(summarise(comparison.rows)).drop(columns=["order_model", "skip"])
+
+
+def areas(points: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the `area` under the curve of a column, a row a query and seed."""
+    found = [
+        {"query": query, "seed": seed, "area": float(area_under_curve(curve["labelled_percent"], curve[column]))}
+        for (query, seed), curve in points.sort_values("labelled").groupby(["query", "seed"])
+    ]
+    return pd.DataFrame(found, columns=["query", "seed", "area"])
+
+
+def area_gains(rows: pd.DataFrame, baseline: str, measure: str | None = None) -> pd.DataFrame:
+    """Return the area by which each query's curve lies above that of `baseline`, paired by seed.
+
+    A row a query: mean, sd, n, interval low and high, p of the sign-flip test, and the verdict of the interval.
+    """
+    by_seed = areas(gains_by_seed(rows, baseline, measure), "gain")
+    gains = with_interval(over_seeds(by_seed, ["query"], "area"))
+    p_values = [sign_flip_p(by_seed.loc[by_seed["query"] == query, "area"].dropna()) for query in gains["query"]]
+    verdicts = [verdict(low, high, baseline) for low, high in zip(gains["low"], gains["high"], strict=True)]
+    return gains.assign(p=p_values, verdict=verdicts)
+
+
+def _against_full(comparison: Comparison, query: str) -> dict[str, float]:
+    """Return what a query reaches of the full-data result, and the labels it needs and saves for `SHARES` of it."""
+    full, curves = comparison.full, comparison.curves(query)
+    if full.empty:
+        return {}
+    budgets, means = curves.columns.to_numpy(), curves.mean().to_numpy()
+    reached, early = 100 * means / full.mean(), np.abs(budgets - EARLY).argmin()
+    is_early = round(budgets[early]) == EARLY
+    found = {f"percent_of_full_{EARLY}": reached[early] if is_early else np.nan, "percent_of_full_last": reached[-1]}
+    base, own = comparison.curves(comparison.baseline).align(curves, join="inner", axis=0)
+    of_seeds = full.reindex(own.index)  # resampled along, if it is of these seeds
+    of_seeds = of_seeds if of_seeds.notna().all() else pd.Series(full.mean(), own.index)
+    scores = (base.to_numpy(), own.to_numpy(), of_seeds.to_numpy())
+    for share in SHARES:
+        found[f"needed_{share}"] = float(labels_needed(budgets, means, share / 100 * full.mean()))
+        if query != comparison.baseline and len(own):
+            saved = labels_saved(budgets, *scores, share / 100)
+            found |= dict(zip((f"saved_{share}{end}" for end in ("", "_low", "_high")), saved, strict=True))
+    return found
+
+
+def _costs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return each query's mean seconds of rounds that queried and of trainings, and clicks up to the last round."""
+    is_last = rows["round"] == rows["round"].max()
+    queried = rows["round"] == 0 if (rows["regime"] == "one_shot").all() else ~is_last
+    costs = {"seconds_query": rows[queried].groupby("query")["seconds_query"].mean()}
+    costs["seconds_train"] = rows.groupby("query")["seconds_train"].mean()
+    if "clicks" in rows:
+        costs["clicks"] = rows[is_last].groupby("query")["clicks"].mean()
+    return pd.DataFrame(costs)

@@ -1,0 +1,159 @@
+"""From comparisons to pictures: one setting each, but for the gains, which have a panel a setting."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from alutils.results.acquired import class_factors, overlaps
+from alutils.results.analysis import MEASURES
+from alutils.results.comparison import Comparison, curve_table
+from alutils.results.figures import MEASURE_LABELS, annotated_matrix, despine, query_styles, words
+
+PANELS = 4  # in a row
+TITLE = 24  # characters that a panel has room for
+
+
+def curves(comparison: Comparison) -> Figure:
+    """Draw the learning curves, a panel a query beside the baseline: means, intervals as shades, all labels dashed.
+
+    The other queries' means are thin grey lines. Wide intervals, as of two seeds, go out of the picture.
+    """
+    table, baseline = curve_table(comparison), comparison.baseline
+    others = [query for query in comparison.queries if query != baseline] or comparison.queries
+    columns = min(PANELS, len(others))
+    size = (2.4 * columns + 0.6, 2.0 * math.ceil(len(others) / columns) + 0.7)
+    figure = plt.figure(figsize=size, layout="constrained")
+    grid = figure.subplots(math.ceil(len(others) / columns), columns, sharex=True, sharey=True, squeeze=False)
+    for axes, query in zip(grid.flat, others, strict=False):
+        _curve_panel(axes, table, query, baseline)
+        if len(comparison.full):
+            axes.axhline(comparison.full.mean(), color="black", ls="--", lw=1, label="all labels")
+    for axes in grid.flat[len(others) :]:
+        axes.set_axis_off()
+    shown = pd.concat([table["mean"], comparison.full])
+    room = 0.2 * (shown.max() - shown.min()) or 0.01
+    grid[0, 0].set_ylim(shown.min() - room, shown.max() + room)
+    if grid[0, 0].get_legend_handles_labels()[0]:
+        grid[0, 0].legend(frameon=False, fontsize=8, loc="lower right")
+    figure.suptitle(comparison.name, fontsize=11)
+    figure.supxlabel("labelled images, % of the training set", fontsize=10)
+    figure.supylabel(MEASURE_LABELS[comparison.measure], fontsize=10)
+    despine(figure)
+    return figure
+
+
+def _curve_panel(axes: Axes, table: pd.DataFrame, query: str, baseline: str) -> None:
+    styles = query_styles(table["query"])
+    for other, points in table.groupby("query"):
+        axes.plot(points["labelled_percent"], points["mean"], color="#cccccc", lw=0.8, zorder=1)
+        if other in (query, baseline):
+            style = styles[str(other)]
+            label = words(baseline) if other == baseline else None
+            axes.plot(points["labelled_percent"], points["mean"], ms=4, label=label, **style)
+            ends = (points["low"].to_numpy(), points["high"].to_numpy())
+            axes.fill_between(points["labelled_percent"], *ends, color=style["color"], alpha=0.2, lw=0)
+    axes.set_title(textwrap.fill(words(query), TITLE), fontsize=10)
+    axes.grid(alpha=0.3)
+
+
+def gains(comparisons: Sequence[Comparison]) -> Figure:
+    """Draw the gains in area with their intervals, a panel a setting; a marker is filled if it excludes zero."""
+    tables = {one.name: one.main[one.main["gain"].notna()].sort_values("gain") for one in comparisons}
+    styles = query_styles(query for one in comparisons for query in one.queries)
+    size = (4.6 * len(tables) + 1.2, 0.32 * max(map(len, tables.values())) + 1.3)
+    figure, grid = plt.subplots(1, len(tables), figsize=size, layout="constrained", squeeze=False)
+    for axes, (name, table) in zip(grid[0], tables.items(), strict=True):
+        axes.axvline(0, color="black", lw=1)
+        numbers = table[["gain", "gain_low", "gain_high"]].itertuples(index=False)
+        for position, (query, (gain, low, high)) in enumerate(zip(table.index, numbers, strict=True)):
+            style = styles[query]
+            fill = style["color"] if low > 0 or high < 0 else "white"
+            axes.errorbar(gain, position, xerr=[[gain - low], [high - gain]], capsize=3, mfc=fill, **style)
+        axes.set_yticks(range(len(table)), [words(query) for query in table.index])
+        axes.set_ylim(-0.6, len(table) - 0.4)
+        axes.locator_params(axis="x", nbins=5)
+        axes.set_title(name, fontsize=10)
+        axes.grid(alpha=0.3, axis="x")
+    baseline, measure = words(comparisons[0].baseline), MEASURES[comparisons[0].measure]
+    figure.supxlabel(f"area under the curve minus that of {baseline} ({measure})", fontsize=10)
+    despine(figure)
+    return figure
+
+
+def _matrix(title: str, matrix: pd.DataFrame, form: str, **shown: Any) -> tuple[Figure, Axes]:
+    """Draw a matrix of queries by queries or classes with slanting names below."""
+    size = (max(5, 0.62 * matrix.shape[1] + 2.8), 0.34 * matrix.shape[0] + 1.9)
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    annotated_matrix(axes, matrix.rename(index=words, columns=words), form, **shown)
+    plt.setp(axes.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
+    figure.suptitle(title, fontsize=10)
+    return figure, axes
+
+
+def penalties(comparison: Comparison) -> Figure:
+    """Draw the penalty matrix and below it each column's mean: how often the query is beaten."""
+    matrix = comparison.penalties
+    whole = pd.concat([matrix, matrix.mean().to_frame("beaten, mean").T])
+    title = f"{comparison.name}:\nshare of budgets at which row beats column"
+    figure, axes = _matrix(title, whole, "{:.2f}", cmap="Blues", vmin=0, vmax=2)
+    axes.axhline(len(matrix) - 0.5, color="black", lw=1)
+    return figure
+
+
+def class_gains(comparison: Comparison) -> Figure:
+    """Draw the gains in area by class, in points of IoU; bold where the interval excludes zero."""
+    table = comparison.class_gains
+    order = list(dict.fromkeys(table["label"]))
+    means, low, high = (table.pivot(index="query", columns="label", values=of)[order] for of in ("mean", "low", "high"))
+    limit = 200 * np.nanmax(means.abs().to_numpy(), initial=1e-6)
+    title = f"{comparison.name}:\ngain over {words(comparison.baseline)}, points of IoU"
+    points = (100 * means).round(1) + 0.0  # no minus zero
+    figure, axes = _matrix(title, points, "{:+.1f}", cmap="PuOr", vmin=-limit, vmax=limit)
+    is_real = ((low > 0) | (high < 0)).to_numpy()[means.notna().to_numpy()]
+    for text, is_bold in zip(axes.texts, is_real, strict=True):
+        text.set(fontweight="bold" if is_bold else "normal", color="black" if is_bold else "#666666")
+    return figure
+
+
+def acquired_classes(acquired: pd.DataFrame, name: str) -> Figure:
+    """Draw how many times its share of the pool each class was acquired."""
+    factors = class_factors(acquired)
+    distances = np.abs(np.log(factors.where(factors > 0).to_numpy(float)))
+    limit = max(1.1, np.exp(2 * np.nanmax(distances, initial=0)))  # no cell is too dark to read
+    title = f"{name}:\nshare of what was acquired / share of the pool"
+    return _matrix(title, factors, "{:.2f}", cmap="PuOr", norm=LogNorm(1 / limit, limit))[0]
+
+
+def acquired_overlaps(acquired: pd.DataFrame, name: str) -> Figure:
+    """Draw what queries acquired in common: off the diagonal with the same seed, on it the seeds of one query."""
+    shares, chance = overlaps(acquired)
+    title = f"{name}: % acquired in common,\nwith the same start (chance: {chance['queries']:.0f})"
+    title += f" or, on the diagonal, by one query's seeds (chance: {chance['seeds']:.0f})"
+    return _matrix(title, shares, "{:.0f}", cmap="Greens", vmin=0, vmax=200)[0]
+
+
+def seconds(comparison: Comparison) -> Figure:
+    """Draw the mean seconds of a query beside those of a training, on a logarithmic axis."""
+    main = comparison.main
+    table = main[main["seconds_query"] > 0].sort_values("seconds_query")
+    figure, axes = plt.subplots(figsize=(7, 0.3 * len(table) + 1.3), layout="constrained")
+    for position, (query, time) in enumerate(table["seconds_query"].items()):
+        axes.plot(time, position, **query_styles(main.index)[str(query)])
+    axes.axvline(main["seconds_train"].mean(), color="black", ls="--", lw=1, label="a training")
+    axes.set_yticks(range(len(table)), [words(query) for query in table.index])
+    axes.set_ylim(-0.6, len(table) - 0.4)
+    axes.set_xscale("log")
+    axes.set_xlabel("seconds a round")
+    axes.set_title(comparison.name, fontsize=10)
+    axes.grid(alpha=0.3, axis="x")
+    axes.legend(frameon=False, fontsize=9)
+    despine(figure)
+    return figure

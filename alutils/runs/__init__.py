@@ -1,0 +1,1 @@
+"""Rounds of active learning, saved and resumed."""

@@ -1,0 +1,1 @@
+"""A recipe and labelled images give a trained network."""

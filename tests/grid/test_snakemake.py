@@ -1,0 +1,195 @@
+"""How far a grid is, in a line a job; how Snakemake is called; what is said at the end."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from alutils.errors import ParameterError
+from alutils.grid import snakemake as grid
+from alutils.grid.preset import Job, load_jobs
+from alutils.grid.snakemake import PROFILES, JobState, command, find_profile, main, state_of, status
+from alutils.locks import locked
+from alutils.runs.folder import RunFolder, write_whole
+from alutils.yaml_files import read_yaml
+
+NOTEBOOK = """experiment: str = "e"  # folder
+dataset: str = "good"  # what to do"""
+BODY = "print(dataset)\nassert dataset != 'bad', 'as asked'"
+
+
+@pytest.fixture
+def preset(tmp_path: Path) -> Path:
+    """Return a preset of three jobs of a quick notebook; the second one fails."""
+    parameters = nbformat.v4.new_code_cell(NOTEBOOK, metadata={"tags": ["parameters"]})
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    cells = [parameters, nbformat.v4.new_code_cell(BODY)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "small.ipynb")
+    path = tmp_path / "my preset.yaml"
+    path.write_text(f"runs: [{{notebook: {tmp_path}/small.ipynb, grid: {{dataset: [good, bad, fine]}}}}]")
+    return path
+
+
+@pytest.fixture
+def job(preset: Path) -> Job:
+    return load_jobs(preset)["small-good"]
+
+
+def test_a_failed_job_is_named_last_and_the_others_go_on(preset: Path, results: Path):
+    words = [sys.executable, "-m", "alutils.grid.snakemake", "run", str(preset), "--cores", "2"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1
+    failed = results / "my preset" / "small-bad" / "notebook.failed.ipynb"
+    assert done.stderr.splitlines()[-2:] == [
+        "2 of 3 jobs done; the same command goes on with the others",
+        f"error: small-bad: AssertionError: as asked (see {failed})",
+    ]
+    assert (results / "my preset" / "small-fine" / "notebook.ipynb").exists()
+    assert "%" not in done.stderr, "no bar in a log"
+    assert (results / "my preset" / ".snakemake").is_dir(), "what Snakemake keeps lies with the results"
+    assert [line[9:] for line in done.stderr.splitlines() if "started" in line] == [
+        f"small-{name}: started" for name in re.findall(r"small-(\w+): started", done.stderr)
+    ]
+    lines = status(preset).splitlines()
+    assert [re.split("  +", line)[1].split()[0] for line in lines[:3]] == ["done", "failed", "done"]
+    assert lines[1].endswith(f"AssertionError: as asked (see {failed})")
+    assert lines[3] == "3 jobs: 2 done, 1 failed"
+
+
+def test_a_job_runs_as_long_as_its_lock_is_held(job: Job):
+    run = RunFolder("e", job.name)
+    assert state_of("e", job).state == "waiting"
+    write_whole(run.path / "config.json", "{}")
+    assert state_of("e", job).state == "begun"
+    write_whole(run.path / "rounds.csv", "round,labelled,miou\n0,10,0.25\n1,20,0.5\n")
+    with locked(run.lock("job"), "it"):
+        told = {"round": 3, "rounds": 4, "epoch": 2, "epochs": 10, "seconds_left": 240.0}
+        run.lock("job").write_text(json.dumps(told))
+        assert str(state_of("e", job)).endswith("running   round 3/4, epoch 2/10, mIoU 0.500, 4 min left")
+    assert str(state_of("e", job)).endswith("begun     20 labelled, mIoU 0.500")
+    write_whole(run.path / job.done, "")
+    assert state_of("e", job).state == "done"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5.2, "5 s"), (600, "10 min"), (9000, "2.5 h")])
+def test_time_left_is_said_in_words_that_fit(seconds: float, text: str):
+    assert str(JobState("x", "running", {"seconds_left": seconds})).endswith(f"{text} left")
+
+
+def test_runs_share_the_cores_and_where_there_are_gpus_these(preset: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(grid, "visible_gpus", list)
+    words = " ".join(command(preset, 8, None, PROFILES / "local", []))
+    assert "--cores 8" in words
+    assert words.endswith("threads=1")
+    assert "gpu=" not in words
+    monkeypatch.setattr(grid, "visible_gpus", lambda: ["0", "1"])
+    words = " ".join(command(preset, 8, None, PROFILES / "local", ["--dry-run"]))
+    assert "--cores 8 --resources gpu=2 --dry-run" in words
+    assert words.endswith("threads=4")
+    assert "--cores" not in command(preset, 8, None, PROFILES / "slurm", [])
+    write_whole(preset.parent / "mine" / "config.yaml", "executor: slurm\nconfig: [gpus=1]\n")
+    words = " ".join(command(preset, 8, None, find_profile(str(preset.parent / "mine")), []))
+    assert words.endswith(f"--config gpus=1 preset={preset} threads=1")
+
+
+def test_a_profile_is_found_by_name_or_path_else_the_known_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "config.yaml").write_text("jobs: 3")
+    assert find_profile("slurm") == PROFILES / "slurm"
+    monkeypatch.chdir(tmp_path.parent)
+    assert find_profile(tmp_path.name) == tmp_path
+    with pytest.raises(ParameterError, match=r"pbs is no profile; known: kubernetes, local, slurm; or a folder"):
+        find_profile("pbs")
+
+
+def test_what_a_grid_cannot_start_with_is_one_line(capsys: pytest.CaptureFixture[str], results: Path):
+    for words in (["run", "nothing"], ["status", "nothing"], ["run", "demo", "--cores", "0"]):
+        assert main(words) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(("error: nothing is no preset; known: ", "error: cores is 0; allowed: 1 to"))
+    assert not results.exists()
+
+
+def test_a_run_that_fails_before_its_notebook_is_named_too(
+    preset: Path, results: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """Here it cannot make a folder where a file is."""
+    write_whole(results / preset.stem / "small-bad", "a file")
+    assert main(["run", str(preset)]) == 1
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "small-bad" in last
+
+
+def test_what_stops_snakemake_itself_is_said(preset: Path, results: Path, capfd: pytest.CaptureFixture[str]):
+    assert main(["run", str(preset), "--no-such-option"]) == 2
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: Snakemake: ")
+    assert "unrecognized arguments: --no-such-option (see " in last
+
+
+def test_a_live_line_is_shown_for_each_running_job_on_a_terminal(preset: Path, results: Path):
+    """A terminal of 24 lines and 100 columns."""
+    text = (preset.parent / "small.ipynb").read_text()
+    (preset.parent / "small.ipynb").write_text(text.replace("print(dataset)", "import time; time.sleep(6)"))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    words = [sys.executable, "-m", "alutils.grid.snakemake", "run", str(preset), "--cores", "2"]
+    process = subprocess.Popen(words, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other side is closed
+        while part := os.read(ours, 1000):
+            shown += part
+    assert process.wait() == 1
+    assert re.search(r"small-\w+ +running.*\n.*small-\w+ +running", shown.decode()), shown.decode()
+
+
+KUBECTL = """#!/usr/bin/env python3
+import shlex, subprocess, sys, yaml
+from pathlib import Path
+here = Path(__file__).parent
+if sys.argv[1] == "create":
+    manifest = yaml.safe_load(sys.stdin)
+    pod = manifest["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    number = len(list(here.glob("job*.yaml")))
+    (here / f"job{number}.yaml").write_text(yaml.safe_dump(manifest))
+    words = f"{shlex.join(container['command'])} && touch {here}/job{number}.1 || touch {here}/job{number}.0"
+    subprocess.Popen(words, shell=True, cwd=container["workingDir"], stdin=-3, stdout=-3, stderr=-3)
+    print(f"job.batch/job{number}")
+else:
+    name = sys.argv[2].removeprefix("job.batch/")
+    ended = {path.suffix for path in here.glob(f"{name}.[01]")}
+    print({"": "/", ".1": "1/", ".0": "/1"}["".join(ended)])
+"""
+
+
+def test_kubernetes_jobs_are_made_and_followed_through_kubectl(
+    preset: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """With a `kubectl` that runs what a Job would: what is asked of a cluster is shown, not a cluster."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "kubectl").write_text(KUBECTL.replace("/usr/bin/env python3", sys.executable))
+    (tmp_path / "bin" / "kubectl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    for name, value in {"CLAIM": "shared", "VOLUME": "/shared", "IMAGE": "python:3.11"}.items():
+        monkeypatch.setenv(f"ALUTILS_{name}", value)
+    words = ["run", str(preset), "--profile", "kubernetes", "--seconds-between-status-checks", "1"]
+    assert main(words) == 1, "one of the three fails"
+    assert sorted(path.parent.name for path in results.glob("*/*/notebook.ipynb")) == ["small-fine", "small-good"]
+    manifests = [read_yaml(path) for path in (tmp_path / "bin").glob("job*.yaml")]
+    assert len(manifests) == 3
+    spec = manifests[0]["spec"]["template"]["spec"]
+    assert spec["volumes"] == [{"name": "shared", "persistentVolumeClaim": {"claimName": "shared"}}]
+    assert spec["containers"][0]["resources"] == {"requests": {"cpu": 1, "memory": "8000Mi"}, "limits": {}}
+    assert {"name": "ALUTILS_RESULTS", "value": str(results)} in spec["containers"][0]["env"]

@@ -1,0 +1,74 @@
+"""A grid does what is needed and no more: after an added seed, a changed figure, a changed recipe and back."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alutils.paths import ROOT
+
+PRESET = """
+runs:
+  - notebook: 03_active_learning_rounds
+    parameters: {{height: 32, width: 64, rounds: 2, steps: {steps}, committee_members: 2}}
+    grid: {{query: [random], seed: {seeds}}}
+  - notebook: 06_figures
+"""
+RUN = "streets_tiny-unet_small-random-seed"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the project that a test may change."""
+    for name in ("alutils", "notebooks", "workflow", "params"):
+        shutil.copytree(ROOT / name, tmp_path / "project" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "project"))
+    return tmp_path / "project"
+
+
+def started(project: Path, **values: object) -> list[str]:
+    """Run the grid with `values` in its preset; return the names of the jobs that were started."""
+    preset = project / "params" / "small.yaml"
+    preset.write_text(PRESET.format(**values))
+    words = [sys.executable, "-m", "alutils.grid.snakemake", "run", "small", "--cores", "2"]
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    return sorted(line.split()[-2].rstrip(":") for line in done.stderr.splitlines() if line.endswith(": started"))
+
+
+def test_only_what_is_needed_is_run(project: Path, results: Path):
+    folder = results / "small"
+    assert started(project, steps=2, seeds=[0]) == ["06_figures", f"{RUN}0"]
+    first = (folder / f"{RUN}0" / "rounds.csv").read_bytes()
+    assert started(project, steps=2, seeds=[0]) == []
+    assert started(project, steps=2, seeds=[0, 1]) == ["06_figures", f"{RUN}1"], "an added seed"
+
+    with (project / "alutils" / "results" / "figures.py").open("a") as style:
+        style.write("\n# thicker lines\n")
+    assert started(project, steps=2, seeds=[0, 1]) == ["06_figures"], "a changed figure style"
+
+    assert started(project, steps=3, seeds=[0]) == ["06_figures", f"{RUN}0"], "a changed recipe, a seed less"
+    assert len(list((folder / "superseded").iterdir())) == 2, "old runs are kept apart, that of the seed too"
+    assert (folder / f"{RUN}0" / "rounds.csv").read_bytes() != first
+
+    assert started(project, steps=2, seeds=[0, 1]) == ["06_figures", f"{RUN}0", f"{RUN}1"], "and back"
+    assert (folder / f"{RUN}0" / "rounds.csv").read_bytes() == first, "read, not run"
+    assert len(list((folder / "superseded").iterdir())) == 1
+
+
+def test_a_wrong_preset_is_one_line_and_starts_nothing(tmp_path: Path, results: Path):
+    preset = tmp_path / "wrong.yaml"
+    preset.write_text("runs: [{notebook: 01_mnist_sanity_checks, parameters: {sedes: [1]}}]")
+    snakemake = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "workflow" / "Snakefile"), "--cores", "1"]
+    for words in (
+        [*snakemake, "--quiet", "all", "--config", f"preset={preset}"],
+        [sys.executable, "-m", "alutils.grid.snakemake", "run", str(preset)],
+    ):
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        (line,) = done.stderr.strip().splitlines()
+        assert line.startswith("error: sedes is no parameter of 01_mnist_sanity_checks; known: ")
+        assert done.returncode != 0
+        assert not results.exists()

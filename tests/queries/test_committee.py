@@ -1,0 +1,161 @@
+"""Committee statistics against hand-worked values; members that are one fixed network each."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from alutils.errors import ParameterError
+from alutils.models import SplitModel, build_model
+from alutils.models.base import resize_logits
+from alutils.queries import committee
+from alutils.queries.committee import (
+    STATISTICS,
+    Committee,
+    committee_statistics,
+    enlarged_pieces,
+    entropy_bits,
+    fixed_dropout,
+)
+
+LOGITS = arrays(np.float64, (4, 2, 3, 2, 2), elements=st.floats(-30, 30))  # T, N, C, H, W
+
+
+def logits_of(*probs: list[float]) -> list[torch.Tensor]:
+    """Return one member's logits (1, C) for each list of probabilities."""
+    return [torch.tensor([p], dtype=torch.float64).log() for p in probs]
+
+
+def test_two_members_by_hand():
+    stats = committee_statistics(logits_of([0.5, 0.25, 0.25], [0.25, 0.5, 0.25]), STATISTICS)
+    assert stats["mean_probability"][0].tolist() == pytest.approx([0.375, 0.375, 0.25])
+    assert stats["vote_share"][0].tolist() == [0.5, 0.5, 0.0]
+    assert stats["mean_entropy"].item() == pytest.approx(1.5)  # each member: 1/2*1 + 2 * 1/4*2 bits
+
+
+def test_entropy_of_certainty_and_of_ignorance():
+    probs = torch.tensor([[1.0, 0, 0, 0], [0.25, 0.25, 0.25, 0.25]])
+    assert entropy_bits(probs).tolist() == [0.0, 2.0]
+
+
+def test_a_confident_committee_has_zero_entropy_not_nan():
+    stats = committee_statistics([torch.tensor([[1000.0, 0.0, -1000.0]])] * 3, STATISTICS)
+    assert entropy_bits(stats["mean_probability"]).item() == 0
+    assert stats["mean_entropy"].item() == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(LOGITS, st.permutations(range(4)))
+def test_order_of_members_does_not_matter_and_bounds_hold(logits: np.ndarray, order: list[int]):
+    members = torch.from_numpy(logits)
+    stats = committee_statistics(members, STATISTICS)
+    shuffled = committee_statistics(members[order], STATISTICS)
+    for name in STATISTICS:
+        torch.testing.assert_close(stats[name], shuffled[name])
+    consensus = entropy_bits(stats["mean_probability"])
+    assert (consensus <= math.log2(3) + 1e-9).all()
+    assert (stats["mean_entropy"] <= consensus + 1e-9).all(), "entropy is concave: the mean cannot be below"
+
+
+@settings(max_examples=20, deadline=None)
+@given(LOGITS)
+def test_streaming_equals_keeping_every_member(logits: np.ndarray):
+    members = torch.from_numpy(logits)
+    probs = members.softmax(dim=2)
+    stats = committee_statistics(iter(members), STATISTICS)
+    torch.testing.assert_close(stats["mean_probability"], probs.mean(dim=0))
+    votes = torch.nn.functional.one_hot(members.argmax(dim=2), 3).movedim(-1, 2).double()
+    torch.testing.assert_close(stats["vote_share"], votes.mean(dim=0))
+
+
+def test_no_member_and_a_broken_member_are_refused():
+    with pytest.raises(ValueError, match="at least one member"):
+        committee_statistics([], STATISTICS)
+    with pytest.raises(ValueError, match="not finite"):
+        committee_statistics([torch.tensor([[math.nan, 0.0]])], STATISTICS)
+
+
+@pytest.mark.parametrize(("members", "dropout"), [(0, 0.5), (10, 1.0), (10, -0.1)])
+def test_impossible_committees_are_refused(members: int, dropout: float):
+    with pytest.raises(ParameterError, match="committee_"):
+        Committee(members, dropout, seed=0)
+
+
+@pytest.mark.parametrize("size", [(7, 9), (13, 40), (28, 36), (5, 9), (1, 1)])
+def test_logits_enlarged_in_pieces_are_those_enlarged_whole(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch):
+    logits = torch.randn(2, 3, 7, 9, generator=torch.manual_seed(0), dtype=torch.float64)
+    monkeypatch.setitem(committee.PIECE, "cpu", 2 * 3 * size[1])  # two rows at a time
+    whole = torch.full((2, 3, *size), math.nan, dtype=torch.float64)
+    for place, piece in enlarged_pieces(logits, size):
+        whole[place] = piece
+    torch.testing.assert_close(whole, resize_logits(logits, size), atol=1e-12, rtol=0)
+
+
+def scene_model() -> tuple[SplitModel, torch.Tensor]:
+    """Return an untrained network with strong random weights, whose members differ, and 4 images."""
+    model = build_model("unet_small", 3, seed=0).eval()
+    torch.nn.init.normal_(model.get_parameter("head.1.weight"), std=5, generator=torch.manual_seed(0))
+    return model, torch.rand(4, 3, 32, 48, generator=torch.manual_seed(0))
+
+
+def test_statistics_are_as_precise_whatever_the_members_ran_in():
+    logits = [torch.randn(2, 3, 5, 6, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    outside = committee_statistics(logits, STATISTICS, (17, 23))
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = committee_statistics(logits, STATISTICS, (17, 23))
+    for name in STATISTICS:
+        assert torch.equal(inside[name], outside[name])
+
+
+@torch.inference_mode()
+def test_statistics_equal_those_of_members_kept_whole_in_float64():
+    model, images = scene_model()
+    asked = Committee(10, 0.5, seed=1)
+    stats = committee_statistics(asked.logits([model], images), STATISTICS, (32, 48))
+    kept = torch.stack([resize_logits(m, (32, 48)) for m in asked.logits([model.double()], images.double())])
+    probs = kept.softmax(dim=2)
+    votes = torch.nn.functional.one_hot(kept.argmax(dim=2), 3).movedim(-1, 2).double()
+    entropies = -(probs * probs.log2()).nansum(dim=2)
+    assert entropies.std() > 0.1
+    assert votes.mean(dim=0).unique().numel() > 5
+    torch.testing.assert_close(stats["mean_probability"].double(), probs.mean(dim=0), atol=1e-5, rtol=0)
+    torch.testing.assert_close(stats["mean_entropy"].double(), entropies.mean(dim=0), atol=1e-5, rtol=0)
+    torch.testing.assert_close(stats["vote_share"].double(), votes.mean(dim=0), atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_a_member_is_the_same_network_whatever_the_batch():
+    model, images = scene_model()
+    asked = Committee(3, 0.5, seed=1)
+    together = torch.stack(list(asked.logits([model], images)))
+    alone = torch.stack(
+        [torch.cat(m) for m in zip(*(asked.logits([model], image[None]) for image in images), strict=True)]
+    )
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
+    reversed_ = torch.stack(list(asked.logits([model], images.flip(0)))).flip(1)
+    torch.testing.assert_close(together, reversed_, atol=1e-6, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_members_and_seeds_differ_and_no_dropout_is_the_plain_network():
+    model, images = scene_model()
+    first, second = Committee(2, 0.5, seed=1).logits([model], images)
+    assert not torch.allclose(first, second)
+    (other,) = Committee(1, 0.5, seed=2).logits([model], images)
+    assert not torch.allclose(first, other)
+    (plain,) = Committee(1, 0.0, seed=1).logits([model], images)
+    torch.testing.assert_close(plain, model.decode(model.encode(images)))
+
+
+def test_fixed_dropout_keeps_the_expected_share_and_scale():
+    layer = torch.nn.Dropout(0.1).eval()
+    with fixed_dropout(layer, 0.75, seed=3):
+        output = layer(torch.ones(2, 200, 200))
+    assert set(output.unique().tolist()) == {0.0, 4.0}
+    assert output.mean().item() == pytest.approx(1, abs=0.05)
+    assert torch.equal(output[0], output[1]), "one mask for all images"
+    assert torch.equal(layer(torch.ones(3)), torch.ones(3)), "outside, the layer is itself again"

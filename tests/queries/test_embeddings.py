@@ -1,0 +1,82 @@
+"""Codes of digits and features of scenes: fixed by their input, and alike for what is alike."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from alutils.datasets import ImageDataset, load_dataset
+from alutils.models import MODELS, build_model
+from alutils.queries import embeddings as features
+from alutils.queries.embeddings import digit_codes, gradient_embeddings, image_features, trained_autoencoder
+from alutils.runs.config import Recipe
+
+RECIPE = Recipe(
+    epochs=1, steps=None, batch_size=2, learning_rate=0.01, weight_decay=0, class_weights=False, void_class=False,
+    augmentation="none", precision="float32",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "mnist_cnn"])
+def test_encoder_features_are_one_vector_an_image(name: str, tiny_scenes: ImageDataset):
+    model = build_model(name, 3, seed=0)
+    found = image_features(model, tiny_scenes, np.array([3, 5, 1]), RECIPE)
+    assert found.shape[0] == 3
+    assert found.dtype == np.float32
+    alone = image_features(model, tiny_scenes, np.array([5]), RECIPE)
+    np.testing.assert_allclose(found[1], alone[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradient_embeddings_are_the_gradients_of_the_last_layer(name: str, tiny_scenes: ImageDataset):
+    dataset = tiny_scenes if name != "mnist_cnn" else load_dataset("digits", "test")
+    model = build_model(name, dataset.num_classes, seed=0).eval()
+    found = gradient_embeddings(model, dataset, np.array([4, 0, 7]), RECIPE)
+    mean, std = (255 * torch.tensor(values).view(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
+    for embedding, index in zip(found, [4, 0, 7], strict=True):
+        logits = model.decode(model.encode((torch.from_numpy(dataset.images[[index]]) - mean) / std))
+        loss = torch.nn.functional.cross_entropy(logits, logits.argmax(dim=1))
+        weight = model.head[-1].weight
+        assert isinstance(weight, torch.Tensor)
+        (gradient,) = torch.autograd.grad(loss, weight)
+        np.testing.assert_allclose(embedding, gradient.flatten(), rtol=1e-3, atol=1e-6)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache_and_little_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ALUTILS_CACHE", str(tmp_path))
+    monkeypatch.setattr(features, "CODE_STEPS", 250)
+
+
+def test_digits_have_codes_that_are_kept_and_tell_classes_apart(monkeypatch: pytest.MonkeyPatch):
+    digits = load_dataset("digits", "train")
+    codes = image_features(build_model("mnist_cnn", 10, seed=0), digits, np.arange(len(digits)), RECIPE)
+    assert codes.shape == (len(digits), features.CODE_SIZE)
+    classes = np.stack([codes[digits.labels == digit].mean(axis=0) for digit in range(10)])
+    nearest = ((codes[:, None] - classes) ** 2).sum(axis=2).argmin(axis=1)
+    assert (nearest == digits.labels).mean() > 0.7, "the nearest class mean is not its own"
+    monkeypatch.setattr(features, "trained_autoencoder", None)
+    assert (digit_codes(digits) == codes).all(), "a second time they are read"
+
+
+def test_an_autoencoder_gives_back_its_input_and_depends_on_the_seed_only():
+    digits = load_dataset("digits", "test")
+    pixels = torch.from_numpy(digits.images.reshape(len(digits), -1)).float() / 255
+    encoder, decoder = trained_autoencoder(pixels)
+    error = (decoder(encoder(pixels)) - pixels).square().mean()
+    assert error < 0.6 * pixels.var(dim=0).mean()
+    assert [layer.out_features for layer in [*encoder, *decoder] if isinstance(layer, torch.nn.Linear)] == [
+        128, 128, 128, 784,
+    ]  # fmt: skip
+    again, _ = trained_autoencoder(pixels)
+    assert torch.equal(encoder(pixels), again(pixels))
+
+
+def test_codes_leave_the_global_random_state(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(features, "CODE_STEPS", 2)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    digit_codes(load_dataset("digits", "test"))
+    assert torch.rand(1) == expected

@@ -1,0 +1,126 @@
+"""Windows and superpixels, their scores, what of their images is trained on, and what labelling them costs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from alutils.datasets import ImageDataset, load_dataset
+from alutils.errors import ParameterError
+from alutils.models import build_model
+from alutils.queries.committee import Committee
+from alutils.queries.query import find_query, score_images
+from alutils.queries.regions import Pieces, Regions, clicks, region_scores
+from alutils.queries.scores import mean_over_image, sum_over_image
+from alutils.runs.config import Recipe
+
+RECIPE = Recipe(
+    epochs=1, steps=None, batch_size=5, learning_rate=0.01, weight_decay=0, class_weights=False, void_class=False,
+    augmentation="none", precision="float32",
+)  # fmt: skip
+
+
+def test_windows_are_a_grid_of_like_size(tiny_scenes: ImageDataset):
+    maps, most = Regions(3, 4).divide(tiny_scenes)
+    assert most == 12
+    assert maps.shape == (12, 24, 32)
+    assert np.bincount(maps[5].ravel()).tolist() == [64] * 12
+    assert maps[0, 0].tolist() == np.repeat(range(4), 8).tolist()
+    assert maps[0, 23, 0] == 8
+    uneven, _ = Regions(5, 1).divide(tiny_scenes)
+    assert set(np.bincount(uneven[0].ravel())) == {4 * 32, 5 * 32}
+
+
+def test_superpixels_follow_the_image_and_are_kept(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
+    scenes = replace(tiny_scenes, fingerprint="superpixels" + "f" * 20)
+    maps, most = Regions(superpixels=12).divide(scenes)
+    assert most == 1 + maps.max()
+    for regions, image in zip(maps, scenes.images, strict=True):
+        assert set(np.unique(regions)) == set(range(regions.max() + 1)), "numbered without gaps"
+        within = sum(image[:, regions == region].std(axis=1).sum() for region in np.unique(regions))
+        assert within / (regions.max() + 1) < 0.8 * image.reshape(3, -1).std(axis=1).sum()
+    monkeypatch.setattr("alutils.queries.regions._write_superpixels", None)
+    again, _ = Regions(superpixels=12).divide(scenes)
+    np.testing.assert_array_equal(again, maps)
+
+
+@pytest.mark.parametrize(
+    ("regions", "message"),
+    [
+        (Regions(0, 4), "rows of windows is 0; allowed: 1 to 24"),
+        (Regions(4, 33), "columns of windows is 33; allowed: 1 to 32"),
+        (Regions(superpixels=1), "superpixels is 1; allowed: 2 to 192"),
+    ],
+)
+def test_impossible_regions_are_one_line(regions: Regions, message: str, tiny_scenes: ImageDataset):
+    with pytest.raises(ParameterError, match=f"^{message}$"):
+        regions.divide(tiny_scenes)
+
+
+def test_digits_have_no_regions():
+    with pytest.raises(ParameterError, match=r"^digits has one label an image; allowed: queries of whole images$"):
+        Regions(2, 2).divide(load_dataset("digits", "test"))
+
+
+def test_a_regions_score_is_that_of_its_pixels():
+    scores = torch.arange(8.0).reshape(2, 2, 2)
+    maps = np.array([[[0, 0], [2, 2]], [[1, 0], [1, 1]]])
+    found = region_scores(scores, maps, 3, mean_over_image)
+    assert torch.nan_to_num(found, nan=-1).tolist() == [[0.5, -1, 2.5], [5, pytest.approx(17 / 3), -1]]
+    assert torch.nan_to_num(region_scores(scores, maps, 3, sum_over_image), nan=-1).tolist() == [
+        [1, -1, 5],
+        [5, 17, -1],
+    ]
+
+
+def test_windows_of_a_query_average_to_the_images_score(tiny_scenes: ImageDataset):
+    model = build_model("unet_small", 3, seed=0)
+
+    def score(name: str) -> np.ndarray:
+        generator, indices = np.random.default_rng(0), np.array([7, 0, 3, 11, 4, 5, 6])
+        return score_images(find_query(name), [model], tiny_scenes, indices, RECIPE, Committee(3, 0.5, 0), generator)
+
+    windows = score("consensus_entropy_windows_4x4")
+    assert windows.shape == (7, 16)
+    np.testing.assert_allclose(windows.mean(axis=1), score("consensus_entropy"), rtol=1e-5)
+    assert score("random_windows_4x4").shape == (7, 16)
+
+
+def test_pieces_are_images_or_regions(tiny_scenes: ImageDataset):
+    images = Pieces(tiny_scenes, None)
+    assert images.numbers(np.array([3, 1]), np.array([-1, -1])).tolist() == [1, 3]
+    assert images.room(5, np.array([1, 3])) == 3
+    dataset, chosen = images.labelled_only(np.array([3, 1]))
+    assert dataset is tiny_scenes
+    assert chosen.tolist() == [1, 3]
+
+    windows = Pieces(tiny_scenes, Regions(2, 2))
+    assert len(windows.sizes) == 48
+    assert windows.numbers(np.array([2, 5, 5]), np.array([-1, 3, 0])).tolist() == [8, 9, 10, 11, 23, 20]
+    assert windows.room(1, np.array([8, 23])) == 24 * 32 // 2
+    dataset, chosen = windows.labelled_only(np.array([8, 9, 10, 11, 23]))
+    assert chosen.tolist() == [2, 5]
+    np.testing.assert_array_equal(dataset.labels[2], tiny_scenes.labels[2])
+    np.testing.assert_array_equal(dataset.labels[5, 12:, 16:], tiny_scenes.labels[5, 12:, 16:])
+    assert (dataset.labels[5, :12] == 255).all()
+    assert (dataset.labels[5, :, :16] == 255).all()
+    assert (dataset.labels[0] == 255).all()
+    assert windows.cost(5, 3)["pixels"] == 24 * 32 // 4
+    assert windows.cost(5, -1) == images.cost(5, -1)
+
+
+def test_clicks_are_the_corners_of_polygons():
+    label, everything = np.zeros((20, 20), np.uint8), np.ones((20, 20), bool)
+    assert clicks(label, everything) == 1, "of one class: one click"
+    assert clicks(np.full((20, 20), 255), everything) == 0, "void"
+    label[:, 10:] = 1
+    assert clicks(label, everything) == 8, "two rectangles"
+    label[5:9, 2:6] = 2
+    assert 8 + 4 + 4 <= clicks(label, everything) <= 8 + 6 + 6, "another one, in a hole"
+    right = np.zeros_like(everything)
+    right[:, 12:] = True
+    assert clicks(label, right) == 1
+    rows, columns = np.mgrid[:60, :60]
+    disc = ((rows - 30) ** 2 + (columns - 30) ** 2 < 400).astype(np.uint8)
+    assert 20 < clicks(disc, np.ones_like(disc, bool)) < 60, "a curve takes more"

@@ -1,0 +1,173 @@
+"""Selections by hand and as properties: of the size asked for, no image twice, the same for the same generator."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alutils.queries import selections as selection
+from alutils.queries.embeddings import Candidates
+from alutils.queries.selections import (
+    badge,
+    core_set,
+    diverse,
+    k_means,
+    mixture,
+    power,
+    strided,
+    top_k,
+    typiclust,
+)
+
+
+class Known(Candidates):
+    """Candidates of which only vectors are known, the same for every purpose."""
+
+    def __init__(self, vectors: np.ndarray, labelled: int = 0):
+        unlabelled = np.arange(labelled, len(vectors))
+        super().__init__(None, None, None, unlabelled, np.arange(labelled))  # type: ignore[arg-type]
+        object.__setattr__(self, "vectors", np.asarray(vectors, np.float32))
+
+    def features(self, indices: np.ndarray) -> np.ndarray:
+        return self.vectors[indices]  # type: ignore[attr-defined]
+
+    embeddings = gradients = features
+
+
+def seeded(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+SELECTIONS: dict[str, Callable[..., np.ndarray]] = {
+    "top_k": top_k,
+    "power": partial(power, beta=1.0),
+    "mixture": partial(mixture, shares=(0.6, 0.2, 0.2)),
+    "diverse": partial(diverse, factor=3.0),
+    "k_means": k_means,
+    "core_set": core_set,
+    "badge": badge,
+    "typiclust": typiclust,
+    "strided": strided,
+}
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+@given(st.integers(1, 40), st.integers(0, 1000), st.booleans(), st.integers(0, 5))
+@settings(deadline=None, max_examples=15)
+def test_a_batch_is_of_the_size_asked_for_and_holds_no_image_twice(
+    name: str, k: int, seed: int, with_copies: bool, labelled: int
+):
+    scores, vectors = seeded(seed).random(40), seeded(seed).random((40 + labelled, 3))
+    candidates = Known(vectors.round() if with_copies else vectors, labelled)
+    chosen = SELECTIONS[name](scores, k, seeded(seed), candidates)
+    assert len(set(chosen.tolist())) == len(chosen) == k
+    assert set(chosen.tolist()) <= set(range(40))
+    assert chosen.tolist() == SELECTIONS[name](scores, k, seeded(seed), candidates).tolist()
+
+
+@pytest.mark.parametrize("name", sorted(set(SELECTIONS) - {"top_k", "power", "mixture", "diverse"}))
+def test_some_do_not_look_at_scores(name: str):
+    candidates = Known(seeded().random((30, 3)), labelled=3)
+    one, other = (SELECTIONS[name](scores, 5, seeded(), candidates).tolist() for scores in (np.ones(27), np.arange(27)))
+    assert one == other
+
+
+def test_power_draws_in_proportion_to_the_score():
+    scores, generator = np.array([0.0, 1.0, 3.0]), seeded()
+    first = np.array([power(scores, 1, generator, beta=1.0)[0] for _ in range(2000)])
+    assert not (first == 0).any()
+    assert (first == 2).mean() == pytest.approx(0.75, abs=4 * (0.75 * 0.25 / 2000) ** 0.5)
+    squared = np.array([power(scores, 1, generator, beta=2.0)[0] for _ in range(2000)])
+    assert (squared == 2).mean() == pytest.approx(0.9, abs=4 * (0.9 * 0.1 / 2000) ** 0.5)
+    assert power(scores, 3, generator, beta=1.0)[2] == 0, "what scores nothing comes last"
+
+
+def test_a_high_exponent_is_as_good_as_the_highest():
+    scores = seeded().random(50)
+    assert power(scores, 10, seeded(), beta=1e6).tolist() == top_k(scores, 10, seeded()).tolist()
+
+
+TWO_CLUSTERS = Known(np.repeat([[0.0, 0.0], [9.0, 9.0]], 5, axis=0))
+
+
+def test_a_mixture_by_hand(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(selection, "CLUSTERS", 2)
+    scores = np.array([10.0, 9, 8, 7, 6, 5, 4, 3, 2, 1])  # cluster 0 holds the five highest
+    chosen = mixture(scores, 8, seeded(), TWO_CLUSTERS, shares=(0.5, 0.25, 0.25)).tolist()
+    assert chosen[:4] == [0, 5, 1, 6], "each cluster's highest, then each one's second"
+    assert chosen[4:6] == [2, 3], "the highest of the others"
+    assert set(chosen[6:]) < {4, 7, 8, 9}
+    assert len(set(chosen)) == 8
+
+
+def test_a_small_cluster_runs_out(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(selection, "CLUSTERS", 2)
+    candidates = Known(np.array([[0.0], [0.0], [0.0], [9.0]]))
+    assert mixture(np.array([4.0, 3, 2, 1]), 4, seeded(), candidates, shares=(1, 0, 0)).tolist() == [0, 3, 1, 2]
+
+
+def test_a_mixture_without_clusters_asks_for_no_features(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(Known, "features")
+    monkeypatch.delattr(Candidates, "features")
+    assert mixture(np.arange(10.0), 3, seeded(), TWO_CLUSTERS, shares=(0, 1, 0)).tolist() == [9, 8, 7]
+
+
+def test_diverse_takes_each_of_the_likely_clusters_once():
+    places = Known(np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [9.0], [20.0]]))
+    scores = np.array([9.0, 9, 9, 8, 8, 7, 0])
+    assert sorted(diverse(scores, 3, seeded(), places, factor=2.0)) in ([1, 3, 5], [1, 4, 5]), "20 is unlikely"
+    heavy = np.array([1.0, 1, 1, 1, 100, 1, 0])
+    assert 4 in diverse(heavy, 3, seeded(), places, factor=2.0), "the centre lies where the score is"
+
+
+def test_k_means_takes_the_middle_of_each_cluster():
+    places = Known(np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]]))
+    assert sorted(k_means(np.zeros(6), 2, seeded(), places)) == [1, 4]
+
+
+def test_core_set_keeps_away_from_what_is_labelled():
+    places = Known(np.array([[0.0], [1.0], [5.0], [9.0], [10.0]]), labelled=1)
+    assert core_set(np.zeros(4), 2, seeded(), places).tolist() == [3, 1], "10, then 5"
+
+
+def test_badge_prefers_long_gradients_apart():
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(60, 4, generator=generator).numpy() * 0.01
+    vectors[[7, 23]] = [[9, 0, 0, 0], [0, 9, 0, 0]]
+    chosen = [badge(np.zeros(60), 3, seeded(seed), Known(vectors)).tolist() for seed in range(20)]
+    assert all({7, 23} <= set(batch) for batch in chosen)
+    assert len({tuple(batch) for batch in chosen}) > 1
+
+
+def test_typiclust_by_hand():
+    ring = [[x, y] for x in (-1, 0, 1) for y in (-1, 0, 1)]  # its middle is the most typical
+    places = np.array([*ring, *(np.array(ring[:5]) + 50), [200.0, 0], [201.0, 0]])
+    first = typiclust(np.zeros(16), 3, seeded(), Known(places)).tolist()
+    assert first[0] == 4, "the largest cluster's middle"
+    assert first[1] in range(9, 14)
+    assert first[2] in (14, 15)
+    labelled = np.concatenate([places[4:5], places])
+    again = typiclust(np.zeros(16), 2, seeded(), Known(labelled, labelled=1)).tolist()
+    assert again[0] in range(9, 14), "the largest one without a label comes first"
+    assert again[1] in (14, 15)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60), st.integers(0, 100))
+def test_strides_are_even(k: int, seed: int):
+    gaps = np.diff(strided(np.zeros(60), k, seeded(seed), TWO_CLUSTERS))
+    assert np.isin(gaps, [60 // k, -(-60 // k)]).all()
+
+
+def test_equal_scores_come_in_random_order_fixed_by_the_generator():
+    orders = [top_k(np.zeros(100), 10, seeded(seed)).tolist() for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert max(orders[0]) > 20, "not simply the first ones"
+
+
+def test_top_k_puts_the_highest_first():
+    assert top_k(np.array([0.1, 3.0, 2.0, 5.0]), 3, seeded()).tolist() == [3, 1, 2]

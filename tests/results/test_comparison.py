@@ -1,0 +1,494 @@
+"""Comparisons of fake runs: numbers by hand, refusals in one line, and what is left when something is missing."""
+
+import json
+import shutil
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import finished_full_run, finished_run, finished_runs_of
+
+from alutils.errors import DataError, ParameterError
+from alutils.results import comparison_text
+from alutils.results.comparison import Comparison, curve_table, load_comparisons, load_published_comparisons
+from alutils.runs.folder import RunFolder, load_records, publish
+
+pytestmark = pytest.mark.usefixtures("quick_provenance")
+
+RANDOM = [[0.2, 0.4, 0.6], [0.2, 0.4, 0.5], [0.2, 0.4, 0.7]]  # areas 0.4, 0.375, 0.425
+VOTES = [[0.2, 0.5, 0.7], [0.2, 0.5, 0.6], [0.2, 0.5, 0.7]]  # areas 0.475, 0.45, 0.475
+CURVES = {"random": RANDOM, "vote_entropy": VOTES}
+FULL = [0.6, 0.5, 0.7]
+
+
+def compared(baseline: str = "random") -> Comparison:
+    """Return the comparison of the only setting."""
+    (comparison,) = load_comparisons("e", baseline)
+    return comparison
+
+
+def refusal(load: Callable[[str], object] = load_comparisons) -> str:
+    """Return the one line in which a comparison is refused."""
+    with pytest.raises(DataError) as caught:
+        load("e")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_areas_gains_and_verdict_by_hand():
+    finished_runs_of(CURVES)
+    main = compared().main
+    assert list(main.index) == ["vote_entropy", "random"], "the largest area first"
+    assert main["seeds"].tolist() == [3, 3]
+    assert main["area"].tolist() == pytest.approx([1.4 / 3, 0.4])
+    votes, baseline = main.loc["vote_entropy"], main.loc["random"]
+    assert votes["gain"] == pytest.approx(0.2 / 3)  # 0.075, 0.075, 0.05
+    half = 4.302653 * 0.025 / 3  # t of 2 degrees of freedom at 0.975; their sd is 0.025 / √3
+    assert list(votes[["gain_low", "gain_high"]]) == pytest.approx([0.2 / 3 - half, 0.2 / 3 + half])
+    assert votes["gain_n"] == 3
+    assert votes["p"] == 0.25, "2 of 8 flips: none and all"
+    assert votes["verdict"] == "ahead of random"
+    assert pd.isna([baseline[name] for name in ("gain", "gain_low", "gain_high", "p", "verdict")]).all()
+
+
+def test_another_baseline_turns_the_gain_around():
+    finished_runs_of(CURVES)
+    main = compared("vote_entropy").main
+    assert main.loc["random", "gain"] == pytest.approx(-0.2 / 3)
+    assert main.loc["random", "verdict"] == "behind vote_entropy"
+    assert pd.isna(main.loc["vote_entropy", "verdict"])
+
+
+def test_a_baseline_that_no_run_is_of_is_refused():
+    finished_runs_of(CURVES)
+    with pytest.raises(ParameterError, match=r"^baseline is 'margin'; allowed: random, vote_entropy$"):
+        load_comparisons("e", "margin")
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ((0.10, 0.12, 0.11), "ahead of random"),
+        ((-0.10, -0.12, -0.11), "behind random"),
+        ((0.10, -0.12, 0.11), "not distinguishable"),
+        ((0.01, 0.12, 0.11), "not distinguishable"),
+        ((0, 0, 0), "not distinguishable"),
+    ],
+)
+def test_a_verdict_is_not_distinguishable_if_and_only_if_the_interval_holds_zero(
+    gains: tuple[float, ...], verdict: str
+):
+    finished_runs_of({"random": [[0.5, 0.5]] * 3, "vote_entropy": [[0.5, 0.5 + gain] for gain in gains]})
+    votes = compared().main.loc["vote_entropy"]
+    assert votes["verdict"] == verdict
+    assert (votes["gain_low"] <= 0 <= votes["gain_high"]) == (verdict == "not distinguishable")
+
+
+def test_percent_of_full_is_of_the_means():
+    finished_runs_of(CURVES, FULL)
+    main = compared().main
+    assert main.loc["random", "percent_of_full_30"] == pytest.approx(100)
+    assert main.loc["vote_entropy", "percent_of_full_30"] == pytest.approx(100 * (2 / 3) / 0.6)
+    assert (main["percent_of_full_last"] == main["percent_of_full_30"]).all(), "30 % is the last round here"
+
+
+@pytest.mark.parametrize(
+    ("percents", "at_30"),
+    [
+        ([15.0, 30.0, 45.0], 40 / 0.6),
+        ([15.0, 30.109, 45.0], 40 / 0.6),  # as of 367 images
+        ([10.0, 20.0, 40.0], None),
+        ([29.6, 30.1, 30.4], 40 / 0.6),  # the nearest
+    ],
+)
+def test_percent_of_full_at_30_is_of_the_budget_next_to_it(percents: list[float], at_30: float | None):
+    for seed in range(3):
+        finished_run("random", seed, RANDOM[seed], columns={"labelled_percent": percents})
+        finished_full_run(seed, FULL[seed])
+    row = compared().main.loc["random"]
+    assert row["percent_of_full_last"] == pytest.approx(100)
+    assert row["percent_of_full_30"] == pytest.approx(np.nan if at_30 is None else at_30, nan_ok=True)
+
+
+def saved_by_hand(share: float, seeds: tuple[int, ...]) -> float:
+    """Return what vote entropy saves on these seeds, in percent; curves rise, so they can be read backwards."""
+    target, budgets = share * np.mean([FULL[seed] for seed in seeds]), [10, 20, 30]
+    random, votes = (np.mean([curves[seed] for seed in seeds], axis=0) for curves in (RANDOM, VOTES))
+    return float(np.interp(target, random, budgets) - np.interp(target, votes, budgets))
+
+
+@pytest.mark.parametrize("percent", [90, 95])
+def test_labels_needed_and_saved_by_hand(percent: int):
+    finished_runs_of(CURVES, FULL)
+    main, share = compared().main, percent / 100
+    assert main.loc["random", f"needed_{percent}"] == pytest.approx(20 + 10 * (0.6 * share - 0.4) / 0.2)
+    assert main.loc["vote_entropy", f"needed_{percent}"] == pytest.approx(20 + 10 * (0.6 * share - 0.5) / (0.5 / 3))
+    saved = [main.loc["vote_entropy", f"saved_{percent}{end}"] for end in ("", "_low", "_high")]
+    possible = [saved_by_hand(share, seeds) for seeds in product(range(3), repeat=3)]  # each of 1 / 27 > 2.5 %
+    assert saved == pytest.approx([saved_by_hand(share, (0, 1, 2)), min(possible), max(possible)])
+    assert pd.isna(main.loc["random", f"saved_{percent}"])
+
+
+def test_labels_that_no_budget_is_enough_for_are_infinite():
+    finished_runs_of(CURVES, [0.73] * 3)  # 90 %: 0.657
+    main = compared().main
+    assert main["needed_90"].tolist() == [pytest.approx(20 + 10 * 0.157 / (0.5 / 3)), np.inf]
+    assert main.loc["vote_entropy", "saved_90"] == np.inf
+    assert main["needed_95"].tolist() == [np.inf, np.inf]
+    assert pd.isna(main.loc["vote_entropy", "saved_95"])
+
+
+def test_the_last_round_does_not_query():
+    columns = {"seconds_query": [1.0, 3.0, 0.0], "seconds_train": [10.0, 20.0, 60.0]}
+    for seed in range(2):
+        finished_run("random", seed, RANDOM[seed], columns=columns)
+    row = compared().main.loc["random"]
+    assert (row["seconds_query"], row["seconds_train"]) == (2, 30)
+
+
+def test_one_shot_queries_in_the_first_round_only():
+    finished_run("random", 0, RANDOM[0], regime="one_shot", columns={"seconds_query": [5.0, 0.0, 0.0]})
+    assert compared().main.loc["random", "seconds_query"] == 5
+
+
+def test_clicks_are_those_up_to_the_last_round():
+    for seed, clicks in enumerate([[100, 200, 300], [100, 200, 500]]):
+        finished_run("random", seed, RANDOM[seed], columns={"clicks": clicks, "labelled_pixels": [8, 16, 24]})
+    comparison = compared()
+    assert comparison.main.loc["random", "clicks"] == 400
+    assert comparison.rows["labelled_pixels"].max() == 24
+    assert comparison_text.label_table(comparison).loc["random", "clicks"] == "400"
+
+
+def test_regions_start_from_the_same_whole_images_as_images():
+    finished_run("random", 0, RANDOM[0], acquired=[[1, 2], [3]])
+    run = finished_run("vote_entropy_regions", 0, VOTES[0], acquired=[[2, 1], [4, 4]])
+    run.write_table("acquisitions", run.read_table("acquisitions").assign(region=[-1, -1, 0, 3]))
+    assert compared().main.loc["vote_entropy_regions", "gain"] == pytest.approx(0.075)
+
+
+def test_penalties_leave_out_the_start():
+    finished_runs_of({"random": [[0.2, 0.3, 0.3]] * 3, "vote_entropy": [[0.2, 0.3, 0.4], [0.2, 0.31, 0.41]]})
+    penalties = compared().penalties
+    assert penalties.loc["vote_entropy", "random"] == 0.5, "of two budgets, not of three"
+    assert penalties.loc["random", "vote_entropy"] == 0
+
+
+def test_curves_have_an_interval_at_each_budget():
+    finished_runs_of(CURVES)
+    table = curve_table(compared())
+    at_30 = table[(table["query"] == "random") & (table["labelled_percent"] == 30)]
+    half = 4.302653 * 0.1 / 3**0.5
+    (ends,) = at_30[["mean", "low", "high"]].to_numpy().tolist()
+    assert ends == pytest.approx([0.6, 0.6 - half, 0.6 + half])
+    assert len(table) == 6
+
+
+def test_class_gains_by_hand():
+    for query, gain in (("random", 0.0), ("vote_entropy", 0.1)):
+        for seed in range(2):
+            road, car = [0.5, 0.5 + gain], [0.2, 0.2 - gain * (1 + seed)]
+            finished_run(query, seed, [0.3, 0.3], columns={"iou_road": road, "iou_car": car, "category_iou_x": road})
+    gains = compared().class_gains.set_index(["label", "query"])
+    assert list(gains.index) == [("road", "vote_entropy"), ("car", "vote_entropy")]
+    assert gains["mean"].tolist() == pytest.approx([0.05, -0.075])
+    assert gains["verdict"].tolist() == ["ahead of random", "not distinguishable"]
+    assert gains.loc[("car", "vote_entropy"), "low"] == pytest.approx(-0.075 - 12.7062 * 0.025, rel=1e-4)
+
+
+def test_a_class_without_a_value_in_one_round_is_left_out_for_that_seed_alone():
+    for query, gain in (("random", 0.0), ("vote_entropy", 0.1)):
+        for seed in range(3):
+            car = [0.2, np.nan] if (query, seed) == ("random", 1) else [0.2, 0.2 + gain * (1 + seed)]
+            finished_run(query, seed, [0.3, 0.3], columns={"iou_car": car, "iou_void": [np.nan, np.nan]})
+    (gains,) = compared().class_gains.itertuples()
+    assert (gains.label, gains.n) == ("car", 2)
+    assert gains.mean == pytest.approx(0.1)  # 0.05 of seed 0, 0.15 of seed 2
+    assert gains.p == 0.5
+
+
+def test_digits_have_accuracy_and_no_classes():
+    for query, curves in CURVES.items():
+        for seed, scores in enumerate(curves):
+            finished_run(query, seed, scores, columns={"accuracy": scores, "miou": [np.nan] * 3})
+    comparison = compared()
+    assert comparison.measure == "accuracy"
+    assert comparison.main["area"].tolist() == pytest.approx([1.4 / 3, 0.4])
+    assert comparison.class_gains.empty
+
+
+def test_settings_are_compared_apart():
+    finished_runs_of(CURVES)
+    for seed, scores in enumerate(RANDOM):
+        finished_run("random", seed, scores, f"n-{seed}", model="n", regime="incremental", steps=7, device="cuda")
+    assert [one.name for one in load_comparisons("e")] == ["d m", "d n incremental"]
+
+
+# what is refused
+
+FIELDS = ["steps", "train_data", "device", "start set"]
+
+
+def runs_that_differ_in(field: str) -> None:
+    """Write a run of random and one of vote entropy, at first alike in all that matters."""
+    alike: dict[str, Any] = {"steps": 5, "train_data": "abc", "acquired": [[1, 2], [3]]}
+    others = {"steps": 6, "train_data": "xyz", "device": "cuda", "start set": [[1, 4], [3]]}
+    finished_run("random", 0, [0.1, 0.2], **alike)
+    other = {"acquired" if field == "start set" else field: others[field]} if field else {}
+    finished_run("vote_entropy", 0, [0.1, 0.2], **(alike | other))
+
+
+def values_of(field: str) -> tuple[object, object]:
+    """Return what stands in the records of the two runs."""
+    of = {"device": lambda run: run["provenance"]["device"], "start set": lambda run: run["start_set"]}
+    one, other = map(of.get(field, lambda run: run["config"][field]), load_records("e").values())
+    return one, other
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_runs_that_differ_in_more_than_query_and_seed_are_refused(field: str, results: Path):
+    runs_that_differ_in(field)
+    one, other = values_of(field)
+    assert one != other
+    assert refusal() == (
+        f"{results / 'e'}: random-0 has {field} {one!r}, vote_entropy-0 has {other!r};"
+        " runs that are compared must agree in it"
+    )
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_published_runs_that_differ_are_refused(field: str, published: Path, results: Path):
+    runs_that_differ_in(field)
+    one, other = values_of(field)
+    records = load_records("e")
+    shutil.rmtree(results)
+    runs_that_differ_in("")
+    content = json.loads(publish("e").with_suffix(".json").read_text())
+    (published / "e.json").write_text(json.dumps(content | {"runs": records}))
+    shutil.rmtree(results)
+    expected = f"{published / 'e.csv'}: random-0 has {field} {one!r}, vote_entropy-0 has {other!r}; runs that are"
+    for load in (load_published_comparisons, load_comparisons):
+        assert refusal(load).startswith(expected)
+
+
+def test_a_start_is_of_a_seed():
+    for seed in range(2):
+        finished_run("random", seed, RANDOM[seed], acquired=[[seed, 7], [3]])
+        finished_run("vote_entropy", seed, VOTES[seed], acquired=[[7, seed], [4]])
+    assert compared().main.loc["vote_entropy", "gain_n"] == 2
+
+
+def test_starts_that_were_not_published_are_not_asked_for(published: Path):
+    runs_that_differ_in("start set")
+    path = publish("e").with_suffix(".json")
+    content = json.loads(path.read_text())
+    for record in content["runs"].values():
+        del record["start_set"]
+    path.write_text(json.dumps(content))
+    (comparison,) = load_published_comparisons("e")
+    assert comparison.queries == ["random", "vote_entropy"]
+
+
+def test_a_published_table_says_what_its_runs_say(published: Path, results: Path):
+    finished_runs_of(CURVES, FULL, acquired=[[1], [2]])
+    of_runs = compared()
+    publish("e")
+    shutil.rmtree(results)
+    of_table = compared()
+    assert of_table.notes == of_runs.notes == []
+    pd.testing.assert_frame_equal(of_table.main, of_runs.main, atol=1e-5)
+
+
+def test_an_unknown_experiment_is_one_line_that_names_those_there(published: Path, results: Path):
+    finished_run("random", 0, [0.1], experiment="e2")
+    finished_run("random", 0, [0.1], experiment="e1")
+    publish("e1")
+    shutil.rmtree(results / "e1")
+    assert refusal() == "'e' is no experiment with finished runs or a published table; known: e1, e2"
+
+
+def test_trainings_without_rounds_are_not_compared(results: Path):
+    finished_full_run(0, 0.9)
+    assert refusal().startswith(f"{results / 'e'}: no finished rounds; ")
+
+
+# the reference: training on all labels
+
+
+def test_the_same_recipe_on_all_labels_is_the_reference():
+    finished_runs_of(CURVES, FULL)
+    comparison = compared()
+    assert comparison.full.to_dict() == dict(enumerate(FULL))
+    assert comparison.notes == []
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"steps": 6}, "steps"),
+        ({"steps": 6, "test_data": "xyz"}, "steps, test_data"),
+        ({"device": "cuda"}, "device"),
+    ],
+)
+def test_another_training_on_all_labels_is_no_reference(other: dict[str, Any], named: str):
+    finished_runs_of(CURVES, steps=5, test_data="abc", start=10.0)
+    for seed in range(3):
+        finished_full_run(seed, FULL[seed], **({"steps": 5, "test_data": "abc"} | other))
+    comparison = compared()
+    assert comparison.full.empty
+    assert comparison.notes == [f"No full-data result: a training on all labels had another {named}."]
+    assert not {"needed_90", "saved_90", "percent_of_full_30"} & {*comparison.main}
+
+
+def test_one_training_of_several_that_differs_is_enough():
+    finished_runs_of(CURVES)
+    finished_full_run(0, 0.6)
+    finished_full_run(1, 0.6, device="cuda")
+    assert compared().full.empty
+
+
+def test_without_a_training_on_all_labels_a_note_says_so():
+    finished_runs_of(CURVES)
+    finished_full_run(0, 0.9, model="n")
+    comparison = next(one for one in load_comparisons("e") if one.name == "d m")
+    assert comparison.notes == ["No full-data result: no finished training on all labels."]
+
+
+def test_a_share_of_the_labels_is_no_reference():
+    finished_runs_of(CURVES)
+    finished_run("random", 0, [0.9], "share", kind="bulk", regime=None, share=10.0, skip=0.0)
+    assert compared().full.empty
+
+
+def test_a_network_trained_on_has_no_reference():
+    finished_runs_of(CURVES, FULL, regime="incremental")
+    comparison = compared()
+    assert comparison.full.empty
+    assert comparison.notes == [
+        "No full-data result: incremental rounds do not train as one training on all labels does."
+    ]
+
+
+def test_each_regime_is_held_against_the_reference_by_its_own_recipe():
+    for regime, steps in (("from_scratch", 5), ("one_shot", 6)):
+        finished_run("random", 0, RANDOM[0], f"{regime}-random-0", regime=regime, steps=steps)
+    finished_full_run(0, 0.6, steps=5)
+    anew, one_shot = load_comparisons("e")
+    assert anew.full.tolist() == [0.6]
+    assert one_shot.full.empty
+    assert one_shot.notes[0] == "No full-data result: a training on all labels had another steps."
+
+
+def test_a_reference_of_other_seeds_is_taken_as_its_mean():
+    finished_runs_of(CURVES)
+    finished_full_run(8, 0.5)
+    finished_full_run(9, 0.7)
+    comparison = compared()
+    assert comparison.full.to_dict() == {8: 0.5, 9: 0.7}
+    assert comparison.main.loc["random", "percent_of_full_last"] == pytest.approx(100)
+    assert comparison.main.loc["vote_entropy", "saved_90"] == pytest.approx(saved_by_hand(0.9, (0, 1, 2)))
+
+
+# what is missing
+
+ALONE = "No intervals, no tests: no query shares two seeds with the baseline, so nothing can be told from chance."
+POOR: dict[str, tuple[dict[str, dict[int, list[float]]], list[str]]] = {
+    "no baseline": (
+        {"badge": {0: RANDOM[0], 1: RANDOM[1]}, "vote_entropy": {0: VOTES[0], 1: VOTES[1]}},
+        ["No gains: no finished rounds of random, only of badge, vote_entropy."],
+    ),
+    "one query": ({"random": {0: RANDOM[0], 1: RANDOM[1]}}, ["No gains: random is the only query."]),
+    "another query alone": (
+        {"badge": {0: RANDOM[0]}},
+        ["No gains: no finished rounds of random, only of badge."],
+    ),
+    "one seed": ({"random": {0: RANDOM[0]}, "vote_entropy": {0: VOTES[0]}}, [ALONE]),
+    "one seed shared": (
+        {"random": {0: RANDOM[0], 1: RANDOM[1]}, "vote_entropy": {1: VOTES[1], 2: VOTES[2]}},
+        ["vote_entropy shares 1 of 3 seeds with random.", ALONE],
+    ),
+    "a query that shares none": (
+        {"random": dict(enumerate(RANDOM)), "badge": {5: VOTES[0]}, "vote_entropy": dict(enumerate(VOTES))},
+        ["badge shares 0 of 4 seeds with random."],
+    ),
+    "one round": ({"random": {0: [0.2], 1: [0.3]}, "vote_entropy": {0: [0.2], 1: [0.3]}}, []),
+}
+SENTENCES = [getattr(comparison_text, name) for name in vars(comparison_text) if name.startswith("read_")]
+OF_ACQUIRED = {comparison_text.read_class_factors, comparison_text.read_overlaps, comparison_text.read_near_duplicates}
+
+
+@pytest.fixture(params=POOR)
+def poor(request: pytest.FixtureRequest) -> Comparison:
+    """Return a comparison in which something is missing."""
+    curves, _ = POOR[request.param]
+    for query, of_seeds in curves.items():
+        for seed, scores in of_seeds.items():
+            finished_run(query, seed, scores, columns={"iou_a": scores})
+    return compared()
+
+
+@pytest.mark.parametrize("poor", POOR, indirect=True)
+def test_what_is_missing_is_noted(poor: Comparison, request: pytest.FixtureRequest):
+    _, notes = POOR[request.node.callspec.params["poor"]]
+    assert poor.notes == ["No full-data result: no finished training on all labels.", *notes]
+
+
+@pytest.mark.parametrize("has_full", [False, True])
+def test_what_is_missing_leaves_tables_and_sentences(poor: Comparison, has_full: bool):
+    if has_full:
+        finished_full_run(0, 0.6)
+        poor = compared()
+    assert len(poor.full) == has_full
+    assert set(poor.main.index) == set(poor.queries)
+    said = [read(poor) for read in SENTENCES if read not in OF_ACQUIRED]
+    assert len(said) == 6
+    assert all(text.endswith(".") and len(text) > 15 for text in said)
+    tables = [table(poor).to_string() for table in (comparison_text.score_table, comparison_text.label_table)]
+    assert not [text for text in [*said, *tables] if "nan" in text.lower()]
+
+
+@pytest.mark.parametrize("name", ["one seed", "one seed shared"])
+def test_one_seed_has_gains_but_no_verdict_that_could_be_chance(name: str):
+    for query, of_seeds in POOR[name][0].items():
+        for seed, scores in of_seeds.items():
+            finished_run(query, seed, scores)
+    row = compared().main.loc["vote_entropy"]
+    assert row["gain"] == pytest.approx(0.075)
+    assert row[["gain_low", "gain_high", "p"]].isna().all()
+    assert row["verdict"] == "not distinguishable"
+
+
+def test_gains_are_of_shared_seeds_and_areas_of_all():
+    finished_runs_of({"random": RANDOM[:2], "vote_entropy": VOTES})
+    comparison = compared()
+    votes = comparison.main.loc["vote_entropy"]
+    assert (votes["seeds"], votes["gain_n"]) == (3, 2)
+    assert votes["area"] == pytest.approx(1.4 / 3)
+    assert votes["gain"] == pytest.approx(0.075)
+    assert comparison.notes[1:] == ["vote_entropy shares 2 of 3 seeds with random."]
+
+
+@pytest.mark.parametrize(("seeds", "seeds_of_votes"), [(2, 3), (3, 2)])
+def test_labels_are_saved_on_shared_seeds(seeds: int, seeds_of_votes: int):
+    finished_runs_of({"random": RANDOM[:seeds], "vote_entropy": VOTES[:seeds_of_votes]}, FULL)
+    assert compared().main.loc["vote_entropy", "saved_90"] == pytest.approx(saved_by_hand(0.9, (0, 1)))
+
+
+def test_queries_that_share_no_seed_with_the_baseline_are_refused():
+    finished_run("random", 0, RANDOM[0])
+    finished_run("random", 3, RANDOM[0])
+    finished_run("badge", 2, VOTES[0])
+    finished_run("vote_entropy", 1, VOTES[0])
+    assert refusal() == (
+        "d m: random has seeds 0, 3, badge, vote_entropy have 1, 2; queries that are compared must share some"
+    )
+
+
+def test_unfinished_runs_are_not_compared():
+    finished_runs_of(CURVES)
+    (RunFolder("e", "vote_entropy-2").path / "provenance.json").unlink()
+    assert compared().main.loc["vote_entropy", "seeds"] == 2

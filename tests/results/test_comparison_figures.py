@@ -1,0 +1,239 @@
+"""Figures of comparisons: drawn without a warning, and what they show is what the tables say."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import comparison_of
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+
+from alutils.results import comparison_figures
+from alutils.results.comparison import Comparison
+
+RANDOM = {0: [0.2, 0.4, 0.6], 1: [0.2, 0.4, 0.5], 2: [0.2, 0.4, 0.7]}
+BETTER = {seed: [start, middle + 0.1, end + 0.1] for seed, (start, middle, end) in RANDOM.items()}
+MIXED = {0: [0.2, 0.5, 0.6], 1: [0.2, 0.3, 0.5], 2: [0.2, 0.4, 0.7]}
+POOR: dict[str, dict[str, dict[int, list[float]]]] = {
+    "no baseline": {"badge": RANDOM, "vote_entropy": MIXED},
+    "one query": {"random": RANDOM},
+    "one seed": {"random": {0: RANDOM[0]}, "vote_entropy": {0: BETTER[0]}},
+    "one round": {"random": {0: [0.2], 1: [0.3]}, "vote_entropy": {0: [0.2], 1: [0.3]}},
+    "equal": {"random": RANDOM, "vote_entropy": RANDOM},
+}
+OF_ONE = ["curves", "penalties", "seconds"]
+
+
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    """Close all figures after a test; matplotlib warns of many."""
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def rich() -> Comparison:
+    """Return six queries, of which two are ahead of random and one class is behind."""
+    curves = {"random": RANDOM, "better": BETTER, "mixed": MIXED, "badge": MIXED, "vote_entropy": BETTER, "core": MIXED}
+
+    def car(rows: pd.DataFrame) -> np.ndarray:
+        return np.where((rows["query"] == "better") & (rows["round"] > 0), 0.1 - rows["seed"] / 50, 0.3)
+
+    def seconds(rows: pd.DataFrame) -> pd.Series:
+        return rows["query"].map(lambda query: len(query) / 10)
+
+    classes: dict[str, Any] = {"iou_road": lambda rows: rows["miou"], "iou_car": car}
+    return comparison_of(curves, [0.8], **classes, seconds_query=seconds)
+
+
+def drawn(figure: Figure) -> Figure:
+    """Return the figure after it was drawn, whose warnings are errors."""
+    figure.canvas.draw()
+    return figure
+
+
+def texts(axes: Axes) -> dict[tuple[str, str], str]:
+    """Return what is written in a matrix, by row and column."""
+    rows, columns = ([label.get_text() for label in of] for of in (axes.get_yticklabels(), axes.get_xticklabels()))
+    found = {}
+    for text in axes.texts:
+        x, y = text.get_position()
+        found[rows[int(y)], columns[int(x)]] = text.get_text()
+    return found
+
+
+@pytest.mark.parametrize("name", POOR)
+@pytest.mark.parametrize("what", OF_ONE)
+def test_a_poor_comparison_is_drawn_too(what: str, name: str):
+    figure = drawn(getattr(comparison_figures, what)(comparison_of(POOR[name])))
+    assert len(figure.axes) > 0
+
+
+def test_curves_have_a_panel_a_query_but_the_baseline(rich: Comparison):
+    figure = drawn(comparison_figures.curves(rich))
+    assert [axes.get_title() for axes in figure.axes if axes.axison] == [
+        "badge", "better", "core", "mixed", "vote entropy",
+    ]  # fmt: skip
+    assert len(figure.axes) == 8, "two rows of four"
+
+
+def test_a_long_name_stays_within_its_panel():
+    names = ["random", "badge", "bald", "core_set", "consensus_entropy_mixture_0.6_0.2_0.2"]
+    figure = drawn(comparison_figures.curves(comparison_of(dict.fromkeys(names, RANDOM))))
+    for axes in figure.axes:
+        assert axes.title.get_window_extent().width <= axes.get_window_extent().width
+
+
+def test_a_panel_shows_all_queries_thin_and_two_with_intervals_and_the_line_of_all_labels(rich: Comparison):
+    axes = comparison_figures.curves(rich).axes[1]
+    grey = [line for line in axes.lines if line.get_color() == "#cccccc"]
+    assert len(grey) == 6
+    shown = {line.get_label(): line for line in axes.lines if line not in grey}
+    assert list(np.asarray(shown["all labels"].get_ydata())) == [0.8, 0.8]
+    assert list(np.asarray(shown["random"].get_ydata())) == pytest.approx([0.2, 0.4, 0.6])
+    (better,) = (line for label, line in shown.items() if label not in ("all labels", "random"))
+    assert list(np.asarray(better.get_ydata())) == pytest.approx([0.2, 0.5, 0.7])
+    shade = axes.collections[0].get_paths()[0].get_extents()
+    assert shade.y1 == pytest.approx(0.7 + 4.302653 * 0.1 / 3**0.5)
+    low, high = axes.get_ylim()
+    assert low < 0.2
+    assert 0.8 < high < shade.y1, "means and all labels set the scale, intervals may leave it"
+
+
+def test_without_all_labels_there_is_no_line_of_them():
+    (axes,) = comparison_figures.curves(comparison_of({"random": RANDOM, "better": BETTER})).axes
+    assert "all labels" not in [line.get_label() for line in axes.lines]
+
+
+def test_a_baseline_alone_has_a_panel_of_its_own():
+    (axes,) = comparison_figures.curves(comparison_of({"random": RANDOM})).axes
+    assert axes.get_title() == "random"
+
+
+def markers(axes: Axes) -> list[tuple[float, str]]:
+    """Return of each gain, from below, its value and whether the marker is filled or hollow."""
+    found = []
+    for container in axes.containers:
+        assert isinstance(container, ErrorbarContainer)
+        line = container.lines[0]
+        assert line is not None
+        is_hollow = to_hex(str(line.get_markerfacecolor())) == "#ffffff"
+        found.append((float(np.asarray(line.get_xdata())[0]), "hollow" if is_hollow else "filled"))
+    return found
+
+
+def test_a_marker_is_filled_if_and_only_if_the_interval_excludes_zero():
+    worse = {seed: [start, middle - 0.1, end - 0.1] for seed, (start, middle, end) in RANDOM.items()}
+    comparison = comparison_of({"random": RANDOM, "better": BETTER, "mixed": MIXED, "worse": worse, "same": RANDOM})
+    (axes,) = drawn(comparison_figures.gains([comparison])).axes
+    assert [label.get_text() for label in axes.get_yticklabels()][::3] == ["worse", "better"]
+    assert markers(axes) == [
+        (pytest.approx(-0.075), "filled"), (pytest.approx(0), "hollow"), (pytest.approx(0), "hollow"),
+        (pytest.approx(0.075), "filled"),
+    ]  # fmt: skip
+    (bar,) = axes.containers[3].lines[2]  # type: ignore[attr-defined]
+    assert bar.get_segments()[0][:, 0] == pytest.approx([0.075, 0.075])
+
+
+def test_gains_have_a_panel_a_setting_whether_it_has_any(rich: Comparison):
+    alone, one_seed = (comparison_of(POOR[name], name=name) for name in ("one query", "one seed"))
+    figure = drawn(comparison_figures.gains([rich, alone, one_seed]))
+    assert [axes.get_title() for axes in figure.axes] == ["d m", "one query", "one seed"]
+    assert [len(axes.containers) for axes in figure.axes] == [5, 0, 1]
+    assert markers(figure.axes[2]) == [(pytest.approx(0.075), "hollow")], "one seed excludes nothing"
+
+
+def test_a_query_has_one_style_in_all_settings(rich: Comparison):
+    other = comparison_of({"random": RANDOM, "aaa": BETTER, "mixed": MIXED}, name="d n")
+    colours = []
+    for axes in comparison_figures.gains([rich, other]).axes:
+        names = [label.get_text() for label in axes.get_yticklabels()]
+        container = axes.containers[names.index("mixed")]
+        assert isinstance(container, ErrorbarContainer)
+        colours.append(container.lines[0].get_color() if container.lines[0] else None)
+    assert colours[0] == colours[1] is not None
+
+
+def test_penalties_write_shares_and_the_mean_of_each_column():
+    once = {seed: [*RANDOM[seed][:2], BETTER[seed][2]] for seed in RANDOM}
+    comparison = comparison_of({"random": RANDOM, "vote_entropy": BETTER, "once": once, "alone": {0: [0.2, 0.3, 0.3]}})
+    (axes,) = drawn(comparison_figures.penalties(comparison)).axes
+    assert texts(axes) == {
+        ("random", "once"): "0.00", ("random", "vote entropy"): "0.00",
+        ("once", "random"): "0.50", ("once", "vote entropy"): "0.00",
+        ("vote entropy", "random"): "1.00", ("vote entropy", "once"): "0.50",
+        ("beaten, mean", "random"): "0.75", ("beaten, mean", "once"): "0.25", ("beaten, mean", "vote entropy"): "0.00",
+    }  # fmt: skip
+
+
+def test_class_gains_are_points_bold_if_and_only_if_the_interval_excludes_zero(rich: Comparison):
+    (axes,) = drawn(comparison_figures.class_gains(rich)).axes
+    written = texts(axes)
+    assert len(written) == 10
+    assert written["better", "road"] == "+7.5"
+    assert written["better", "car"] == "-16.5"
+    bold = {key for key, text in zip(written, axes.texts, strict=True) if text.get_fontweight() == "bold"}
+    assert bold == {("better", "road"), ("better", "car"), ("vote entropy", "road")}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["road", "car"], "in the data set's order"
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_class_gains_without_intervals_or_values_are_drawn_too(seeds: int):
+    curves = {name: {seed: of[seed] for seed in range(seeds)} for name, of in (("random", RANDOM), ("mixed", MIXED))}
+
+    def gone(rows: pd.DataFrame) -> pd.Series:
+        return rows["miou"].where((rows["query"] == "random") & (rows["seed"] == 0))
+
+    comparison = comparison_of(curves, iou_a=lambda rows: rows["miou"], iou_b=gone)
+    (axes,) = drawn(comparison_figures.class_gains(comparison)).axes
+    assert list(texts(axes)) == [("mixed", "a")]
+    assert {text.get_fontweight() for text in axes.texts} == {"normal"}
+
+
+def test_class_gains_of_which_none_is_known_are_drawn_empty():
+    def gone(rows: pd.DataFrame) -> pd.Series:
+        return rows["miou"].where(rows["query"] == "random")
+
+    (axes,) = drawn(comparison_figures.class_gains(comparison_of({"random": RANDOM, "mixed": MIXED}, iou_b=gone))).axes
+    assert not axes.texts
+
+
+def test_acquired_classes_are_shares_of_the_pools_shares(acquired: pd.DataFrame):
+    (axes,) = drawn(comparison_figures.acquired_classes(acquired, "d m")).axes
+    assert texts(axes) == {
+        ("random", "road"): "1.00", ("random", "car"): "1.00",
+        ("vote entropy", "road"): "0.75", ("vote entropy", "car"): "2.00",
+    }  # fmt: skip
+    assert axes.images[0].norm.vmax == pytest.approx(4)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["road", "car"], "rare ones last"
+
+
+def test_nothing_acquired_beyond_the_start_is_drawn_too(acquired: pd.DataFrame):
+    nothing = acquired.assign(mean=acquired["mean"].where(acquired["query"].isin(["pool", "chance"]), 0))
+    (axes,) = drawn(comparison_figures.acquired_classes(nothing, "d m")).axes
+    assert set(texts(axes).values()) == {"0.00"}
+
+
+def test_overlaps_write_percents_and_chance(acquired: pd.DataFrame):
+    figure = drawn(comparison_figures.acquired_overlaps(acquired, "d m"))
+    assert texts(figure.axes[0]) == {
+        ("random", "random"): "12", ("random", "vote entropy"): "30",
+        ("vote entropy", "random"): "30", ("vote entropy", "vote entropy"): "50",
+    }  # fmt: skip
+    assert "(chance: 25) or, on the diagonal, by one query's seeds (chance: 10)" in figure.get_suptitle()
+
+
+def test_seconds_have_a_point_a_query_and_a_line_of_the_training(rich: Comparison):
+    (axes,) = drawn(comparison_figures.seconds(rich)).axes
+    points = {line.get_ydata()[0]: line.get_xdata()[0] for line in axes.lines[:-1]}  # type: ignore[index]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert dict(zip(names, points.values(), strict=True)) == pytest.approx(
+        {"core": 0.4, "badge": 0.5, "mixed": 0.5, "random": 0.6, "better": 0.6, "vote entropy": 1.2}
+    )
+    assert list(np.asarray(axes.lines[-1].get_xdata())) == [1.5, 1.5]
+    assert axes.get_xscale() == "log"

@@ -1,0 +1,59 @@
+"""README's figures: each drawn from what is committed, and what cannot be drawn stays as it was."""
+
+from pathlib import Path
+
+import pytest
+from conftest import need_real_data
+from PIL import Image
+
+from alutils import paths
+from alutils.results import readme_figures
+
+OF_DIGITS = ("mnist_sure", "mnist_example")  # their pixels are MNIST's, not the project's
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder that figures are drawn into."""
+    monkeypatch.setattr(readme_figures, "IMAGE_EXAMPLES", tmp_path / "images")
+    return tmp_path / "images"
+
+
+def size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+@pytest.mark.parametrize("name", readme_figures.FIGURES)
+def test_a_figure_is_drawn_small_enough_and_as_a_vector_copy(name: str, folder: Path):
+    if name in OF_DIGITS:
+        need_real_data("mnist")
+    assert readme_figures.main([name]) == 0
+    path = folder / f"{name}.png"
+    assert path.stat().st_size < 300_000
+    assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    committed = paths.IMAGE_EXAMPLES / path.name
+    assert size(committed) == size(path), "run `make figures`"
+
+
+def test_inference_example_is_as_large_as_a_photo_of_cityscapes(folder: Path):
+    readme_figures.main(["inference_example"])
+    assert size(folder / "inference_example.png") == (2048, 1024)
+
+
+def test_without_the_digits_their_figure_stays_as_it_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("ALUTILS_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setenv("ALUTILS_CACHE", str(tmp_path / "cache"))
+    folder.mkdir()
+    (folder / "mnist_example.png").write_bytes(b"as it was")
+    assert readme_figures.main(["mnist_example"]) == 0
+    assert "mnist_example.png stays as it is: " in capsys.readouterr().err
+    assert (folder / "mnist_example.png").read_bytes() == b"as it was"
+
+
+def test_an_unknown_figure_is_one_line(capsys: pytest.CaptureFixture[str]):
+    assert readme_figures.main(["bulk"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: bulk is no figure; allowed: bulk_all, bulk_mini_all, ")

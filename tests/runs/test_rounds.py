@@ -1,0 +1,619 @@
+"""The loop end to end on a data set of twelve scenes: pairing, resuming, refusals."""
+
+import errno
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from alutils.datasets import ImageDataset, load_dataset
+from alutils.errors import DataError, ParameterError
+from alutils.models import SplitModel
+from alutils.queries.committee import Committee
+from alutils.queries.query import find_query
+from alutils.queries.regions import Pieces
+from alutils.runs import acquisition
+from alutils.runs import config as config_module
+from alutils.runs import rounds as experiment
+from alutils.runs.config import REGIMES, BulkConfig, RoundsConfig
+from alutils.runs.folder import RunFolder
+from alutils.runs.rounds import load_bulk_model, run_bulk, run_rounds
+from alutils.training.loop import predict
+
+COMMON: dict[str, Any] = {
+    "experiment": "e",
+    "dataset": "tiny",
+    "height": None,
+    "width": None,
+    "test_split": "test",
+    "test_resolution": "training",
+    "model": "unet_small",
+    "weights": None,
+    "seed": 0,
+    "epochs": 2,
+    "steps": None,
+    "batch_size": 2,
+    "learning_rate": 0.01,
+    "weight_decay": 0.0,
+    "class_weights": True,
+    "void_class": False,
+    "augmentation": "flip",
+    "precision": "float32",
+}
+ROUNDS = RoundsConfig(
+    **COMMON, query="consensus_entropy", regime="from_scratch", last_epochs=None, start=25.0, step=25.0, rounds=3,
+    unit="percent", committee_members=3, committee_dropout=0.5,
+)  # fmt: skip
+BULK = BulkConfig(
+    **COMMON,
+    query="random",
+    order_model="unet_small",
+    order_regime="from_scratch",
+    share=50.0,
+    skip=0.0,
+    keep_model=False,
+)
+SECONDS = ["seconds_train", "seconds_query"]
+
+
+@pytest.fixture(autouse=True)
+def _tiny_everywhere(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every config load the tiny scenes."""
+    scenes = {split: replace(tiny_scenes, split=split) for split in ("train", "test")}
+    monkeypatch.setattr(config_module, "load_dataset", lambda name, split, *size, **labels: scenes[split])
+
+
+def tables(config: RoundsConfig | BulkConfig) -> tuple[str, str]:
+    """Return the run's tables as text, seconds left out."""
+    run = RunFolder(config.experiment, config.run_name)
+    rounds = run.read_table("rounds").drop(columns=SECONDS).to_csv(index=False)
+    return rounds, (run.path / "acquisitions.csv").read_text()
+
+
+def test_a_run_labels_more_each_round_and_saves_what_the_architecture_says():
+    table = run_rounds(ROUNDS)
+    assert table["labelled"].tolist() == [3, 6, 9]
+    assert table["labelled_percent"].tolist() == [25, 50, 75]
+    assert {"round", "miou", "accuracy", "iou_a", "iou_b", "iou_c", *SECONDS} <= set(table)
+    run = RunFolder("e", "tiny-unet_small-consensus_entropy-seed0")
+    acquired = run.read_table("acquisitions")
+    assert list(acquired) == ["round", "rank", "index", "item", "score", "pixels", "clicks"]
+    assert acquired["index"].is_unique
+    assert acquired["round"].value_counts().to_dict() == {0: 3, 1: 3, 2: 3}
+    assert acquired["item"].tolist() == [f"scene{index:02d}" for index in acquired["index"]]
+    provenance = json.loads((run.path / "provenance.json").read_text())
+    assert {"versions", "code", "device", "threads", "seconds", "peak_memory", "data", "finished"} == {
+        *provenance.keys() - {"peak_gpu_memory"}
+    }
+    assert provenance["data"] == {"train_data": "f" * 64, "test_data": "f" * 64}
+    assert not (run.path / "checkpoint.pt").exists()
+
+
+def test_all_queries_of_a_seed_start_from_the_same_images_weights_and_score():
+    firsts = {}
+    for query in ("random", "consensus_entropy", "vote_entropy"):
+        config = replace(ROUNDS, query=query, rounds=2)
+        row = run_rounds(config).iloc[0]
+        acquired = RunFolder("e", config.run_name).read_table("acquisitions")
+        firsts[query] = (acquired.loc[acquired["round"] == 0, "index"].tolist(), row["miou"])
+    assert len({str(first) for first in firsts.values()}) == 1
+    other = run_rounds(replace(ROUNDS, query="random", seed=1, rounds=1))
+    assert other["miou"].item() != firsts["random"][1]
+
+
+def test_the_same_parameters_give_the_same_numbers():
+    run_rounds(ROUNDS)
+    first = tables(ROUNDS)
+    again = replace(ROUNDS, experiment="again")
+    run_rounds(again)
+    assert tables(again) == first
+
+
+def test_a_finished_run_is_only_read(monkeypatch: pytest.MonkeyPatch):
+    first = run_rounds(ROUNDS)
+    monkeypatch.setattr(experiment, "train", None)
+    pd.testing.assert_frame_equal(run_rounds(ROUNDS), first)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"regime": regime} for regime in REGIMES),
+        {"query": "vote_entropy_ensemble_2_mixture_0.4_0.3_0.3", "regime": "incremental"},
+        {"query": "bald_balanced_power_1_windows_2x3", "start_query": "core_set"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("survives", [1, 2, 4, 5, 6, 9, 10])
+def test_a_run_stopped_at_any_save_ends_with_the_same_tables(
+    changes: dict[str, str], survives: int, monkeypatch: pytest.MonkeyPatch
+):
+    config = replace(ROUNDS, **changes)  # type: ignore[arg-type]
+    undisturbed = replace(config, experiment="undisturbed")
+    run_rounds(undisturbed)
+    monkeypatch.setattr(experiment, "SAVE_EVERY", 0.0)
+    left = [survives]
+
+    def stop_after(original: Any) -> Any:
+        def save(*arguments: Any) -> None:
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            original(*arguments)
+
+        return save
+
+    with monkeypatch.context() as stopping:
+        for name in ("save_state", "write_table", "write_array"):
+            stopping.setattr(RunFolder, name, stop_after(getattr(RunFolder, name)))
+        with pytest.raises(KeyboardInterrupt):
+            run_rounds(config)
+    run_rounds(config)
+    assert tables(config) == tables(undisturbed)
+    assert not list(RunFolder("e", config.run_name).path.glob("*checkpoint*"))
+
+
+def spied_training(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Return a list that will hold the images of each training."""
+    seen: list[list[int]] = []
+
+    def spy(
+        model: SplitModel, optimizer: Any, dataset: ImageDataset, indices: np.ndarray, *rest: Any, **o: Any
+    ) -> None:
+        seen.append(indices.tolist())
+        train(model, optimizer, dataset, indices, *rest, **o)
+
+    train = experiment.train
+    monkeypatch.setattr(experiment, "train", spy)
+    return seen
+
+
+def test_new_data_only_trains_on_the_newest_images(monkeypatch: pytest.MonkeyPatch):
+    seen = spied_training(monkeypatch)
+    config = replace(ROUNDS, regime="new_data_only")
+    table = run_rounds(config)
+    acquired = RunFolder("e", config.run_name).read_table("acquisitions").groupby("round")["index"].apply(sorted)
+    assert seen == acquired.tolist()
+    assert table["labelled"].tolist() == [3, 6, 9]
+    seen.clear()
+    run_rounds(replace(ROUNDS, regime="incremental"))
+    assert [len(indices) for indices in seen] == [3, 6, 9]
+
+
+def test_one_shot_ranks_the_pool_once(monkeypatch: pytest.MonkeyPatch):
+    config = replace(ROUNDS, regime="one_shot", rounds=4)
+    table = run_rounds(config)
+    assert (table["seconds_query"] > 0.001).tolist() == [True, False, False, False]
+    run = RunFolder("e", config.run_name)
+    acquired = run.read_table("acquisitions")
+    (scores,) = run.read_array("scores")
+    assert acquired["round"].tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    later = acquired[acquired["round"] > 0]
+    assert later["score"].is_monotonic_decreasing
+    np.testing.assert_allclose(scores[later["index"]], later["score"], rtol=1e-6)
+    first = RunFolder("e", ROUNDS.run_name)
+    run_rounds(ROUNDS)
+    pd.testing.assert_frame_equal(first.read_table("acquisitions")[:6], acquired[:6])
+
+
+def test_the_first_batch_may_be_chosen_and_is_the_same_for_every_query():
+    starts: dict[str, list[str]] = {}
+    for start, query in product(("random", "typiclust", "core_set", "strided_random"), ("random", "bald")):
+        config = replace(ROUNDS, query=query, start_query=start, rounds=1)
+        run_rounds(config)
+        table = RunFolder("e", config.run_name).read_table("acquisitions")
+        starts.setdefault(start, []).append(str(table["index"].tolist()))
+    assert all(one == other for one, other in starts.values())
+    assert len({one for one, _ in starts.values()}) > 1
+    with pytest.raises(ParameterError, match="start_query is 'bald'; allowed: random, strided_random, core_set"):
+        run_rounds(replace(ROUNDS, start_query="bald"))
+
+
+@pytest.mark.parametrize("query", ["random_windows_2x3", "bald_windows_2x3", "margin_top_0.5_superpixels_6"])
+def test_regions_fill_the_same_budget_and_the_rest_is_not_trained_on(query: str, monkeypatch: pytest.MonkeyPatch):
+    seen: list[np.ndarray] = []
+
+    def spy(model: Any, optimizer: Any, dataset: ImageDataset, *rest: Any, **named: Any) -> None:
+        seen.append(dataset.labels.copy())
+        train(model, optimizer, dataset, *rest, **named)
+
+    train = experiment.train
+    monkeypatch.setattr(experiment, "train", spy)
+    config = replace(ROUNDS, query=query)
+    table = run_rounds(config)
+    whole = 24 * 32
+    assert table["labelled"].tolist() == [3, 6, 9]
+    assert table["labelled_pixels"].is_monotonic_increasing
+    room = [images * whole - pixels for images, pixels in zip([3, 6, 9], table["labelled_pixels"], strict=True)]
+    largest = Pieces(config.load("train"), find_query(query).regions).sizes.max()
+    assert all(0 <= left < largest for left in room)
+    acquired = RunFolder("e", config.run_name).read_table("acquisitions")
+    assert acquired.groupby("round")["pixels"].sum().cumsum().tolist() == table["labelled_pixels"].tolist()
+    assert acquired.groupby("round")["clicks"].sum().cumsum().tolist() == table["clicks"].tolist()
+    assert (acquired["region"] == -1).sum() == 3, "whole images to start with"
+    assert not acquired.duplicated(["index", "region"]).any()
+    assert acquired.loc[acquired["round"] > 0, "index"].nunique() > 3, "regions of more images than that"
+    full = config.load("train").labels
+    for labels, pixels in zip(seen, table["labelled_pixels"], strict=True):
+        assert ((labels == full) | (labels == 255)).all()
+        assert 0.6 * pixels < (labels != 255).sum() <= pixels, "of what is labelled, some is void"
+
+
+def test_an_order_of_regions_is_no_order_of_images():
+    rounds = replace(ROUNDS, query="bald_windows_2x2")
+    run_rounds(rounds)
+    with pytest.raises(ParameterError, match="a share of an order is of whole images, not of regions"):
+        run_bulk(replace(BULK, query=rounds.query))
+
+
+def test_balanced_scores_look_at_labels_that_are_there_only(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
+    config = replace(ROUNDS, query="consensus_entropy_balanced", rounds=2)
+    run_rounds(config)
+    acquired = RunFolder("e", config.run_name).read_table("acquisitions")
+    labels = tiny_scenes.labels.copy()
+    labels[~np.isin(np.arange(12), acquired.loc[acquired["round"] == 0, "index"])] = 0
+    changed = replace(tiny_scenes, labels=labels, split="train")
+    sets = {"train": changed, "test": config.load_test()}
+    monkeypatch.setattr(config_module, "load_dataset", lambda name, split, *size, **labels: sets[split])
+    other = replace(config, experiment="changed")
+    run_rounds(other)
+    columns = ["round", "index", "score"]
+    again = RunFolder("changed", other.run_name).read_table("acquisitions")
+    pd.testing.assert_frame_equal(again[columns], acquired[columns])
+    plain = replace(config, query="consensus_entropy")
+    run_rounds(plain)
+    assert RunFolder("e", plain.run_name).read_table("acquisitions")["score"].tolist() != acquired["score"].tolist()
+
+
+def test_the_scores_of_every_round_are_kept():
+    run_rounds(ROUNDS)
+    run = RunFolder("e", ROUNDS.run_name)
+    scores, acquired = run.read_array("scores"), run.read_table("acquisitions")
+    assert scores.shape == (2, 12)
+    for round_number, of_round in enumerate(scores):
+        labelled = acquired.loc[acquired["round"] <= round_number, "index"]
+        assert np.flatnonzero(np.isnan(of_round)).tolist() == sorted(labelled)
+        next_ones = acquired[acquired["round"] == round_number + 1]
+        np.testing.assert_allclose(of_round[next_ones["index"]], next_ones["score"], rtol=1e-6)
+        assert next_ones["score"].min() >= np.nanmax(np.delete(of_round, next_ones["index"])) - 1e-6
+    run_rounds(replace(ROUNDS, query="random"))
+    assert not (RunFolder("e", replace(ROUNDS, query="random").run_name).path / "scores.npy").exists()
+
+
+def test_the_last_round_may_be_longer_and_the_rate_falls_over_all_epochs():
+    config = replace(ROUNDS, regime="incremental", epochs=5, last_epochs=10, rounds=3)
+    decays = [config.schedule(number)[1] for number in range(3)]
+    np.testing.assert_allclose(decays, [(1, 0.75), (0.75, 0.5), (0.5, 0)])
+    assert [config.of_round(number).epochs for number in range(3)] == [5, 5, 10]
+
+
+def test_an_ensemble_is_several_networks_that_are_asked_together(monkeypatch: pytest.MonkeyPatch):
+    seen: list[tuple[int, Committee]] = []
+
+    def spy(
+        query: Any, models: list[SplitModel], dataset: Any, indices: Any, recipe: Any, committee: Any, *others: Any
+    ) -> Any:
+        weights = {torch.cat([p.flatten() for p in model.parameters()]).sum().item() for model in models}
+        seen.append((len(weights), committee))
+        return score_images(query, models, dataset, indices, recipe, committee, *others)
+
+    score_images = acquisition.score_images
+    monkeypatch.setattr(acquisition, "score_images", spy)
+    trained = spied_training(monkeypatch)
+    table = run_rounds(replace(ROUNDS, query="vote_entropy_ensemble_3"))
+    assert [(number, committee.members, committee.dropout) for number, committee in seen] == [(3, 1, 0.0)] * 2
+    assert len(trained) == 9
+    assert trained[0] == trained[1] == trained[2]
+    plain = run_rounds(replace(ROUNDS, query="vote_entropy"))
+    assert plain["miou"][0] == table["miou"][0], "the first network of an ensemble is the one without"
+
+
+def test_every_query_can_be_mixed_and_random_cannot_be_an_ensemble():
+    for query in ("random", "vote_entropy"):
+        config = replace(ROUNDS, query=f"{query}_mixture_0.34_0.33_0.33")
+        run_rounds(config)
+        assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].is_unique
+    with pytest.raises(ParameterError, match=r"query is 'random_ensemble_2'; allowed: random, strided_random"):
+        run_rounds(replace(ROUNDS, query="random_ensemble_2"))
+    with pytest.raises(ParameterError, match=r"shares after mixture_ sum to 0.9; allowed: 1"):
+        run_rounds(replace(ROUNDS, query="random_mixture_0.3_0.3_0.3"))
+
+
+def test_void_may_be_a_class_of_its_own(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
+    config = replace(BULK, void_class=True, keep_model=True, epochs=60, share=100.0, augmentation="none")
+    row = run_bulk(config).iloc[0]
+    model = load_bulk_model(config, tiny_scenes)
+    predicted = torch.cat([predictions for predictions, _ in predict(model, tiny_scenes, config)])
+    assert set(predicted.unique().tolist()) == {0, 1, 2, 3}
+    counted = torch.from_numpy(tiny_scenes.labels) != 255
+    assert row["accuracy"] == (predicted == torch.from_numpy(tiny_scenes.labels).long())[counted].double().mean().item()
+    assert not [name for name in row.index if name.startswith("iou_") and name[-1] not in "abc"]
+    without = run_bulk(replace(config, void_class=False, experiment="ignored"))
+    assert without["miou"].item() != row["miou"]
+
+
+def test_an_order_is_found_by_its_regime():
+    rounds = replace(ROUNDS, regime="incremental")
+    run_rounds(rounds)
+    config = replace(BULK, query=rounds.query, order_regime="incremental", share=50.0)
+    run_bulk(config)
+    order = RunFolder("e", rounds.run_name).read_table("acquisitions")["index"]
+    assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].tolist() == order[:6].tolist()
+    assert config.run_name == "tiny-unet_small-bulk-consensus_entropy_by_unet_small_incremental-share50-seed0"
+    with pytest.raises(ParameterError, match="has no acquisitions"):
+        run_bulk(replace(config, order_regime="from_scratch"))
+
+
+def test_incremental_training_goes_on_with_the_same_network(monkeypatch: pytest.MonkeyPatch):
+    seen: list[tuple[torch.Tensor, torch.Tensor, tuple[float, float]]] = []
+
+    def spy(model: SplitModel, optimizer: torch.optim.Optimizer, *arguments: Any, **options: Any) -> None:
+        before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+        train(model, optimizer, *arguments, **options)
+        after = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+        seen.append((before, after, options["decay"]))
+
+    train = experiment.train
+    monkeypatch.setattr(experiment, "train", spy)
+    run_rounds(replace(ROUNDS, regime="incremental"))
+    assert torch.equal(seen[0][1], seen[1][0])
+    assert torch.equal(seen[1][1], seen[2][0])
+    np.testing.assert_allclose(np.array([d for *_, d in seen]), [(1, 2 / 3), (2 / 3, 1 / 3), (1 / 3, 0)])
+    seen.clear()
+    run_rounds(replace(ROUNDS, experiment="scratch"))
+    assert not torch.equal(seen[0][1], seen[1][0])
+    assert [decay for *_, decay in seen] == [(1, 0)] * 3
+
+
+def test_bulk_training_takes_its_share_of_an_order():
+    run_rounds(ROUNDS)
+    order = RunFolder("e", ROUNDS.run_name).read_table("acquisitions")["index"].tolist()
+    config = replace(BULK, query="consensus_entropy", skip=25.0, share=50.0)
+    assert run_bulk(config)["labelled"].item() == 6
+    assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].tolist() == order[3:9]
+    random = replace(BULK, share=25.0)
+    run_bulk(random)
+    assert RunFolder("e", random.run_name).read_table("acquisitions")["index"].tolist() == order[:3], (
+        "a random order begins with the seed's start set"
+    )
+
+
+def test_bulk_training_on_all_labels_keeps_its_model_on_request(tiny_scenes: ImageDataset):
+    config = replace(BULK, query="all", share=100.0, keep_model=True)
+    row = run_bulk(config).iloc[0]
+    assert row["labelled"] == 12
+    model = load_bulk_model(config, tiny_scenes)
+    measures = experiment.test_measures(model, tiny_scenes, config)
+    assert measures["miou"] == row["miou"]
+    with pytest.raises(ParameterError, match="keep_model"):
+        load_bulk_model(BULK, tiny_scenes)
+
+
+def test_an_order_that_is_missing_or_too_short_is_one_line():
+    with pytest.raises(ParameterError, match=r"no acquisitions; run 03_active_learning_rounds"):
+        run_bulk(replace(BULK, query="vote_entropy"))
+    run_rounds(ROUNDS)
+    with pytest.raises(ParameterError, match=r"share is 12 images .* allowed: 1 to 9"):
+        run_bulk(replace(BULK, query="consensus_entropy", share=100.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"query": "anarchy"}, "query is 'anarchy'; allowed: random, strided_random, consensus_entropy, vote_entropy"),
+        ({"model": "unet"}, "model is 'unet'; allowed: mnist_cnn"),
+        ({"model": "mnist_cnn"}, "model for tiny is 'mnist_cnn'; allowed: unet_small, deeplabv3_small, vgg19_unet"),
+        ({"regime": "x"}, "regime is 'x'; allowed: from_scratch, incremental"),
+        ({"unit": "pixels"}, "unit is 'pixels'; allowed: percent, images"),
+        ({"start": 100.0, "step": 20.0, "rounds": 2}, "labels in the last round is 120 percent; allowed: 0 to 100"),
+        ({"unit": "images", "start": 10, "step": 5}, "labels in the last round is 20 images; allowed: 1 to 12"),
+        ({"start": 0.0}, "start is 0, step is 25; allowed: more than 0"),
+        ({"start": 20.0, "step": 1.0}, "at least one more image each round"),
+        ({"rounds": 0}, "rounds is 0; allowed: 1 to 10000"),
+        ({"seed": -1}, "seed is -1; allowed: 0 to"),
+        ({"batch_size": 1}, "batch_size is 1; allowed: 2 to"),
+        ({"learning_rate": 0.0}, "learning_rate is 0; allowed"),
+        ({"precision": "float16"}, "precision is 'float16'; allowed: auto, float32, bfloat16"),
+        ({"committee_members": 0}, "committee_members is 0; allowed: 1 to 1000"),
+        ({"committee_dropout": 1.0}, "committee_dropout is 1; allowed: 0 to 0.99"),
+        ({"weights": "imagenet"}, "weights is 'imagenet'; unet_small has none to load"),
+        ({"experiment": "../elsewhere"}, "no name for an experiment"),
+    ],
+)
+def test_impossible_parameters_are_one_line_before_anything_is_saved(
+    changes: dict[str, Any], message: str, results: Path
+):
+    with pytest.raises(ParameterError) as caught:
+        run_rounds(replace(ROUNDS, **changes))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(results.glob("**/rounds.csv"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"share": 0.0}, "share is 0 percent; allowed: 0.01 to 100"),
+        ({"share": 60.0, "skip": 50.0}, "share is 60 percent; allowed: 0.01 to 50"),
+        ({"query": "all"}, "share is 50, skip is 0; with query all: 100 and 0"),
+        ({"query": "best"}, "query is 'best'; allowed: all, random"),
+    ],
+)
+def test_impossible_shares_are_one_line(changes: dict[str, Any], message: str):
+    with pytest.raises(ParameterError) as caught:
+        run_bulk(replace(BULK, **changes))
+    assert message in str(caught.value)
+
+
+def test_a_run_of_another_recipe_is_kept_apart_and_comes_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], results: Path
+):
+    run_rounds(ROUNDS)
+    before = tables(ROUNDS)
+    changed = replace(ROUNDS, learning_rate=0.02)
+    run_rounds(changed)
+    assert "had learning_rate 0.01, now 0.02; the old run is kept as" in capsys.readouterr().out
+    after = tables(changed)
+    assert after != before
+    (kept,) = (results / "e" / "superseded").iterdir()
+    assert (kept / "acquisitions.csv").read_text() == before[1]
+    monkeypatch.setattr(experiment, "train", None)
+    run_rounds(ROUNDS)
+    assert tables(ROUNDS) == before
+    run_rounds(changed)
+    assert tables(changed) == after
+
+
+def test_a_kill_while_a_run_is_moved_back_loses_nothing(monkeypatch: pytest.MonkeyPatch):
+    run_rounds(ROUNDS)
+    before = tables(ROUNDS)
+    run_rounds(replace(ROUNDS, learning_rate=0.02))
+    moves = [2]
+
+    def stopped(file: Path, target: Path, move: Any = Path.replace) -> Path:
+        if ".part" not in file.name and moves[0] == 0:
+            raise KeyboardInterrupt
+        moves[0] -= ".part" not in file.name
+        return move(file, target)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(Path, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run_rounds(ROUNDS)
+    monkeypatch.setattr(experiment, "train", None)
+    run_rounds(ROUNDS)
+    assert tables(ROUNDS) == before
+
+
+def test_a_run_of_other_data_is_not_mixed_in(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch, results: Path):
+    run_rounds(ROUNDS)
+    changed = replace(tiny_scenes, fingerprint="0" * 64)
+    monkeypatch.setattr(config_module, "load_dataset", lambda *_, **labels: changed)
+    run_rounds(ROUNDS)
+    assert len(list((results / "e" / "superseded").iterdir())) == 1
+
+
+def test_bulk_training_on_an_order_that_changed_is_done_again(results: Path):
+    bulk = replace(BULK, query="vote_entropy")
+    run_rounds(replace(ROUNDS, query="vote_entropy"))
+    run_bulk(bulk)
+    assert not (results / "e" / "superseded").exists()
+    run_rounds(replace(ROUNDS, query="vote_entropy", committee_dropout=0.9, learning_rate=0.02))
+    run_bulk(bulk)
+    assert len(list((results / "e" / "superseded").glob("*bulk*"))) == 1
+
+
+@pytest.mark.parametrize("survives", range(0, 14, 2))
+def test_a_full_disk_at_any_write_loses_nothing(survives: int, monkeypatch: pytest.MonkeyPatch, results: Path):
+    """The disk is full at one write, whichever; when there is room again, the run goes on."""
+    run_rounds(replace(ROUNDS, experiment="undisturbed"))
+    monkeypatch.setattr(experiment, "SAVE_EVERY", 0.0)
+    left = [survives]
+
+    def full(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=r"cannot be written: No space left on device: '.*/e/tiny-unet_small-"):
+            run_rounds(ROUNDS)
+    assert not list(results.glob("**/.*.part")), "no half-written file takes up the room"
+    run_rounds(ROUNDS)
+    assert tables(ROUNDS) == tables(replace(ROUNDS, experiment="undisturbed"))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("rounds.csv", lambda text: text[:-3], "its last line is cut off"),
+        ("rounds.csv", lambda text: "", "No columns to parse"),
+        ("rounds.csv", lambda text: text.replace("round", "runde", 1), "'round'"),
+        ("rounds.csv", lambda text: text.replace("\n0,", "\nx,"), "invalid literal"),
+        ("acquisitions.csv", lambda text: "".join(text.splitlines(keepends=True)[:4]), "3 acquisitions after 2 rounds"),
+        ("acquisitions.csv", lambda text: text + ",,,,,,,,\n", "Expected 7 fields"),
+        ("config.json", lambda text: text[:20], "config.json: damaged"),
+        ("checkpoint.pt", lambda text: "torn", "checkpoint.pt: damaged"),
+    ],
+)
+def test_a_damaged_run_folder_is_one_line_and_left_as_it_is(
+    name: str, damage: Any, message: str, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as stopping:
+        stopping.setattr(RunFolder, "write_table", stop_at_call(5, RunFolder.write_table))
+        with pytest.raises(KeyboardInterrupt):
+            run_rounds(ROUNDS)
+    folder = RunFolder("e", ROUNDS.run_name).path
+    path = folder / name
+    path.write_text(damage(path.read_text() if path.suffix != ".pt" else ""))
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(DataError) as caught:
+        run_rounds(ROUNDS)
+    assert message in str(caught.value)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def stop_at_call(number: int, original: Any) -> Any:
+    """Return `original`, but its call `number` and those after it raise `KeyboardInterrupt` instead."""
+    calls = itertools.count(1)
+
+    def call(*arguments: Any) -> Any:
+        if next(calls) >= number:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    return call
+
+
+PROCESS = """
+import json, sys
+from alutils.runs.config import RoundsConfig
+from alutils.runs.rounds import run_rounds
+run_rounds(RoundsConfig(**json.loads(sys.argv[1])))
+"""
+
+
+def test_digits_are_not_augmented(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(config_module, "load_dataset", load_dataset)
+    with pytest.raises(ParameterError, match=r"^augmentation for digits is 'flip'; allowed: none$"):
+        run_rounds(replace(ROUNDS, dataset="digits", height=None, width=None, model="mnist_cnn"))
+
+
+def test_a_process_killed_at_random_moments_ends_with_the_same_tables(results: Path):
+    """The real thing: SIGKILL, on digits that need no file."""
+    config = replace(
+        ROUNDS, dataset="digits", model="mnist_cnn", augmentation="none",
+        unit="images", start=30, step=30, rounds=3, epochs=3,
+    )  # fmt: skip
+    undisturbed = replace(config, experiment="undisturbed")
+    started = time.monotonic()
+    assert start(undisturbed).wait() == 0
+    seconds = time.monotonic() - started
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        process = start(config)
+        time.sleep(generator.uniform(0.5, 1) * seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start(config).wait() == 0
+    assert tables(config) == tables(undisturbed)
+
+
+def start(config: RoundsConfig) -> "subprocess.Popen[bytes]":
+    parameters = json.dumps({field.name: getattr(config, field.name) for field in fields(config)})
+    return subprocess.Popen([sys.executable, "-c", PROCESS, parameters])
