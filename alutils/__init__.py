@@ -1,10 +1,77 @@
 """Active learning by committee for digits and street scenes.
 
 Importing this package only defines names: it reads no file, starts no thread and loads no model.
-The modules, bottom to top: `errors`, `paths`, `seeds`, `progress`, `yaml_files`, `datasets`, `results`, `config`,
-`models`, `metrics`, `training`, `committee`, `scores`, `features`, `diversity`, `selection`, `regions`, `query`,
-`pool`, `acquisition`, `experiment`. `statistics`, `analysis`, `comparison`, `acquired`, `figures` and `report` read
-results; `run` starts a notebook, `preset` lists what a grid consists of.
+
+The house, from the ground up. A room imports from the ground floor and from rooms above it in this list.
+
+ground floor            what everything stands on
+    errors              the two errors that a user can cause, in one line each
+    paths               where data, results, caches and figures lie
+    seeds               one seed per purpose
+    files               files written whole, locks, the YAML that people write
+    progress            bars, and how far a run is
+    provenance          versions, code, device, memory and time of a run
+
+datasets                images and labels as arrays, by index
+    base                what a data set is
+    digits              scikit-learn's digits, MNIST, Fashion-MNIST
+    folder              a folder of images and labels, described by a YAML file; CamVid
+    cityscapes          Cityscapes, and the drawn scenes in its layout
+    streets             street scenes that the project draws
+    cache               scenes decoded once, memory-mapped
+
+models                  networks split in encode and decode
+    base                the contract of every network
+    mnist_cnn           the thesis's network for digits
+    unet_small          a small U-Net for CPUs
+    vgg19_unet          the thesis's VGG19 encoder with a U-Net decoder
+    deeplabv3           DeepLabV3 on a ResNet, and a small one for CPUs
+
+training                a recipe and labelled images give a trained network
+    recipe              how a network is trained
+    memory              freed memory is kept for the next step
+    feeding             batches on the device, gathered ahead of use
+    augmentation        random changes to whole batches
+    metrics             accuracy and intersection over union
+    loop                training and testing
+    predictions         predictions as files
+
+queries                 what to label next
+    committee           the members, and their means as they stream by
+    scores              how much a label would teach, from a committee's means
+    regions             windows and superpixels instead of whole images
+    diversity           greedy k-center and k-means++, exact
+    embeddings          what makes images alike
+    selections          a batch from scores, chance and likeness
+    query               the registry, and a query's name
+    scoring             scores of a pool, and one image's maps
+
+runs                    rounds, saved and resumed
+    folder              the files of a run
+    config              what a run is asked to do
+    pool                which images are labelled
+    sharding            one pool scored by several processes
+    acquisition         the rows of acquisitions.csv
+    rounds              active learning; training on a share of an order
+
+results                 tables to numbers, pictures, pages
+    tables              the tables of an experiment
+    statistics          areas, intervals, tests
+    analysis            means over seeds, gains over random
+    comparison          queries compared
+    acquired            what queries acquired
+    comparison_text     what a comparison says, in words
+    figures             from tables and arrays to pictures
+    comparison_figures  from comparisons to pictures
+    readme_figures      the published figures
+    pages               tables in README and docs/
+
+grid                    many runs
+    gpus                which GPU a run may use
+    parameters          a notebook's parameters, checked
+    notebook            one notebook run
+    preset              what a grid consists of
+    snakemake           a grid run by Snakemake
 """
 
 __version__ = "0.1.0"

@@ -6,7 +6,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 PARAMS = ROOT / "params"
-PUBLISHED = ROOT / "results" / "published"
 IMAGE_EXAMPLES = ROOT / "image_examples"
 
 
@@ -18,6 +17,11 @@ def data_dir() -> Path:
 def results_dir() -> Path:
     """Return the folder of experiments: `$ALUTILS_RESULTS`, or `results/` in the project."""
     return _from_environment("ALUTILS_RESULTS", "results")
+
+
+def published_dir() -> Path:
+    """Return the folder of published tables: `$ALUTILS_PUBLISHED`, or `results/published/` in the project."""
+    return _from_environment("ALUTILS_PUBLISHED", "results/published")
 
 
 def cache_dir() -> Path:

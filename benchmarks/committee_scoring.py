@@ -18,11 +18,12 @@ from alutils.datasets.base import IMAGENET_MEAN, IMAGENET_STD
 from alutils.models import SplitModel, build_model
 from alutils.models.base import inference_copy, resize_logits
 from alutils.queries.committee import Committee, committee_statistics
-from alutils.queries.query import Query, score_images
+from alutils.queries.query import Query
 from alutils.queries.scores import consensus_entropy, vote_entropy
-from alutils.runs.config import Recipe
+from alutils.queries.scoring import score_images
 from alutils.training.feeding import feed
 from alutils.training.loop import default_device
+from alutils.training.recipe import Recipe
 
 CLASSES, BATCH = 19, 4
 COMMITTEE = Committee(10, 0.5, seed=0)

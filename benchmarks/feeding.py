@@ -22,10 +22,10 @@ from torch import Tensor
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.datasets.base import IMAGENET_MEAN, IMAGENET_STD
 from alutils.datasets.streets import write_streets
-from alutils.runs.config import AUGMENTATIONS
 from alutils.training.augmentation import augment
 from alutils.training.feeding import feed
 from alutils.training.loop import default_device, epoch_batches
+from alutils.training.recipe import AUGMENTATIONS
 
 BATCH, WORKERS = 8, 2
 

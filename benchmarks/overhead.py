@@ -27,10 +27,12 @@ from alutils.grid.parameters import check_parameters, find_notebook
 from alutils.models import build_model
 from alutils.paths import ROOT
 from alutils.queries.committee import Committee
-from alutils.queries.query import QUERIES, score_images
+from alutils.queries.query import QUERIES
+from alutils.queries.scoring import score_images
 from alutils.queries.selections import top_k
+from alutils.results.tables import load_experiment
 from alutils.runs.config import RoundsConfig
-from alutils.runs.folder import RunFolder, load_experiment
+from alutils.runs.folder import RunFolder
 
 ROUNDS = "03_active_learning_rounds"
 SMALL = {"experiment": "grid", "rounds": 4, "steps": 4, "committee_members": 2, "query": "vote_entropy"}

@@ -13,13 +13,13 @@ from typing import Any
 
 from measure import Goal
 
-from alutils.paths import PUBLISHED, ROOT
+from alutils.files import write_whole
+from alutils.paths import ROOT, published_dir
 from alutils.results.pages import README, fill_tables
-from alutils.runs.folder import write_whole
 from alutils.training.loop import default_device
 
 HERE = Path(__file__).parent
-RESULTS = PUBLISHED / "benchmarks"
+RESULTS = published_dir() / "benchmarks"
 NAMES = [
     *("committee_scoring", "scoring_memory", "feeding", "selection"),
     *("whole_loop", "training_step", "startup"),

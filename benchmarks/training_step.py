@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from alutils.models import SplitModel, build_model
-from alutils.runs.config import Recipe
 from alutils.training.loop import default_device, make_optimizer, train_step
+from alutils.training.recipe import Recipe
 
 CLASSES = 19
 RECIPE = Recipe(

@@ -47,8 +47,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a fresh folder of published tables, used by everything in the test."""
-    for module in ("runs.folder", "results.acquired", "results.analysis", "results.comparison", "results.pages"):
-        monkeypatch.setattr(f"alutils.{module}.PUBLISHED", tmp_path / "published")
+    monkeypatch.setenv("ALUTILS_PUBLISHED", str(tmp_path / "published"))
     return tmp_path / "published"
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from alutils.locks import is_locked, locked, try_lock
+from alutils.files import is_locked, locked, try_lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from alutils.locks import locked
+from alutils.files import locked
 with locked(Path(sys.argv[1]), "it"):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from alutils.datasets.base import ImageDataset, SceneFiles
 from alutils.errors import DataError
-from alutils.locks import locked
+from alutils.files import locked
 from alutils.paths import cache_dir
 from alutils.progress import bar
 

@@ -10,8 +10,8 @@ import numpy as np
 from alutils.datasets import cache
 from alutils.datasets.base import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, ImageDataset, SceneFiles
 from alutils.errors import DataError, check_choice
+from alutils.files import read_yaml
 from alutils.paths import data_dir
-from alutils.yaml_files import read_yaml
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 REQUIRED = {"name", "classes", "splits"}

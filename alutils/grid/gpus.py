@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from alutils.errors import check_range
-from alutils.locks import try_lock
+from alutils.files import try_lock
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 

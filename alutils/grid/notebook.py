@@ -27,12 +27,11 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from alutils.errors import DataError, ParameterError, check_range, one_line
+from alutils.files import is_locked, locked, read_yaml, write_whole
 from alutils.grid.gpus import claimed
 from alutils.grid.parameters import check_parameters, done_file, find_notebook, gpus_wanted, run_name
-from alutils.locks import is_locked, locked
 from alutils.progress import BARS, STATUS
-from alutils.runs.folder import RunFolder, write_whole
-from alutils.yaml_files import read_yaml
+from alutils.runs.folder import RunFolder
 
 START_TIMEOUT = 600  # seconds for a kernel to start, on a machine that many runs share
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from alutils.errors import ParameterError
+from alutils.files import read_yaml
 from alutils.grid.parameters import check_parameters, config_of, done_file, find_notebook, gpus_wanted, run_name
 from alutils.paths import PARAMS, ROOT, results_dir
 from alutils.runs.config import BulkConfig, rounds_name
 from alutils.runs.folder import check_name
-from alutils.yaml_files import read_yaml
 
 PRESET_KEYS = {"recipe", "runs"}
 ENTRY_KEYS = {"notebook", "parameters", "grid", "cell_timeout"}

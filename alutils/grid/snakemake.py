@@ -20,13 +20,13 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from alutils.errors import DataError, ParameterError, check_range, one_line
+from alutils.files import is_locked, read_yaml, try_lock
 from alutils.grid.gpus import visible_gpus
 from alutils.grid.preset import Job, find_preset, folder_of, load_jobs
-from alutils.locks import is_locked, try_lock
 from alutils.paths import ROOT, results_dir
 from alutils.progress import SECONDS_BETWEEN, read_status
-from alutils.runs.folder import COMPARED, RunFolder, setting_of
-from alutils.yaml_files import read_yaml
+from alutils.runs.config import COMPARED, setting_of
+from alutils.runs.folder import RunFolder
 
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 PROFILES = ROOT / "workflow" / "profiles"

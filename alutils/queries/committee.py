@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from alutils.models import SplitModel
 from alutils.models.base import resize_logits
-from alutils.runs.config import check_committee
 from alutils.seeds import derive_seed
+from alutils.training.recipe import check_committee
 
 LN2 = 0.6931471805599453
 PIECE = {"cpu": 2**17, "cuda": 2**26}  # numbers worked on at a time: on a CPU what fits its cache

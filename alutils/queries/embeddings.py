@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alutils.datasets import ImageDataset
-from alutils.locks import locked
+from alutils.files import locked
 from alutils.models import SplitModel
 from alutils.models.base import inference_copy
 from alutils.paths import cache_dir
 from alutils.queries.committee import vote
-from alutils.runs.config import Recipe
 from alutils.training.feeding import feed
 from alutils.training.loop import autocast, epoch_batches, in_batches
+from alutils.training.recipe import Recipe
 
 CODE_SIZE = 128  # numbers that the autoencoder reduces a digit to
 CODE_STEPS, CODE_BATCH, CODE_RATE = 1500, 250, 1e-3

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from alutils.datasets import IGNORE_INDEX, ImageDataset
 from alutils.errors import ParameterError, check_range
-from alutils.locks import locked
+from alutils.files import locked
 from alutils.paths import cache_dir
 from alutils.progress import bar
 

@@ -10,10 +10,11 @@ from PIL import Image
 
 from alutils.datasets import ImageDataset, label_counts, load_dataset
 from alutils.errors import DataError, ParameterError
-from alutils.paths import PUBLISHED
+from alutils.paths import published_dir
 from alutils.results.analysis import SETTING, over_seeds
 from alutils.results.statistics import with_interval
-from alutils.runs.folder import RunFolder, finished_runs, setting_of
+from alutils.runs.config import setting_of
+from alutils.runs.folder import RunFolder, finished_runs
 
 COLUMNS = [*SETTING[1:], "what", "query", "name", "mean", "sd", "n"]
 THUMBNAIL = (32, 16)  # pixels (width, height) that images are reduced to before they are compared
@@ -51,7 +52,7 @@ def load_acquired(experiment: str) -> tuple[pd.DataFrame, list[str]]:
 
 def load_published_acquired(name: str) -> tuple[pd.DataFrame, list[str]]:
     """Return the table of `acquired_table` that was published, or an empty one and a note why."""
-    path = PUBLISHED / f"{name}-acquired.csv"
+    path = published_dir() / f"{name}-acquired.csv"
     if path.exists():
         return pd.read_csv(path, dtype={"name": str}, keep_default_na=False, na_values=[""]), []
     note = f"{path}: no such table; what was acquired is published with runs and their data set only"

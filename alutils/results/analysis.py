@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from alutils.errors import DataError
-from alutils.paths import PUBLISHED
+from alutils.paths import published_dir
 from alutils.runs.config import dataset_word
 
 MEASURES = {"miou": "mean IoU", "accuracy": "accuracy"}
@@ -111,7 +111,7 @@ def curve_names(summary: pd.DataFrame) -> list[str]:
 
 def thesis_points(figure: str) -> pd.DataFrame:
     """Return what the thesis published in `bulk_all` or `bulk_mini_all`, as `bulk_points` does."""
-    table = pd.read_csv(PUBLISHED / "thesis" / "bulk.csv")
+    table = pd.read_csv(published_dir() / "thesis" / "bulk.csv")
     points = table[table["figure"] == figure].replace({"query": {"all_labels": "all"}})
     points = points.rename(columns={"labelled_percent": "percent", "miou": "mean", "whisker_half_length": "sd"})
     return points[["query", "percent", "mean", "sd"]].assign(n=5).reset_index(drop=True)
@@ -119,7 +119,7 @@ def thesis_points(figure: str) -> pd.DataFrame:
 
 def our_bulk(figure: str) -> tuple[str, str, str]:
     """Return the experiment, trained network and order's network that stand beside a figure of the thesis."""
-    return next(ours for ours in THESIS_FIGURES[figure] if (PUBLISHED / f"{ours[0]}.csv").exists())
+    return next(ours for ours in THESIS_FIGURES[figure] if (published_dir() / f"{ours[0]}.csv").exists())
 
 
 def bulk_points(rows: pd.DataFrame, model: str, order_model: str) -> pd.DataFrame:

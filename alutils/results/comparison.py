@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from alutils.errors import DataError, check_choice
-from alutils.paths import PUBLISHED, results_dir
+from alutils.paths import published_dir, results_dir
 from alutils.results.analysis import STARTING_ANEW, gains_by_seed, measure_of, over_seeds, settings, summarise
 from alutils.results.statistics import (
     area_under_curve,
@@ -20,18 +20,16 @@ from alutils.results.statistics import (
     verdict,
     with_interval,
 )
-from alutils.runs.folder import (
+from alutils.results.tables import (
     check_agreement,
-    differences,
-    finished_runs,
     known_experiments,
     load_experiment,
     load_published,
     load_published_records,
     load_records,
-    recipe_of,
-    setting_of,
 )
+from alutils.runs.config import recipe_of, setting_of
+from alutils.runs.folder import differences, finished_runs
 
 BASELINE = "random"  # where no other is asked for
 SHARES = (90, 95)  # percent of the full-data result that labels are counted for
@@ -123,7 +121,7 @@ def load_comparisons(experiment: str, baseline: str = BASELINE) -> list[Comparis
 
 def load_published_comparisons(name: str, baseline: str = BASELINE) -> list[Comparison]:
     """Return what `load_comparisons` does, from `results/published/` alone."""
-    return _comparisons(PUBLISHED / f"{name}.csv", load_published(name), load_published_records(name), baseline)
+    return _comparisons(published_dir() / f"{name}.csv", load_published(name), load_published_records(name), baseline)
 
 
 def _comparisons(

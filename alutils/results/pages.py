@@ -15,7 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 from alutils.errors import DataError, ParameterError
-from alutils.paths import PUBLISHED, ROOT, results_dir
+from alutils.files import write_whole
+from alutils.paths import ROOT, published_dir, results_dir
 from alutils.results.acquired import acquired_table, load_acquired, load_published_acquired, of_setting
 from alutils.results.analysis import (
     ENTROPIES,
@@ -47,7 +48,8 @@ from alutils.results.comparison_text import (
     read_penalties,
     score_table,
 )
-from alutils.runs.folder import finished_runs, load_experiment, load_published, load_scores, publish, write_whole
+from alutils.results.tables import load_experiment, load_published, load_scores, publish
+from alutils.runs.folder import finished_runs
 
 README = ROOT / "README.md"
 PAGES = (README, ROOT / "docs" / "results.md")
@@ -164,18 +166,18 @@ def publish_all(experiment: str) -> list[Path]:
     for note in notes:
         print(note, file=sys.stderr)  # noqa: T201
     if len(acquired):
-        paths.append(PUBLISHED / f"{experiment}-acquired.csv")
+        paths.append(published_dir() / f"{experiment}-acquired.csv")
         write_whole(paths[-1], acquired.to_csv(index=False))
     scored = load_scores(run for run in finished_runs(experiment) if run.config()["query"] in ENTROPIES)
     if scored:
-        histograms, sure = PUBLISHED / f"{experiment}-histograms.csv", PUBLISHED / f"{experiment}-sure.csv"
+        histograms, sure = published_dir() / f"{experiment}-histograms.csv", published_dir() / f"{experiment}-sure.csv"
         write_whole(histograms, score_histograms(scored).to_csv(index=False))
         seed = min(config["seed"] for config, _ in scored)
         first = [least_and_most_sure(config, scores) for config, scores in scored if config["seed"] == seed]
         write_whole(sure, pd.concat(first).round({"score": 6}).to_csv(index=False))
         paths += [histograms, sure]
     for maps in sorted((results_dir() / experiment).glob("05_committee_maps-streets*/maps.npz")):
-        paths.append(PUBLISHED / f"{experiment}-maps.npz")
+        paths.append(published_dir() / f"{experiment}-maps.npz")
         write_whole(paths[-1], maps.read_bytes())
     return paths
 

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 
 from alutils.datasets import load_dataset
 from alutils.errors import DataError
-from alutils.paths import IMAGE_EXAMPLES, PUBLISHED
+from alutils.paths import IMAGE_EXAMPLES, published_dir
 from alutils.results import comparison_figures, figures
 from alutils.results.acquired import load_published_acquired, of_setting
 from alutils.results.analysis import bulk_points, our_bulk, thesis_points, transfer_gains
 from alutils.results.comparison import load_published_comparisons
-from alutils.runs.folder import load_published
+from alutils.results.tables import load_published
 
 DIGITS, SCENES, MAPS = "mnist_small", "camvid_small", "examples"  # published experiments
 COMPARED = {  # published experiment: the data set that it shows, and what
@@ -58,13 +58,13 @@ def mnist_curves() -> Figure:
 
 def mnist_entropy() -> Figure:
     """Draw the histograms of the regime that starts anew each round."""
-    histograms = pd.read_csv(PUBLISHED / f"{DIGITS}-histograms.csv")
+    histograms = pd.read_csv(published_dir() / f"{DIGITS}-histograms.csv")
     return figures.entropy_histograms(histograms[histograms["regime"] == "from_scratch"])
 
 
 def mnist_sure() -> Figure:
     """Draw the digits of which the consensus-entropy committee of the first seed was least and most sure."""
-    sure = pd.read_csv(PUBLISHED / f"{DIGITS}-sure.csv")
+    sure = pd.read_csv(published_dir() / f"{DIGITS}-sure.csv")
     chosen = sure[(sure["regime"] == "from_scratch") & (sure["query"] == "consensus_entropy")]
     return figures.sure_digits(load_dataset("mnist", "train"), chosen)
 
@@ -76,7 +76,7 @@ def mnist_example() -> Figure:
 
 def maps() -> figures.SavedMaps:
     """Return what was kept of one drawn scene."""
-    return figures.SavedMaps.read(PUBLISHED / f"{MAPS}-maps.npz")
+    return figures.SavedMaps.read(published_dir() / f"{MAPS}-maps.npz")
 
 
 published_comparisons = cache(load_published_comparisons)  # several figures are made of one

@@ -8,11 +8,12 @@ from alutils.datasets import ImageDataset
 from alutils.models import SplitModel, build_model
 from alutils.queries.committee import Committee
 from alutils.queries.embeddings import Candidates
-from alutils.queries.query import QUERIES, Query, score_images
+from alutils.queries.query import QUERIES, Query
 from alutils.queries.regions import Pieces
-from alutils.queries.sharding import score_in_shards
+from alutils.queries.scoring import score_images
 from alutils.runs.config import RoundsConfig
 from alutils.runs.pool import Pool
+from alutils.runs.sharding import score_in_shards
 from alutils.seeds import derive_seed, numpy_generator
 from alutils.training.loop import class_loss_weights, default_device
 

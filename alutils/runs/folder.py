@@ -1,53 +1,24 @@
-"""The run folder and the tables made of run folders, written and read here only."""
+"""The run folder: its files are named, written and read here only."""
 
 import csv
 import hashlib
 import io
 import json
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alutils.errors import DataError, ParameterError
-from alutils.locks import locked
-from alutils.paths import PUBLISHED, results_dir
+from alutils.files import locked, write_whole
+from alutils.paths import results_dir
 from alutils.provenance import code, provenance
 
 if TYPE_CHECKING:  # they take seconds to load, and whoever only starts runs can do without
     import numpy as np
     import pandas as pd
     import torch
-
-# What runs of a setting may differ in.
-COMPARED = {"query", "order_model", "order_regime", "order", "share", "skip", "seed", "keep_model"}
-CONFIG_COLUMNS = ("kind", "dataset", "model", "regime", "query", "order_model", "order_regime", "skip", "seed")
-
-
-def setting_of(config: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what runs that are compared have in common, beside their recipe: kind, data set, model, regime."""
-    return tuple(config.get(name) for name in ("kind", "dataset", "model", "regime"))
-
-
-def write_whole(path: Path, content: str | bytes | memoryview) -> None:
-    """Replace the file `path` by `content`, so that a reader sees the old or the new file, never a part.
-
-    Raises `OSError`, the old file unharmed, if there is no room. One process at a time may write a path.
-    """
-    content = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
-    beside.replace(path)
 
 
 def check_name(name: str) -> None:
@@ -96,7 +67,7 @@ class RunFolder:
     def config(self) -> dict[str, Any]:
         """Return what `config.json` holds, nothing if there is none."""
         path = self.path / "config.json"
-        return _read_json(path) if path.exists() else {}
+        return read_json(path) if path.exists() else {}
 
     def set_apart(self) -> Path:
         """Move the run to `superseded/`, whole; return where it is now."""
@@ -121,7 +92,7 @@ class RunFolder:
     def _note_code(self) -> None:
         """Keep a list of all code that worked on the run, for `provenance.json`."""
         path = self.path / "code.json"
-        known = _read_json(path) if path.exists() else []
+        known = read_json(path) if path.exists() else []
         if code() not in known:
             write_whole(path, json.dumps([*known, code()], indent=2) + "\n")
 
@@ -130,7 +101,7 @@ class RunFolder:
         import pandas as pd
 
         path = self.path / f"{name}.csv"
-        return _read_csv(path) if path.exists() else pd.DataFrame()
+        return read_csv(path) if path.exists() else pd.DataFrame()
 
     def last_row(self) -> dict[str, str]:
         """Return the last row of `rounds.csv` as it is written there, empty if there is none; quick."""
@@ -195,9 +166,9 @@ class RunFolder:
         if not (self.path / "provenance.json").exists():
             rounds = self.read_table("rounds")
             seconds = float(rounds[["seconds_train", "seconds_query"]].sum().sum())
-            config = _read_json(self.path / "config.json")
+            config = read_json(self.path / "config.json")
             data = {name: config[name] for name in ("train_data", "test_data") if name in config}
-            made = {"code": _read_json(self.path / "code.json"), "data": data, "seconds": round(seconds, 3)}
+            made = {"code": read_json(self.path / "code.json"), "data": data, "seconds": round(seconds, 3)}
             write_whole(self.path / "provenance.json", json.dumps(made | provenance(device), indent=2) + "\n")
         for path in [*self.path.glob("checkpoint*.pt"), *self.path.glob(".checkpoint*.part"), self.path / "code.json"]:
             path.unlink(missing_ok=True)
@@ -210,52 +181,17 @@ def finished_runs(experiment: str) -> list[RunFolder]:
     return [RunFolder(experiment, path.parent.name) for path in paths]
 
 
-def load_experiment(experiment: str) -> "pd.DataFrame":
-    """Return one tidy table of all finished runs of an experiment: a row a run and round.
-
-    Columns: kind ("rounds" or "bulk"), dataset, model, regime (of rounds), query, order_model and order_regime (of a
-    bulk run on a query's order), skip (of bulk runs), seed, round, labelled, labelled_percent, then the measures (miou,
-    accuracy, iou_<class>, category_iou_<category>) and seconds.
-    """
-    import pandas as pd
-
-    folder, runs = results_dir() / experiment, {run.path: _read_config(run.path) for run in finished_runs(experiment)}
-    if not runs:
-        raise DataError(f"{folder}: no finished run there; `make grid PRESET={experiment}` makes some")
-    _refuse_copies(folder, runs)
-    check_agreement(folder, {run.name: (setting_of(config), recipe_of(config)) for run, config in runs.items()})
-    tables = [_with_config(run, config) for run, config in runs.items()]
-    names = list(dict.fromkeys(name for table in tables for name in table))
-    filled = [table.dropna(axis="columns", how="all") for table in tables]  # else a column's type is in doubt
-    return (
-        pd.concat(filled, ignore_index=True)
-        .reindex(columns=names)
-        .sort_values(
-            ["kind", "dataset", "model", "regime", "query", "labelled_percent", "seed"],
-            kind="stable",
-            ignore_index=True,
-        )
-    )
-
-
-def _refuse_copies(folder: Path, runs: Mapping[Path, Mapping[str, Any]]) -> None:
-    """Raise `DataError` if a run lies there twice, which would count its seed twice."""
-    known: dict[str, str] = {}
-    for run, config in runs.items():
-        other = known.setdefault(json.dumps(config, sort_keys=True), run.name)
-        if other != run.name:
-            raise DataError(f"{folder}: {run.name} is {other} once more; move one of them out of that folder")
-
-
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of a run holds; raise `DataError` if it is damaged."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise DataError(_damaged(path, error)) from error
 
 
-def _read_config(run: Path) -> dict[str, Any]:
-    config = _read_json(run / "config.json")
+def read_config(run: Path) -> dict[str, Any]:
+    """Return the config in the run folder `run`; raise `DataError` if it is damaged."""
+    config = read_json(run / "config.json")
     missing = {"kind", "dataset", "model", "query", "seed"} - set(config)
     if missing:
         raise DataError(_damaged(run / "config.json", f"no {', '.join(sorted(missing))}"))
@@ -267,53 +203,7 @@ def _damaged(path: Path, reason: object) -> str:
     return f"{path}: damaged ({reason}); put a copy back, or remove the folder {path.parent}"
 
 
-def recipe_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a config runs of a setting must have in common: recipe and data."""
-    return {name: value for name, value in config.items() if name not in COMPARED}
-
-
-def check_agreement(where: object, runs: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> None:
-    """Raise `DataError` if two runs of one group differ; `runs` holds by name each one's group and what must agree."""
-    first: dict[Any, tuple[str, Mapping[str, Any]]] = {}
-    for run, (group, fields) in runs.items():
-        other, known = first.setdefault(group, (run, fields))
-        for name in differences(known, fields):
-            raise DataError(
-                f"{where}: {other} has {name} {known.get(name)!r}, {run} has {fields.get(name)!r};"
-                " runs that are compared must agree in it"
-            )
-
-
-def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Return the names under which two mappings hold different values, or only one of them a value."""
-    return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
-
-
-def _with_config(run: Path, config: dict[str, Any]) -> "pd.DataFrame":
-    if config["query"] in ("all", "random"):
-        config = config | {"order_model": None, "order_regime": None}
-    table = _read_csv(run / "rounds.csv")
-    for position, name in enumerate(CONFIG_COLUMNS):
-        table.insert(position, name, config.get(name))
-    return table
-
-
-def load_scores(runs: Iterable[RunFolder]) -> "list[tuple[dict[str, Any], np.ndarray]]":
-    """Return config and scores (rounds, N) of each of `runs` that asked a committee."""
-    found = [(run.config(), run.read_array("scores")) for run in runs]
-    return [(config, scores) for config, scores in found if len(scores)]
-
-
-def load_published(name: str) -> "pd.DataFrame":
-    """Return the table `results/published/<name>.csv`."""
-    path = PUBLISHED / f"{name}.csv"
-    if not path.exists():
-        known = ", ".join(sorted(file.stem for file in PUBLISHED.glob("*.csv")))
-        raise DataError(f"{path}: no such table; published: {known or 'none'}")
-    return _read_csv(path)
-
-
-def _read_csv(path: Path) -> "pd.DataFrame":
+def read_csv(path: Path) -> "pd.DataFrame":
     """Read a table so that writing it again gives the same bytes; an item named 0012 or NA stays that."""
     import pandas as pd
 
@@ -329,42 +219,6 @@ def _read_csv(path: Path) -> "pd.DataFrame":
     return table
 
 
-def publish(experiment: str) -> Path:
-    """Write the experiment's table and its provenance to `results/published/`; return the table's path."""
-    table = load_experiment(experiment)
-    versions: list[dict[str, str]] = []
-    made = load_records(experiment)
-    for record in made.values():  # versions are long: each stands once, and a run has its position
-        found = record["provenance"]["versions"]
-        versions += [found] if found not in versions else []
-        record["provenance"]["versions"] = versions.index(found)
-    content = {"experiment": experiment, "versions": versions, "runs": made}
-    path = PUBLISHED / f"{experiment}.csv"
-    write_whole(path, table.round(6).to_csv(index=False))
-    write_whole(path.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
-    return path
-
-
-def load_records(experiment: str) -> dict[str, dict[str, Any]]:
-    """Return by name of each finished run its config, provenance and, of rounds, a digest of their start set."""
-    return {run.path.name: _record(run) for run in finished_runs(experiment)}
-
-
-def _record(run: RunFolder) -> dict[str, Any]:
-    record = {"config": _read_config(run.path), "provenance": _read_json(run.path / "provenance.json")}
-    acquired = run.read_table("acquisitions")
-    if record["config"]["kind"] == "rounds" and len(acquired):
-        start = sorted(acquired.loc[acquired["round"] == 0, "index"].tolist())
-        record["start_set"] = hashlib.sha256(json.dumps(start).encode()).hexdigest()[:16]
-    return record
-
-
-def load_published_records(name: str) -> dict[str, dict[str, Any]]:
-    """Return what `load_records` gave when `publish` wrote it; start sets are missing in what was published earlier."""
-    return _read_json(PUBLISHED / f"{name}.json")["runs"]
-
-
-def known_experiments() -> list[str]:
-    """Return the names of all experiments that have a finished run or a published table."""
-    finished = {path.parents[1].name for path in results_dir().glob("*/*/provenance.json")}
-    return sorted(finished | {path.stem for path in PUBLISHED.glob("*.json")})
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return the names under which two mappings hold different values, or only one of them a value."""
+    return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]

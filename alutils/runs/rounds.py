@@ -27,11 +27,12 @@ from alutils.runs.acquisition import (
     total_cost,
     with_cost,
 )
-from alutils.runs.config import BulkConfig, Recipe, RoundsConfig, TrainingConfig
+from alutils.runs.config import BulkConfig, RoundsConfig, TrainingConfig
 from alutils.runs.folder import RunFolder
 from alutils.seeds import derive_seed
 from alutils.training.loop import default_device, evaluate, make_optimizer, train
 from alutils.training.metrics import accuracy, category_iou, class_iou, mean_iou
+from alutils.training.recipe import Recipe
 
 SAVE_EVERY = 30.0  # seconds between checkpoints inside a training
 

@@ -18,7 +18,7 @@ def augment(
 ) -> tuple[Tensor, Tensor]:
     """Return images (B, 3, H, W), 0 to 255 in bytes or floats, and labels (B, H, W) uint8 after the changes `names`."""
     for name in names:
-        images, labels = AUGMENTATIONS[name](images, labels, generator)
+        images, labels = CHANGES[name](images, labels, generator)
     return images, labels
 
 
@@ -61,7 +61,7 @@ def log_uniform(bounds: tuple[float, float], shape: tuple[int, ...], generator: 
     return np.exp(generator.uniform(low, high, shape))
 
 
-AUGMENTATIONS: dict[str, Callable[[Tensor, Tensor, np.random.Generator], tuple[Tensor, Tensor]]] = {
+CHANGES: dict[str, Callable[[Tensor, Tensor, np.random.Generator], tuple[Tensor, Tensor]]] = {
     "flip": flip,
     "scale": scale,
     "colour": colour,

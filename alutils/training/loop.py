@@ -14,12 +14,12 @@ from alutils.errors import DataError
 from alutils.models import SplitModel
 from alutils.models.base import inference_copy
 from alutils.progress import bar
-from alutils.runs.config import Recipe
 from alutils.seeds import derive_seed, numpy_generator
 from alutils.training.augmentation import augment
 from alutils.training.feeding import feed
 from alutils.training.memory import keep_freed_memory
 from alutils.training.metrics import confusion_matrix, resize_predictions
+from alutils.training.recipe import Recipe
 
 AUXILIARY_WEIGHT = 0.4
 

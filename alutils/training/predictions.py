@@ -8,8 +8,8 @@ from PIL import Image
 from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError
 from alutils.models import SplitModel
-from alutils.runs.config import Recipe
 from alutils.training.loop import predict
+from alutils.training.recipe import Recipe
 
 
 def write_predictions(model: SplitModel, dataset: ImageDataset, recipe: Recipe, folder: Path) -> None:

@@ -14,8 +14,8 @@ import nbformat
 import psutil
 import pytest
 
+from alutils.files import locked
 from alutils.grid.notebook import main
-from alutils.locks import locked
 
 
 def test_a_run_writes_the_executed_notebook_and_leaves_nothing_else(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from alutils.paths import ROOT
-from alutils.runs.folder import load_experiment
+from alutils.results.tables import load_experiment
 
 CONF = Path("/etc/slurm/slurm.conf")  # where `srun` inside a job looks, whatever the environment says
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "squeue")

@@ -16,12 +16,11 @@ import nbformat
 import pytest
 
 from alutils.errors import ParameterError
+from alutils.files import locked, read_yaml, write_whole
 from alutils.grid import snakemake as grid
 from alutils.grid.preset import Job, load_jobs
 from alutils.grid.snakemake import PROFILES, JobState, command, find_profile, main, state_of, status
-from alutils.locks import locked
-from alutils.runs.folder import RunFolder, write_whole
-from alutils.yaml_files import read_yaml
+from alutils.runs.folder import RunFolder
 
 NOTEBOOK = """experiment: str = "e"  # folder
 dataset: str = "good"  # what to do"""

@@ -10,7 +10,7 @@ from alutils.datasets import ImageDataset, load_dataset
 from alutils.models import MODELS, build_model
 from alutils.queries import embeddings as features
 from alutils.queries.embeddings import digit_codes, gradient_embeddings, image_features, trained_autoencoder
-from alutils.runs.config import Recipe
+from alutils.training.recipe import Recipe
 
 RECIPE = Recipe(
     epochs=1, steps=None, batch_size=2, learning_rate=0.01, weight_decay=0, class_weights=False, void_class=False,

@@ -15,11 +15,12 @@ from alutils.models import SplitModel, build_model
 from alutils.models.unet_small import UnetSmall
 from alutils.paths import ROOT
 from alutils.queries.committee import STATISTICS, Committee, committee_statistics
-from alutils.queries.query import QUERIES, SUFFIXES_HELP, Query, committee_maps, find_query, score_images
+from alutils.queries.query import QUERIES, SUFFIXES_HELP, Query, find_query
 from alutils.queries.regions import Regions
 from alutils.queries.scores import SCORES, consensus_entropy, vote_entropy
+from alutils.queries.scoring import committee_maps, score_images
 from alutils.queries.selections import diverse
-from alutils.runs.config import Recipe
+from alutils.training.recipe import Recipe
 
 
 def undecided_model() -> SplitModel:

@@ -10,10 +10,11 @@ from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import ParameterError
 from alutils.models import build_model
 from alutils.queries.committee import Committee
-from alutils.queries.query import find_query, score_images
+from alutils.queries.query import find_query
 from alutils.queries.regions import Pieces, Regions, clicks, region_scores
 from alutils.queries.scores import mean_over_image, sum_over_image
-from alutils.runs.config import Recipe
+from alutils.queries.scoring import score_images
+from alutils.training.recipe import Recipe
 
 RECIPE = Recipe(
     epochs=1, steps=None, batch_size=5, learning_rate=0.01, weight_decay=0, class_weights=False, void_class=False,

@@ -15,7 +15,8 @@ from conftest import finished_full_run, finished_run, finished_runs_of
 from alutils.errors import DataError, ParameterError
 from alutils.results import comparison_text
 from alutils.results.comparison import Comparison, curve_table, load_comparisons, load_published_comparisons
-from alutils.runs.folder import RunFolder, load_records, publish
+from alutils.results.tables import load_records, publish
+from alutils.runs.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("quick_provenance")
 

@@ -16,7 +16,8 @@ from alutils.results.acquired import load_published_acquired
 from alutils.results.analysis import THESIS_FIGURES
 from alutils.results.pages import PAGES, README, fill_tables, main, markdown, report
 from alutils.results.readme_figures import FIGURES
-from alutils.runs.folder import RunFolder, publish
+from alutils.results.tables import publish
+from alutils.runs.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("quick_provenance")
 

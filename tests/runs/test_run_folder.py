@@ -13,9 +13,8 @@ import torch
 from conftest import finished_full_run, finished_run
 
 from alutils.errors import DataError, ParameterError
-from alutils.runs import folder as results_module
-from alutils.runs.folder import (
-    RunFolder,
+from alutils.files import write_whole
+from alutils.results.tables import (
     check_agreement,
     known_experiments,
     load_experiment,
@@ -23,9 +22,10 @@ from alutils.runs.folder import (
     load_published_records,
     load_records,
     publish,
-    recipe_of,
-    write_whole,
 )
+from alutils.runs import folder as results_module
+from alutils.runs.config import recipe_of
+from alutils.runs.folder import RunFolder
 
 CPU = torch.device("cpu")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from alutils.runs import config
-from alutils.training.augmentation import AUGMENTATIONS, FACTORS, augment, colour, flip, log_uniform, scale
+from alutils.training import recipe
+from alutils.training.augmentation import CHANGES, FACTORS, augment, colour, flip, log_uniform, scale
 
 
 def random_generator() -> np.random.Generator:
@@ -71,26 +71,24 @@ def test_factors_enlarge_as_often_as_they_shrink():
 
 
 def test_all_that_a_recipe_may_name_are_there_and_follow_the_generator():
-    assert tuple(AUGMENTATIONS) == config.AUGMENTATIONS
-    first, again = (augment(*squares(4), names=AUGMENTATIONS, generator=random_generator()) for _ in range(2))
+    assert tuple(CHANGES) == recipe.AUGMENTATIONS
+    first, again = (augment(*squares(4), names=CHANGES, generator=random_generator()) for _ in range(2))
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
     assert augment(*squares(4), names=[], generator=random_generator())[0].equal(squares(4)[0])
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("name", CHANGES)
 def test_bytes_and_floats_are_changed_alike(name: str):
     images, labels = torch.randint(0, 256, (4, 3, 8, 9), dtype=torch.uint8), torch.zeros(4, 8, 9, dtype=torch.uint8)
-    from_bytes = AUGMENTATIONS[name](images, labels, random_generator())[0]
-    torch.testing.assert_close(from_bytes.float(), AUGMENTATIONS[name](images.float(), labels, random_generator())[0])
+    from_bytes = CHANGES[name](images, labels, random_generator())[0]
+    torch.testing.assert_close(from_bytes.float(), CHANGES[name](images.float(), labels, random_generator())[0])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("name", CHANGES)
 def test_a_gpu_does_the_same(name: str):
     images, labels = squares(4)
-    expected = AUGMENTATIONS[name](images, labels, random_generator())
-    for given, other in zip(
-        AUGMENTATIONS[name](images.cuda(), labels.cuda(), random_generator()), expected, strict=True
-    ):
+    expected = CHANGES[name](images, labels, random_generator())
+    for given, other in zip(CHANGES[name](images.cuda(), labels.cuda(), random_generator()), expected, strict=True):
         torch.testing.assert_close(given.cpu(), other, atol=1e-4, rtol=0)

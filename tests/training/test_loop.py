@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from alutils.datasets import ImageDataset, label_counts
 from alutils.errors import ParameterError
 from alutils.models import SplitModel, build_model
-from alutils.runs.config import Recipe
 from alutils.training import loop as training
 from alutils.training.feeding import feed
 from alutils.training.loop import (
@@ -26,6 +25,7 @@ from alutils.training.loop import (
     train_step,
 )
 from alutils.training.metrics import mean_iou
+from alutils.training.recipe import Recipe
 
 RECIPE = Recipe(
     epochs=2,

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from alutils.models import SplitModel, build_model
 from alutils.queries.committee import Committee
-from alutils.queries.query import find_query, score_images
+from alutils.queries.query import find_query
+from alutils.queries.scoring import score_images
 from alutils.runs.config import RoundsConfig
 from alutils.seeds import numpy_generator
 

@@ -9,11 +9,12 @@ from alutils.errors import ParameterError
 from alutils.grid.parameters import check_parameters, find_notebook
 from alutils.models import build_model
 from alutils.queries.committee import Committee
-from alutils.queries.query import QUERIES, score_images
-from alutils.queries.sharding import score_in_shards, shards
+from alutils.queries.query import QUERIES
+from alutils.queries.scoring import score_images
 from alutils.runs.config import RoundsConfig
 from alutils.runs.folder import RunFolder
 from alutils.runs.rounds import run_rounds
+from alutils.runs.sharding import score_in_shards, shards
 
 GIVEN = {"rounds": 2, "steps": 4, "batch_size": 3, "query": "consensus_entropy"}
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from alutils.errors import ParameterError
-from alutils.yaml_files import read_yaml
+from alutils.files import read_yaml
 
 
 def test_reads_a_mapping(tmp_path: Path) -> None:
