@@ -12,10 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alutils.grid import notebook as run
-from alutils.grid import snakemake as grid
+from alutils.__main__ import main
 from alutils.grid.parameters import check_parameters, find_notebook
-from alutils.results import pages as report
 from alutils.runs.config import RoundsConfig
 from alutils.runs.rounds import run_rounds
 
@@ -44,68 +42,65 @@ def nothing(folder: Path) -> None:
     """Prepare nothing."""
 
 
-# what is called, its arguments, what is prepared in the folder it is called in, a part of the line it gives
+# arguments, what is prepared in the folder that they are called in, a part of the line that is printed
 QUICK = [
-    (run, ["no_such_notebook"], nothing, "no_such_notebook is no notebook; known: 01_mnist"),
-    (run, [ROUNDS, *p(querry="random")], nothing, "querry is no parameter of 03_active_learning_rounds; known: exp"),
-    (run, [ROUNDS, *p(rounds="many")], nothing, "rounds is 'many', of type str; allowed: int"),
-    (run, [ROUNDS, *p(rounds=2.5)], nothing, "rounds is 2.5, of type float; allowed: int"),
-    (run, [ROUNDS, *p(rounds=0)], nothing, "rounds is 0; allowed: 1 to 10000"),
-    (run, [ROUNDS, *p(start=100, rounds=3)], nothing, "labels in the last round is 120 percent; allowed: 0 to 100"),
-    (run, [ROUNDS, *p(start=-1)], nothing, "start is -1, step is 10; allowed: more than 0"),
-    (run, [ROUNDS, *p(batch_size=1)], nothing, "batch_size is 1; allowed: 2 to inf"),
-    (run, [ROUNDS, *p(learning_rate=0)], nothing, "learning_rate is 0; allowed: 1e-12 to 10"),
-    (run, [ROUNDS, *p(learning_rate=".nan")], nothing, "learning_rate is nan; allowed: 1e-12 to 10"),
-    (run, [ROUNDS, *p(seed=-1)], nothing, "seed is -1; allowed: 0 to 2147483648"),
-    (run, [ROUNDS, *p(committee_dropout=1)], nothing, "committee_dropout is 1; allowed: 0 to 0.99"),
-    (run, [ROUNDS, *p(committee_members=0)], nothing, "committee_members is 0; allowed: 1 to 1000"),
-    (run, [ROUNDS, *p(precision="float16")], nothing, "precision is 'float16'; allowed: auto, float32, bfloat16"),
-    (run, [ROUNDS, *p(augmentation="flip+turn")], nothing, "augmentation is 'turn'; allowed: flip, scale, colour"),
-    (run, [ROUNDS, *p(regime="x")], nothing, "regime is 'x'; allowed: from_scratch, incremental"),
-    (run, [ROUNDS, *p(last_epochs=0)], nothing, "last_epochs is 0; allowed: 1 to inf"),
-    (run, [ROUNDS, *p(test_resolution="x")], nothing, "test_resolution is 'x'; allowed: training, native"),
-    (run, [BULK, *p(order_regime="x")], nothing, "order_regime is 'x'; allowed: from_scratch, incremental"),
-    (run, [ROUNDS, *p(unit="pixels")], nothing, "unit is 'pixels'; allowed: percent, images"),
-    (run, [BULK, *p(share=0)], nothing, "share is 0 percent; allowed: 0.01 to 100"),
+    (["run", "no_such_notebook"], nothing, "no_such_notebook is no notebook; known: 01_mnist"),
+    (["run", ROUNDS, *p(querry="random")], nothing, "querry is no parameter of 03_active_learning_rounds; known: exp"),
+    (["run", ROUNDS, *p(rounds="many")], nothing, "rounds is 'many', of type str; allowed: int"),
+    (["run", ROUNDS, *p(rounds=2.5)], nothing, "rounds is 2.5, of type float; allowed: int"),
+    (["run", ROUNDS, *p(rounds=0)], nothing, "rounds is 0; allowed: 1 to 10000"),
+    (["run", ROUNDS, *p(start=100, rounds=3)], nothing, "labels in the last round is 120 percent; allowed: 0 to 100"),
+    (["run", ROUNDS, *p(start=-1)], nothing, "start is -1, step is 10; allowed: more than 0"),
+    (["run", ROUNDS, *p(batch_size=1)], nothing, "batch_size is 1; allowed: 2 to inf"),
+    (["run", ROUNDS, *p(learning_rate=0)], nothing, "learning_rate is 0; allowed: 1e-12 to 10"),
+    (["run", ROUNDS, *p(learning_rate=".nan")], nothing, "learning_rate is nan; allowed: 1e-12 to 10"),
+    (["run", ROUNDS, *p(seed=-1)], nothing, "seed is -1; allowed: 0 to 2147483648"),
+    (["run", ROUNDS, *p(committee_dropout=1)], nothing, "committee_dropout is 1; allowed: 0 to 0.99"),
+    (["run", ROUNDS, *p(committee_members=0)], nothing, "committee_members is 0; allowed: 1 to 1000"),
+    (["run", ROUNDS, *p(precision="float16")], nothing, "precision is 'float16'; allowed: auto, float32, bfloat16"),
+    (["run", ROUNDS, *p(augmentation="flip+turn")], nothing, "augmentation is 'turn'; allowed: flip, scale, colour"),
+    (["run", ROUNDS, *p(regime="x")], nothing, "regime is 'x'; allowed: from_scratch, incremental"),
+    (["run", ROUNDS, *p(last_epochs=0)], nothing, "last_epochs is 0; allowed: 1 to inf"),
+    (["run", ROUNDS, *p(test_resolution="x")], nothing, "test_resolution is 'x'; allowed: training, native"),
+    (["run", BULK, *p(order_regime="x")], nothing, "order_regime is 'x'; allowed: from_scratch, incremental"),
+    (["run", ROUNDS, *p(unit="pixels")], nothing, "unit is 'pixels'; allowed: percent, images"),
+    (["run", BULK, *p(share=0)], nothing, "share is 0 percent; allowed: 0.01 to 100"),
     (
-        run,
-        [ROUNDS, *p(experiment="../x")],
+        ["run", ROUNDS, *p(experiment="../x")],
         nothing,
         "'../x' is no name for an experiment or a run; allowed: one folder",
     ),
-    (run, [ROUNDS, *p(experiment="/tmp/x")], nothing, "'/tmp/x' is no name for an experiment or a run"),
-    (run, [ROUNDS, *p(experiment="")], nothing, "'' is no name for an experiment or a run"),
-    (run, [ROUNDS, *p(model="../../x")], nothing, "seed0' is no name for an experiment or a run"),
-    (run, [ROUNDS, "-f", "nowhere.yaml"], nothing, "nowhere.yaml cannot be read (No such file or directory)"),
-    (run, [ROUNDS, "-f", "x.yaml"], preset("a: [", "x.yaml"), "x.yaml is not YAML"),
-    (run, [ROUNDS, "-f", "x.yaml"], preset("- 1", "x.yaml"), "x.yaml holds a list; allowed: names with values"),
-    (run, [ROUNDS, "-f", "x.yaml"], preset("", "x.yaml"), "x.yaml is empty; allowed: names with values"),
-    (run, [ROUNDS, "--cell-timeout", "0"], nothing, "cell_timeout is 0 seconds; allowed: 1 to inf seconds"),
-    (grid, ["run", "nothing"], nothing, "nothing is no preset; known: camvid"),
-    (grid, ["run", "."], nothing, ". is no preset; known: camvid"),
-    (grid, ["status", "nothing.yaml"], nothing, "nothing.yaml is no preset; known: camvid"),
-    (grid, ["run", "wrong.yaml"], preset("rums: []"), "rums is unknown; allowed: recipe, runs"),
-    (grid, ["run", "wrong.yaml"], preset("runs: [{notebook: x}]"), "x is no notebook; known: 01_mnist"),
-    (grid, ["run", "wrong.yaml"], preset(f"runs: [{{notebook: {ROUNDS}, grid: {{seed: 3}}}}]"), "allowed: a list"),
-    (grid, ["run", "wrong.yaml"], preset("runs: !!python/object/apply:os.system [touch x]"), "is not YAML"),
-    (grid, ["run", "wrong.yaml"], preset(b"\xff\xfe\x00".decode("latin1")), "is not YAML"),
+    (["run", ROUNDS, *p(experiment="/tmp/x")], nothing, "'/tmp/x' is no name for an experiment or a run"),
+    (["run", ROUNDS, *p(experiment="")], nothing, "'' is no name for an experiment or a run"),
+    (["run", ROUNDS, *p(model="../../x")], nothing, "seed0' is no name for an experiment or a run"),
+    (["run", ROUNDS, "-f", "nowhere.yaml"], nothing, "nowhere.yaml cannot be read (No such file or directory)"),
+    (["run", ROUNDS, "-f", "x.yaml"], preset("a: [", "x.yaml"), "x.yaml is not YAML"),
+    (["run", ROUNDS, "-f", "x.yaml"], preset("- 1", "x.yaml"), "x.yaml holds a list; allowed: names with values"),
+    (["run", ROUNDS, "-f", "x.yaml"], preset("", "x.yaml"), "x.yaml is empty; allowed: names with values"),
+    (["run", ROUNDS, "--cell-timeout", "0"], nothing, "cell_timeout is 0 seconds; allowed: 1 to inf seconds"),
+    (["grid", "nothing"], nothing, "nothing is no preset; known: camvid"),
+    (["grid", "."], nothing, ". is no preset; known: camvid"),
+    (["status", "nothing.yaml"], nothing, "nothing.yaml is no preset; known: camvid"),
+    (["grid", "wrong.yaml"], preset("rums: []"), "rums is unknown; allowed: recipe, runs"),
+    (["grid", "wrong.yaml"], preset("runs: [{notebook: x}]"), "x is no notebook; known: 01_mnist"),
+    (["grid", "wrong.yaml"], preset(f"runs: [{{notebook: {ROUNDS}, grid: {{seed: 3}}}}]"), "allowed: a list"),
+    (["grid", "wrong.yaml"], preset("runs: !!python/object/apply:os.system [touch x]"), "is not YAML"),
+    (["grid", "wrong.yaml"], preset(b"\xff\xfe\x00".decode("latin1")), "is not YAML"),
     (
-        grid,
-        ["run", "wrong.yaml"],
+        ["grid", "wrong.yaml"],
         preset(f"runs: [{{notebook: {ROUNDS}}}, {{notebook: {ROUNDS}}}]"),
         "two runs",
     ),
     (
-        grid,
-        ["run", "wrong.yaml"],
+        ["grid", "wrong.yaml"],
         preset(f"runs: [{{notebook: {ROUNDS}, parameters: {{dataset: no/mine.yaml}}}}]"),
         "no/mine.yaml; there is no such file",
     ),
-    (grid, ["run", "a{b}.yaml"], preset("runs: []", "a{b}.yaml"), "'a{b}' is no name for an experiment or a run"),
-    (grid, ["run", "demo", "--cores", "0"], nothing, "cores is 0; allowed: 1 to 100000"),
-    (grid, ["run", "demo", "--profile", "pbs"], nothing, "pbs is no profile; known: kubernetes, local, slurm"),
-    (report, ["show", "nothing"], nothing, "no finished run there; `make grid PRESET=nothing` makes some"),
-    (report, ["show", "../x"], nothing, "'../x' is no name for an experiment or a run"),
+    (["grid", "a{b}.yaml"], preset("runs: []", "a{b}.yaml"), "'a{b}' is no name for an experiment or a run"),
+    (["grid", "demo", "--cores", "0"], nothing, "cores is 0; allowed: 1 to 100000"),
+    (["grid", "demo", "--profile", "pbs"], nothing, "pbs is no profile; known: kubernetes, local, slurm"),
+    (["show", "nothing"], nothing, "no finished run there; `make grid PRESET=nothing` makes some"),
+    (["show", "../x"], nothing, "'../x' is no name for an experiment or a run"),
 ]
 
 
@@ -113,9 +108,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize(("called", "arguments", "prepare", "message"), QUICK)
+@pytest.mark.parametrize(("arguments", "prepare", "message"), QUICK)
 def test_what_is_wrong_from_the_start_is_one_line(
-    called: object,
     arguments: list[str],
     prepare: Callable[[Path], None],
     message: str,
@@ -127,7 +121,7 @@ def test_what_is_wrong_from_the_start_is_one_line(
     monkeypatch.chdir(tmp_path)
     prepare(tmp_path)
     before = contents(tmp_path)
-    assert called.main(arguments) == 1  # type: ignore[attr-defined]
+    assert main(arguments) == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert "error: " in line
     assert message in line
@@ -217,7 +211,7 @@ def test_what_turns_out_wrong_in_a_run_is_one_line(
     arguments += prepare(tmp_path)
     before = contents(results)
     capfd.readouterr()
-    assert run.main(arguments) == 1
+    assert main(["run", *arguments]) == 1
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 2, lines
     assert lines[0].endswith(": started")
@@ -231,7 +225,7 @@ def test_a_results_folder_that_is_a_file_is_one_line(
 ):
     write(tmp_path / "file", "mine")
     monkeypatch.setenv("ALUTILS_RESULTS", str(tmp_path / "file"))
-    for called, arguments in ((run, [ROUNDS]), (grid, ["run", "demo"]), (report, ["show", "demo"])):
+    for called, arguments in ((["run", ROUNDS]), (["grid", "demo"]), (["show", "demo"])):
         assert called.main(arguments) == 1
         (line,) = capfd.readouterr().err.splitlines()
         assert str(tmp_path / "file") in line
@@ -245,8 +239,8 @@ def test_a_read_only_results_folder_is_one_line(tmp_path: Path, results: Path):
     results.mkdir()
     results.chmod(0o555)
     powerless = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.getuid() == 0 else []
-    for words in (["alutils.grid.notebook", ROUNDS], ["alutils.grid.snakemake", "run", "demo"]):
-        done = subprocess.run([*powerless, sys.executable, "-m", *words], capture_output=True, text=True)
+    for words in (["run", ROUNDS], ["grid", "demo"]):
+        done = subprocess.run([*powerless, sys.executable, "-m", "alutils", *words], capture_output=True, text=True)
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()
         assert "error: " in line

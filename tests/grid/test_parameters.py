@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from alutils.errors import ParameterError
-from alutils.grid.parameters import check_parameters, done_file, find_notebook, run_name
+from alutils.grid.parameters import check_parameters, done_key, find_notebook, run_name
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_runs_name_says_what_it_is():
 
 def test_a_change_of_any_parameter_is_another_job(notebook: Path):
     values = check_parameters(notebook, {"count": "7"})
-    assert done_file("small", values) == done_file("small", check_parameters(notebook, {"count": 7}))
-    others = {done_file("small", check_parameters(notebook, {"count": 7, **other})) for other in ({}, {"on": True})}
+    assert done_key("small", values) == done_key("small", check_parameters(notebook, {"count": 7}))
+    others = {done_key("small", check_parameters(notebook, {"count": 7, **other})) for other in ({}, {"on": True})}
     assert len(others) == 2
-    assert done_file("other", values) not in others
+    assert done_key("other", values) not in others

@@ -15,11 +15,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from alutils.__main__ import main
 from alutils.errors import ParameterError
 from alutils.files import locked, read_yaml, write_whole
 from alutils.grid import snakemake as grid
 from alutils.grid.preset import Job, load_jobs
-from alutils.grid.snakemake import PROFILES, JobState, command, find_profile, main, state_of, status
+from alutils.grid.snakemake import PROFILES, command, find_profile
+from alutils.grid.state import status
 from alutils.runs.folder import RunFolder
 
 NOTEBOOK = """experiment: str = "e"  # folder
@@ -45,7 +47,7 @@ def job(preset: Path) -> Job:
 
 
 def test_a_failed_job_is_named_last_and_the_others_go_on(preset: Path, results: Path):
-    words = [sys.executable, "-m", "alutils.grid.snakemake", "run", str(preset), "--cores", "2"]
+    words = [sys.executable, "-m", "alutils", "grid", str(preset), "--cores", "2"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 1
     failed = results / "my preset" / "small-bad" / "notebook.failed.ipynb"
@@ -111,7 +113,7 @@ def test_a_profile_is_found_by_name_or_path_else_the_known_are_named(tmp_path: P
 
 
 def test_what_a_grid_cannot_start_with_is_one_line(capsys: pytest.CaptureFixture[str], results: Path):
-    for words in (["run", "nothing"], ["status", "nothing"], ["run", "demo", "--cores", "0"]):
+    for words in (["grid", "nothing"], ["status", "nothing"], ["grid", "demo", "--cores", "0"]):
         assert main(words) == 1
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(("error: nothing is no preset; known: ", "error: cores is 0; allowed: 1 to"))
@@ -123,14 +125,14 @@ def test_a_run_that_fails_before_its_notebook_is_named_too(
 ):
     """Here it cannot make a folder where a file is."""
     write_whole(results / preset.stem / "small-bad", "a file")
-    assert main(["run", str(preset)]) == 1
+    assert main(["grid", str(preset)]) == 1
     last = capfd.readouterr().err.splitlines()[-1]
     assert last.startswith("error: ")
     assert "small-bad" in last
 
 
 def test_what_stops_snakemake_itself_is_said(preset: Path, results: Path, capfd: pytest.CaptureFixture[str]):
-    assert main(["run", str(preset), "--no-such-option"]) == 2
+    assert main(["grid", str(preset), "--no-such-option"]) == 2
     last = capfd.readouterr().err.splitlines()[-1]
     assert last.startswith("error: Snakemake: ")
     assert "unrecognized arguments: --no-such-option (see " in last
@@ -142,7 +144,7 @@ def test_a_live_line_is_shown_for_each_running_job_on_a_terminal(preset: Path, r
     (preset.parent / "small.ipynb").write_text(text.replace("print(dataset)", "import time; time.sleep(6)"))
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    words = [sys.executable, "-m", "alutils.grid.snakemake", "run", str(preset), "--cores", "2"]
+    words = [sys.executable, "-m", "alutils", "grid", str(preset), "--cores", "2"]
     process = subprocess.Popen(words, stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b""
@@ -183,7 +185,7 @@ def test_kubernetes_jobs_are_made_and_followed_through_kubectl(
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     for name, value in {"CLAIM": "shared", "VOLUME": "/shared", "IMAGE": "python:3.11"}.items():
         monkeypatch.setenv(f"ALUTILS_{name}", value)
-    words = ["run", str(preset), "--profile", "kubernetes", "--seconds-between-status-checks", "1"]
+    words = ["grid", str(preset), "--profile", "kubernetes", "--seconds-between-status-checks", "1"]
     assert main(words) == 1, "one of the three fails"
     assert sorted(path.parent.name for path in results.glob("*/*/notebook.ipynb")) == ["small-fine", "small-good"]
     manifests = [read_yaml(path) for path in (tmp_path / "bin").glob("job*.yaml")]
