@@ -57,7 +57,7 @@ def test_members_who_agree_on_a_class_have_no_vote_entropy_but_some_consensus_en
 
 
 def test_suffixes_change_one_part_each():
-    query = find_query("bald_balanced_top_0.1_ensemble_5_power_2_windows_3x4")
+    query = find_query("bald+balanced+top0.1+ensemble5+power2+windows3x4")
     assert query.score is QUERIES["bald"].score
     assert query.is_balanced
     assert query.reduction(torch.tensor([[0.0] * 9 + [5.0]])).tolist() == [5.0]
@@ -65,25 +65,25 @@ def test_suffixes_change_one_part_each():
     assert query.selection.keywords == {"beta": 2.0}  # type: ignore[attr-defined]
     assert query.regions == Regions(3, 4)
     assert find_query("strided_random") is QUERIES["strided_random"]
-    assert find_query("margin_diverse_10").selection.func is diverse  # type: ignore[attr-defined]
-    assert find_query("random_superpixels_50").regions == Regions(superpixels=50)
+    assert find_query("margin+diverse10").selection.func is diverse  # type: ignore[attr-defined]
+    assert find_query("random+superpixels50").regions == Regions(superpixels=50)
 
 
 BAD = [
-    ("bald_sum_top_0.1", "is 'bald_sum_top_0.1'; allowed: random, strided_random"),
-    ("bald_power_1_sum", "after it, in this order: _balanced; _sum, _top_Q or _interior_W"),
+    ("bald+sum+top0.1", "is 'bald+sum+top0.1'; allowed: random, strided_random"),
+    ("bald+power1+sum", "after it, in this order: _balanced; _sum, _top_Q or _interior_W"),
     ("core_set_power_1", "is 'core_set_power_1'"),
-    ("random_balanced", "is 'random_balanced'"),
+    ("random+balanced", "is 'random+balanced'"),
     ("bald_", "is 'bald_'"),
     ("", "is ''"),
-    ("bald_power_0", "^exponent after power_ is 0; allowed: 1e-06 to 1000"),
-    ("bald_top_1.5", "^share of the pixels after top_ is 1.5; allowed: 1e-06 to 1"),
-    ("bald_interior_0", "^pixels after interior_ is 0; allowed: 1 to 1000"),
-    ("bald_diverse_0.5", "^factor after diverse_ is 0.5; allowed: 1 to 1000000"),
-    ("bald_ensemble_1", "^networks of an ensemble is 1; allowed: 2 to 1000"),
-    ("bald_mixture_0.5_0.1_0.1", "^shares after mixture_ sum to 0.7; allowed: 1"),
-    ("bald_diverse_3_windows_2x2", "regions are chosen by their scores, allowed: top k, _power_B"),
-    ("bald_interior_1_windows_2x2", "of regions allowed: the mean, _sum, _top_Q"),
+    ("bald+power0", "^exponent after power_ is 0; allowed: 1e-06 to 1000"),
+    ("bald+top1.5", "^share of the pixels after top_ is 1.5; allowed: 1e-06 to 1"),
+    ("bald+interior0", "^pixels after interior_ is 0; allowed: 1 to 1000"),
+    ("bald+diverse0.5", "^factor after diverse_ is 0.5; allowed: 1 to 1000000"),
+    ("bald+ensemble1", "^networks of an ensemble is 1; allowed: 2 to 1000"),
+    ("bald+mixture0.5-0.1-0.1", "^shares after mixture_ sum to 0.7; allowed: 1"),
+    ("bald+diverse3+windows2x2", "regions are chosen by their scores, allowed: top k, _power_B"),
+    ("bald+interior1+windows2x2", "of regions allowed: the mean, _sum, _top_Q"),
 ]
 
 
@@ -109,7 +109,7 @@ def test_a_new_query_is_a_function_and_an_entry(tiny_scenes: ImageDataset, monke
         return mean_entropy
 
     monkeypatch.setitem(QUERIES, "mean_member_entropy", Query(mean_member_entropy))
-    query, generator = find_query("mean_member_entropy_top_0.5"), np.random.default_rng(0)
+    query, generator = find_query("mean_member_entropy+top0.5"), np.random.default_rng(0)
     scores = score_images(query, [undecided_model()], tiny_scenes, np.arange(12), RECIPE, COMMITTEE, generator)
     assert scores.shape == (12,)
     assert len(set(scores)) > 1

@@ -82,10 +82,10 @@ def test_windows_of_a_query_average_to_the_images_score(tiny_scenes: ImageDatase
         generator, indices = np.random.default_rng(0), np.array([7, 0, 3, 11, 4, 5, 6])
         return score_images(find_query(name), [model], tiny_scenes, indices, RECIPE, Committee(3, 0.5, 0), generator)
 
-    windows = score("consensus_entropy_windows_4x4")
+    windows = score("consensus_entropy+windows4x4")
     assert windows.shape == (7, 16)
     np.testing.assert_allclose(windows.mean(axis=1), score("consensus_entropy"), rtol=1e-5)
-    assert score("random_windows_4x4").shape == (7, 16)
+    assert score("random+windows4x4").shape == (7, 16)
 
 
 def test_pieces_are_images_or_regions(tiny_scenes: ImageDataset):

@@ -131,8 +131,8 @@ def test_a_finished_run_is_only_read(monkeypatch: pytest.MonkeyPatch):
     "changes",
     [
         *({"regime": regime} for regime in REGIMES),
-        {"query": "vote_entropy_ensemble_2_mixture_0.4_0.3_0.3", "regime": "incremental"},
-        {"query": "bald_balanced_power_1_windows_2x3", "start_query": "core_set"},
+        {"query": "vote_entropy+ensemble2+mixture0.4-0.3-0.3", "regime": "incremental"},
+        {"query": "bald+balanced+power1+windows2x3", "start_query": "core_set"},
     ],
     ids=str,
 )
@@ -221,7 +221,7 @@ def test_the_first_batch_may_be_chosen_and_is_the_same_for_every_query():
         run_rounds(replace(ROUNDS, start_query="bald"))
 
 
-@pytest.mark.parametrize("query", ["random_windows_2x3", "bald_windows_2x3", "margin_top_0.5_superpixels_6"])
+@pytest.mark.parametrize("query", ["random+windows2x3", "bald+windows2x3", "margin+top0.5+superpixels6"])
 def test_regions_fill_the_same_budget_and_the_rest_is_not_trained_on(query: str, monkeypatch: pytest.MonkeyPatch):
     seen: list[np.ndarray] = []
 
@@ -252,14 +252,14 @@ def test_regions_fill_the_same_budget_and_the_rest_is_not_trained_on(query: str,
 
 
 def test_an_order_of_regions_is_no_order_of_images():
-    rounds = replace(ROUNDS, query="bald_windows_2x2")
+    rounds = replace(ROUNDS, query="bald+windows2x2")
     run_rounds(rounds)
     with pytest.raises(ParameterError, match="a share of an order is of whole images, not of regions"):
         run_bulk(replace(BULK, query=rounds.query))
 
 
 def test_balanced_scores_look_at_labels_that_are_there_only(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
-    config = replace(ROUNDS, query="consensus_entropy_balanced", rounds=2)
+    config = replace(ROUNDS, query="consensus_entropy+balanced", rounds=2)
     run_rounds(config)
     acquired = RunFolder("e", config.run_name).read_table("acquisitions")
     labels = tiny_scenes.labels.copy()
@@ -312,7 +312,7 @@ def test_an_ensemble_is_several_networks_that_are_asked_together(monkeypatch: py
     score_images = acquisition.score_images
     monkeypatch.setattr(acquisition, "score_images", spy)
     trained = spied_training(monkeypatch)
-    table = run_rounds(replace(ROUNDS, query="vote_entropy_ensemble_3"))
+    table = run_rounds(replace(ROUNDS, query="vote_entropy+ensemble3"))
     assert [(number, committee.members, committee.dropout) for number, committee in seen] == [(3, 1, 0.0)] * 2
     assert len(trained) == 9
     assert trained[0] == trained[1] == trained[2]
@@ -325,10 +325,10 @@ def test_every_query_can_be_mixed_and_random_cannot_be_an_ensemble():
         config = replace(ROUNDS, query=f"{query}_mixture_0.34_0.33_0.33")
         run_rounds(config)
         assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].is_unique
-    with pytest.raises(ParameterError, match=r"query is 'random_ensemble_2'; allowed: random, strided_random"):
-        run_rounds(replace(ROUNDS, query="random_ensemble_2"))
+    with pytest.raises(ParameterError, match=r"query is 'random+ensemble2'; allowed: random, strided_random"):
+        run_rounds(replace(ROUNDS, query="random+ensemble2"))
     with pytest.raises(ParameterError, match=r"shares after mixture_ sum to 0.9; allowed: 1"):
-        run_rounds(replace(ROUNDS, query="random_mixture_0.3_0.3_0.3"))
+        run_rounds(replace(ROUNDS, query="random+mixture0.3-0.3-0.3"))
 
 
 def test_void_may_be_a_class_of_its_own(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):

@@ -45,7 +45,7 @@ def test_several_workers_give_the_scores_and_the_choice_of_one():
     assert chosen[0].tolist() == chosen[1].tolist()
 
 
-@pytest.mark.parametrize("query", ["consensus_entropy", "bald_balanced_windows_2x3"])
+@pytest.mark.parametrize("query", ["consensus_entropy", "bald+balanced+windows2x3"])
 def test_a_run_whose_pool_is_scored_by_two_workers_is_the_same_run(query: str):
     tables = []
     for workers, experiment in ((1, "one"), (2, "two")):
