@@ -47,8 +47,9 @@ def is_score(path: Path, name: str) -> bool:
     A name that is assigned or imported there is not known to be one. Raises `ParameterError` if there is no such file
     or name, if the file is not Python, or if the function has a parameter that is no committee statistic.
     """
+    content = _content(path)
     try:
-        statements = ast.parse(_content(path), str(path)).body
+        statements = ast.parse(content, str(path)).body
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         where = f"{path}, line {line}" if line else str(path)
@@ -94,7 +95,8 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ParameterError(f"{path.absolute()}: {error.strerror}; allowed: a Python file") from None
+        allowed = "FILE.py:NAME, with the file's path from the current folder"
+        raise ParameterError(f"{path.absolute()}: {error.strerror}; allowed: {allowed}") from None
 
 
 def _assigned(statements: list[ast.stmt]) -> list[str]:

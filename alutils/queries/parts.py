@@ -216,13 +216,6 @@ MODIFIERS: dict[str, Modifier] = {
         "superpixels, computed once",
     ),
 }
-KINDS = {  # what the parts of a field of `Query` are called, in the order of the canonical text
-    "balanced": "class weights",
-    "reduce": "reduction",
-    "committee": "committee",
-    "select": "selection",
-    "regions": "regions",
-}
 NUMBER = r"[0-9]+\.?[0-9]*|\.[0-9]+"
 
 
@@ -252,10 +245,11 @@ def read_part(text: str) -> tuple[str, Any]:
 
     Raises `ParameterError` for an unknown word, and for other numbers than the word is followed by.
     """
-    word = re.split("[^a-z]", text)[0]
-    if word not in MODIFIERS:
-        meant = did_you_mean(word, MODIFIERS, after=text[len(word) :])
-        raise ParameterError(f"{text!r} is no modifier; {meant}allowed: {', '.join(map(form_of, MODIFIERS))}")
+    word = next((word for word in MODIFIERS if text.startswith(word)), None)
+    if word is None:
+        given = re.split("[^a-z]", text)[0]
+        meant = did_you_mean(given, MODIFIERS, after=text[len(given) :])
+        raise ParameterError(f"{text!r} is no modifier; {meant}allowed: {', '.join(MODIFIERS)}")
     modifier = MODIFIERS[word]
     pattern = re.sub(r"\{(\w+)\}", rf"(?P<\1>{NUMBER})", modifier.numbers)
     found = re.fullmatch(pattern, text.removeprefix(word))

@@ -14,7 +14,6 @@ from typing import Any, Self
 from alutils.errors import ParameterError
 from alutils.queries.own import check_statistics, file_and_name, is_score, run_file, split_text
 from alutils.queries.parts import (
-    KINDS,
     MODIFIERS,
     Diverse,
     Ensemble,
@@ -201,12 +200,12 @@ class Query:
         return self.committee is None and not self.entry.is_plain
 
     def _check_kinds(self) -> None:
-        for field, kind in KINDS.items():
-            part = getattr(self, field)
-            allowed = [type(MODIFIERS[word].example) for word in words_of(field)]
-            if part is not None and type(part) not in allowed:
+        for field in fields(self)[1:]:
+            part = getattr(self, field.name)
+            allowed = [type(MODIFIERS[word].example) for word in words_of(field.name)]
+            if part != field.default and type(part) not in allowed:
                 names = ", ".join(one.__name__ for one in allowed)
-                raise ParameterError(f"{field} is {part!r}, which is no {kind}; allowed: {names}")
+                raise ParameterError(f"{field.name} is {part!r}; allowed: {names}")
 
     def _check_together(self, entry: Entry) -> None:
         if entry.selection != TOP_K and self.parts:
@@ -215,7 +214,7 @@ class Query:
         if entry.score is None:
             for part in (self.balanced or None, self.reduce, self.committee):
                 if part is not None:
-                    allowed = _forms("select", "regions")
+                    allowed = ", ".join(words_of("select", "regions"))
                     raise ParameterError(f"{self.name} has no score for {text_of(part)} to change; allowed: {allowed}")
         if self.regions is not None:
             self._check_regions(text_of(self.regions))
@@ -228,10 +227,6 @@ class Query:
         if isinstance(self.reduce, Interior):
             which = f"{text_of(self.reduce)} reduces whole images only"
             raise ParameterError(f"{which}; allowed with {regions}: sum, {form_of('top')}, or no reduction")
-
-
-def _forms(*kinds: str) -> str:
-    return ", ".join(form_of(word) for word in words_of(*kinds))
 
 
 def _entry_at_sight(name: str) -> Entry | None:
@@ -266,7 +261,7 @@ def _read_parts(modifiers: list[str]) -> dict[str, Any]:
         field, part = read_part(modifier)
         if field in parts:
             both = f"{text_of(parts[field])} and {text_of(part)} are both given"
-            raise ParameterError(f"{both}; allowed: one of {_forms(field)}")
+            raise ParameterError(f"{both}; allowed: one of {', '.join(words_of(field))}")
         parts[field] = part
     return parts
 
