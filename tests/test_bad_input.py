@@ -175,10 +175,14 @@ def half_written(name: str) -> Callable[[Path], list[str]]:
 IN_KERNEL = [
     (ROUNDS, lambda folder: p(dataset="streets_big"), "dataset is 'streets_big'; allowed: digits, mnist"),
     (ROUNDS, lambda folder: p(model="unet"), "model is 'unet'; allowed: mnist_cnn, unet_small"),
-    (ROUNDS, lambda folder: p(query="entropie"), "query is 'entropie'; allowed: random, strided_random, consensus"),
-    (ROUNDS, lambda folder: p(query="bald+top2"), "share of the pixels after top_ is 2; allowed: 1e-06 to 1"),
+    (
+        ROUNDS,
+        lambda folder: p(query="entropie"),
+        "query is 'entropie'; did you mean entropy? allowed: random, strided_random",
+    ),
+    (ROUNDS, lambda folder: p(query="bald+top2"), "share of top is 2; allowed: 1e-06 to 1"),
     (ROUNDS, lambda folder: p(start_query="bald"), "start_query is 'bald'; allowed: random, strided_random, core_set"),
-    (ROUNDS, lambda folder: p(**DIGITS, query="bald+windows2x2"), "digits has one label an image; allowed: queries"),
+    (ROUNDS, lambda folder: p(**DIGITS, query="bald+windows2x2"), "digits has one label per image; allowed: queries"),
     (ROUNDS, lambda folder: p(height=0), "height is 0, width is 64; allowed: two numbers from 1 on, or neither"),
     (ROUNDS, lambda folder: mine(folder, Path.unlink), "1.png: its label is missing"),
     (ROUNDS, lambda folder: mine(folder, lambda label: write(label, "no image")), "1.png: cannot be decoded"),

@@ -22,7 +22,7 @@ from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import DataError, ParameterError
 from alutils.models import SplitModel
 from alutils.queries.committee import Committee
-from alutils.queries.query import find_query
+from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
 from alutils.runs import acquisition
 from alutils.runs import config as config_module
@@ -237,7 +237,7 @@ def test_regions_fill_the_same_budget_and_the_rest_is_not_trained_on(query: str,
     assert table["labelled"].tolist() == [3, 6, 9]
     assert table["labelled_pixels"].is_monotonic_increasing
     room = [images * whole - pixels for images, pixels in zip([3, 6, 9], table["labelled_pixels"], strict=True)]
-    largest = Pieces(config.load("train"), find_query(query).regions).sizes.max()
+    largest = Pieces(config.load("train"), parse_query(query).regions).sizes.max()
     assert all(0 <= left < largest for left in room)
     acquired = RunFolder("e", config.run_name).read_table("acquisitions")
     assert acquired.groupby("round")["pixels"].sum().cumsum().tolist() == table["labelled_pixels"].tolist()
@@ -322,12 +322,12 @@ def test_an_ensemble_is_several_networks_that_are_asked_together(monkeypatch: py
 
 def test_every_query_can_be_mixed_and_random_cannot_be_an_ensemble():
     for query in ("random", "vote_entropy"):
-        config = replace(ROUNDS, query=f"{query}_mixture_0.34_0.33_0.33")
+        config = replace(ROUNDS, query=f"{query}+mixture0.34-0.33-0.33")
         run_rounds(config)
         assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].is_unique
-    with pytest.raises(ParameterError, match=r"query is 'random+ensemble2'; allowed: random, strided_random"):
+    with pytest.raises(ParameterError, match=r"random has no score for ensemble2 to change; allowed: mixture, power"):
         run_rounds(replace(ROUNDS, query="random+ensemble2"))
-    with pytest.raises(ParameterError, match=r"shares after mixture_ sum to 0.9; allowed: 1"):
+    with pytest.raises(ParameterError, match=r"shares of mixture sum to 0.9; allowed: 1"):
         run_rounds(replace(ROUNDS, query="random+mixture0.3-0.3-0.3"))
 
 
