@@ -83,7 +83,7 @@ BAD = [
     ("my_scores.py:my_qurey", r"my_scores.py has no 'my_qurey'; did you mean my_query\? allowed: my_query, of_votes"),
     (
         "my_scores.py:of_votes",
-        r"my_scores.py: of_votes has the parameter 'votes'; allowed: mean_probability, vote_share",
+        r"my_scores.py: of_votes has the parameter 'votes'; did you mean vote_share\?",
     ),
     ("my_scores.py:my_query+interior1+windows2x2", "interior1 reduces whole images only"),
     ("broken.py:f", r"broken.py, line 2: .*; allowed: a Python file$"),

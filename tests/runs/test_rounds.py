@@ -617,3 +617,45 @@ def test_a_process_killed_at_random_moments_ends_with_the_same_tables(results: P
 def start(config: RoundsConfig) -> "subprocess.Popen[bytes]":
     parameters = json.dumps({field.name: getattr(config, field.name) for field in fields(config)})
     return subprocess.Popen([sys.executable, "-c", PROCESS, parameters])
+
+
+def test_a_query_has_one_text_in_a_config():
+    config = replace(ROUNDS, query="bald+power1.0+top0.10")
+    assert config.query == replace(BULK, query="bald+power1+top0.1").query == "bald+top0.1+power1"
+    assert config.run_name == "tiny-unet_small-bald+top0.1+power1-seed0"
+    assert replace(BULK, query=config.query).order_run_name == config.run_name
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "message"),
+    [
+        (ROUNDS, {"query": "bold"}, "query is 'bold'; did you mean bald?"),
+        (ROUNDS, {"query": "all"}, "query is 'all'"),
+        (ROUNDS, {"start_query": "core_sets"}, "start_query is 'core_sets'; allowed: random, strided_random, core_set"),
+        (BULK, {"query": "bald+tpo0.1"}, "'tpo0.1' is no modifier; did you mean top0.1?"),
+    ],
+)
+def test_a_misspelt_query_is_refused_before_anything_is_loaded(config: Any, changes: dict[str, str], message: str):
+    with pytest.raises(ParameterError) as caught:
+        replace(config, **changes)
+    assert message in str(caught.value)
+
+
+def test_a_run_of_a_file_of_ones_own_keeps_the_files_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    content = (
+        "def mine(mean_probability, vote_share):\n    return vote_share.amax(dim=1) - mean_probability.amax(dim=1)\n"
+    )
+    Path("my_scores.py").write_text(content)
+    config = replace(ROUNDS, query="my_scores.py:mine+sum+power1", rounds=2)
+    assert config.run_name == "tiny-unet_small-my_scores.mine+sum+power1-seed0"
+    run = RunFolder("e", config.run_name)
+    digests = []
+    for text in (content, "# another\n" + content):
+        Path("my_scores.py").write_text(text)
+        assert len(run_rounds(config)) == 2
+        digests.append(run.config()["query_digest"])
+    assert digests[0] != digests[1]
+    assert len([*(run.path.parent / "superseded").iterdir()]) == 1, "the run of the file as it was is kept"
+    run_rounds(replace(ROUNDS, query="random", rounds=1))
+    assert "query_digest" not in RunFolder("e", replace(ROUNDS, query="random").run_name).config()
