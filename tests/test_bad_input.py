@@ -82,7 +82,7 @@ QUICK = [
         nothing,
         "start_query is 'bald'; allowed: random, strided_random, core_set",
     ),
-    (run, [BULK, *p(query="best")], nothing, "query is 'best'; did you mean badge? allowed: all, random"),
+    (run, [BULK, *p(query="best")], nothing, "query is 'best'; allowed: all, random"),
     (run, [ROUNDS, *p(test_resolution="x")], nothing, "test_resolution is 'x'; allowed: training, native"),
     (run, [BULK, *p(order_regime="x")], nothing, "order_regime is 'x'; allowed: from_scratch, incremental"),
     (run, [ROUNDS, *p(unit="pixels")], nothing, "unit is 'pixels'; allowed: percent, images"),
