@@ -118,7 +118,10 @@ def _job(notebook: Path, given: dict[str, Any], cell_timeout: int | None) -> Job
         if not files[-1].is_file():
             raise ParameterError(f"{notebook.stem}: dataset is {files[-1]}; there is no such file")
     asked = [parameters.get("query", ""), *parameters.get("queries", [])]
-    files += [ROOT / file for file in map(query_file, asked) if file]
+    for file in filter(None, (query_file(str(query)) for query in asked)):
+        files.append(ROOT / file)
+        if not files[-1].is_file():
+            raise ParameterError(f"{notebook.stem}: query is in {files[-1]}; there is no such file")
     return Job(
         run_name(notebook.stem, parameters),
         notebook,
