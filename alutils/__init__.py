@@ -37,13 +37,16 @@ training                a recipe and labelled images give a trained network
     predictions         predictions as files
 
 queries                 what to label next
+    parts               the typed parts of a query, and the table of modifiers
+    own                 a query from a file of one's own
+    query               the registry, the typed query and its text form
     committee           the members, and their means as they stream by
     scores              how much a label would teach, from a committee's means
+    reductions          one score per image from the scores of its pixels
     regions             windows and superpixels instead of whole images
     diversity           greedy k-center and k-means++, exact
     embeddings          what makes images alike
     selections          a batch from scores, chance and likeness
-    query               the registry, and a query's name
     scoring             scores of a pool, and one image's maps
 
 runs                    rounds, saved and resumed

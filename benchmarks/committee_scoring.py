@@ -18,15 +18,15 @@ from alutils.datasets.base import IMAGENET_MEAN, IMAGENET_STD
 from alutils.models import SplitModel, build_model
 from alutils.models.base import inference_copy, resize_logits
 from alutils.queries.committee import Committee, committee_statistics
-from alutils.queries.query import Query
 from alutils.queries.scores import consensus_entropy, vote_entropy
-from alutils.queries.scoring import score_images
+from alutils.queries.scoring import ask_committee
 from alutils.training.feeding import feed
 from alutils.training.loop import default_device
 from alutils.training.recipe import Recipe
 
 CLASSES, BATCH = 19, 4
 COMMITTEE = Committee(10, 0.5, seed=0)
+STATISTICS = ("mean_probability", "vote_share")
 RECIPE = Recipe(
     epochs=1, steps=None, batch_size=BATCH, learning_rate=1e-3, weight_decay=0, class_weights=False, void_class=False,
     augmentation="none", precision="float32",
@@ -45,17 +45,15 @@ def noise_images(count: int, height: int, width: int) -> ImageDataset:
 
 
 def both_entropies(mean_probability: Tensor, vote_share: Tensor) -> Tensor:
-    """Return consensus and vote entropy (N, 2, H, W) in bits."""
-    return torch.stack([consensus_entropy(mean_probability), vote_entropy(vote_share)], dim=1)
-
-
-BOTH = Query(both_entropies, reduction=lambda scores: scores.flatten(2).mean(dim=2))
+    """Return the means over the pixels of consensus and vote entropy, (N, 2) in bits."""
+    maps_N_2_H_W = torch.stack([consensus_entropy(mean_probability), vote_entropy(vote_share)], dim=1)
+    return maps_N_2_H_W.flatten(2).mean(dim=2)
 
 
 def ours(model: SplitModel, dataset: ImageDataset, committee: Committee = COMMITTEE) -> np.ndarray:
     """Return (N, 2) scores."""
-    indices, generator = np.arange(len(dataset)), np.random.default_rng(0)
-    return score_images(BOTH, [model], dataset, indices, RECIPE, committee, generator)
+    batches = ask_committee(committee, [model], dataset, np.arange(len(dataset)), RECIPE, STATISTICS)
+    return torch.cat([both_entropies(**statistics).double().cpu() for statistics in batches]).numpy()
 
 
 def in_batches(model: SplitModel, dataset: ImageDataset) -> list[Tensor]:
@@ -126,7 +124,7 @@ def difference_to_float64(model: SplitModel, dataset: ImageDataset) -> float:
     differences = []
     for image in in_batches(copy.deepcopy(model).cpu(), dataset)[0].double().split(1):
         kept = [resize_logits(m, image.shape[2:]) for m in COMMITTEE.logits([exact], image)]
-        reference = BOTH.reduction(both_entropies(**committee_statistics(kept, ["mean_probability", "vote_share"])))
+        reference = both_entropies(**committee_statistics(kept, STATISTICS))
         differences.append(reference)
     return float(np.abs(torch.cat(differences).numpy() - ours(model, dataset)[:BATCH]).max())
 

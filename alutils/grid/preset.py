@@ -11,6 +11,7 @@ from alutils.errors import ParameterError
 from alutils.files import read_yaml
 from alutils.grid.parameters import check_parameters, config_of, done_file, find_notebook, gpus_wanted, run_name
 from alutils.paths import PARAMS, ROOT, results_dir
+from alutils.queries.own import query_file
 from alutils.runs.config import BulkConfig, rounds_name
 from alutils.runs.folder import check_name
 
@@ -116,6 +117,11 @@ def _job(notebook: Path, given: dict[str, Any], cell_timeout: int | None) -> Job
         files.append(ROOT / parameters["dataset"])
         if not files[-1].is_file():
             raise ParameterError(f"{notebook.stem}: dataset is {files[-1]}; there is no such file")
+    asked = [parameters.get("query", ""), *parameters.get("queries", [])]
+    for file in filter(None, (query_file(str(query)) for query in asked)):
+        files.append(ROOT / file)
+        if not files[-1].is_file():
+            raise ParameterError(f"{notebook.stem}: query is in {files[-1]}; there is no such file")
     return Job(
         run_name(notebook.stem, parameters),
         notebook,

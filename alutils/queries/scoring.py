@@ -11,8 +11,9 @@ from alutils.models import SplitModel
 from alutils.models.base import inference_copy
 from alutils.queries.committee import Committee, committee_statistics
 from alutils.queries.query import Query
-from alutils.queries.regions import region_scores
-from alutils.queries.scores import SCORES, applied, balanced, consensus_entropy, statistics_of
+from alutils.queries.reductions import reduction_of
+from alutils.queries.regions import divide, region_scores
+from alutils.queries.scores import SCORES, applied, balanced, consensus_entropy, score_of, statistics_of
 from alutils.training.feeding import feed
 from alutils.training.loop import autocast, in_batches
 from alutils.training.recipe import Recipe
@@ -35,20 +36,21 @@ def score_images(
     (N,), or of regions (N, K), NaN for one that an image does not have. No label is read. Memory does not depend on the
     number of images. Raises `ValueError` for a score that is not finite.
     """
-    maps, count = query.regions.divide(dataset) if query.regions else (None, 1)
-    if query.score is None:
+    maps, count = divide(dataset, query.regions) if query.regions else (None, 1)
+    score, reduction = score_of(query), reduction_of(query.reduce)
+    if score is None:
         return generator.random(len(indices) if maps is None else (len(indices), count))
-    statistics = {*statistics_of(query.score, query.reduction), *(["mean_probability"] if query.is_balanced else [])}
+    statistics = {*statistics_of(score, reduction), *(["mean_probability"] if query.balanced else [])}
     scored: list[Tensor] = []
     for asked in ask_committee(committee, models, dataset, indices, recipe, sorted(statistics)):
-        values = applied(query.score, asked)
+        values = applied(score, asked)
         if class_weights is not None:
             values = balanced(values, asked["mean_probability"], class_weights)
         if maps is None:
-            reduced = applied(query.reduction, asked, values)
+            reduced = applied(reduction, asked, values)
         else:
             of_batch = indices[len(scored) * recipe.batch_size :][: len(values)]
-            reduced = region_scores(values, maps[of_batch], count, query.reduction)
+            reduced = region_scores(values, maps[of_batch], count, reduction)
         scored.append(reduced.double().cpu())
     scores = torch.cat(scored).numpy()
     broken = ~np.isfinite(scores) if maps is None else np.isinf(scores)
@@ -76,15 +78,20 @@ def ask_committee(
 
 
 def committee_maps(
-    model: SplitModel, dataset: ImageDataset, index: int, recipe: Recipe, committee: Committee
+    model: SplitModel,
+    dataset: ImageDataset,
+    index: int,
+    recipe: Recipe,
+    committee: Committee,
+    names: Sequence[str],
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return one image's prediction without dropout (H, W), and each score's map (H, W) in bits."""
+    """Return one image's prediction without dropout (H, W), and the maps (H, W) of the `SCORES` called `names`."""
 
     def ask(committee: Committee, *scores: Callable[..., Tensor]) -> dict[str, Tensor]:
         (statistics,) = ask_committee(committee, [model], dataset, np.array([index]), recipe, statistics_of(*scores))
         return statistics
 
     plain = ask(Committee(1, 0.0, 0), consensus_entropy)["mean_probability"]
-    statistics = ask(committee, *SCORES.values())
-    maps = {name: applied(score, statistics)[0].cpu().numpy() for name, score in SCORES.items()}
+    statistics = ask(committee, *(SCORES[name] for name in names))
+    maps = {name: applied(SCORES[name], statistics)[0].cpu().numpy() for name in names}
     return plain.argmax(dim=1)[0].cpu().numpy(), maps

@@ -8,9 +8,10 @@ from alutils.datasets import ImageDataset
 from alutils.models import SplitModel, build_model
 from alutils.queries.committee import Committee
 from alutils.queries.embeddings import Candidates
-from alutils.queries.query import QUERIES, Query
+from alutils.queries.query import Query
 from alutils.queries.regions import Pieces
 from alutils.queries.scoring import score_images
+from alutils.queries.selections import selection_of
 from alutils.runs.config import RoundsConfig
 from alutils.runs.pool import Pool
 from alutils.runs.sharding import score_in_shards
@@ -29,7 +30,7 @@ def start_set(config: RoundsConfig, pieces: Pieces, count: int) -> Rows:
         seed = derive_seed(config.seed, "weights", 0)
         model = build_model(config.model, config.outputs(pieces.dataset), seed=seed, weights=config.weights)
         candidates = Candidates(model.to(default_device()), pieces.dataset, config, everything, everything[:0])
-        select, chance = QUERIES[config.start_query].selection, generator.random(len(everything))
+        select, chance = selection_of(Query(config.start_query)), generator.random(len(everything))
         chosen = select(chance, count, generator, candidates)
     rows = image_rows(pieces.dataset, chosen, np.full(count, np.nan), 0)
     return rows if pieces.maps is None else [row | {"region": -1} for row in rows]
@@ -75,11 +76,11 @@ def score_pieces(
     """Return the scores of all pieces, (P,), NaN for labelled ones; by `workers` processes, to the same result."""
     seed = derive_seed(config.seed, "committee", round_number)
     committee = Committee(1, 0.0, seed)  # of each network of an ensemble
-    if query.ensemble is None:
+    if query.has_dropout:
         committee = Committee(config.committee_members, config.committee_dropout, seed)
-    weights = class_loss_weights(*pieces.labelled_only(pool.labelled), config.void_class) if query.is_balanced else None
+    weights = class_loss_weights(*pieces.labelled_only(pool.labelled), config.void_class) if query.balanced else None
     images = np.unique(pieces.images[pool.unlabelled])
-    if workers > 1 and query.score:
+    if workers > 1 and query.asks_committee:
         scores = score_in_shards(config, models, images, committee, workers, weights)
     else:
         generator = numpy_generator(config.seed, "scores", round_number)
@@ -108,7 +109,7 @@ def acquire(
         unlabelled, room = pool.unlabelled, pieces.room(budgets[of_round], pool.labelled)
         most = min(room // pieces.sizes[unlabelled].min(), len(unlabelled))
         candidates = Candidates(model, pieces.dataset, config, pieces.images[unlabelled], pieces.images[pool.labelled])
-        chosen = query.selection(scores[unlabelled], most, generator, candidates)
+        chosen = selection_of(query)(scores[unlabelled], most, generator, candidates)
         taken = pool.label(chosen[np.cumsum(pieces.sizes[unlabelled[chosen]]) <= room])
         of_batch = image_rows(pieces.dataset, pieces.images[taken], scores[taken], of_round)
         if pieces.maps is not None:

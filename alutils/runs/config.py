@@ -10,6 +10,8 @@ import numpy as np
 
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import ParameterError, check_choice, check_range
+from alutils.queries.own import query_digest
+from alutils.queries.query import QUERIES, parse_query
 from alutils.runs.folder import RunFolder
 from alutils.seeds import numpy_generator
 from alutils.training.recipe import Recipe, check_committee
@@ -20,7 +22,7 @@ UNITS = ("percent", "images")
 
 
 # What runs of a setting may differ in.
-COMPARED = {"query", "order_model", "order_regime", "order", "share", "skip", "seed", "keep_model"}
+COMPARED = {"query", "query_digest", "order_model", "order_regime", "order", "share", "skip", "seed", "keep_model"}
 
 
 def setting_of(config: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -82,9 +84,11 @@ class TrainingConfig(Recipe):
         return self
 
     def as_dict(self, train_set: ImageDataset, test_set: ImageDataset) -> dict[str, Any]:
-        """Return what `config.json` holds: every parameter, and the fingerprints of the data."""
+        """Return what `config.json` holds: every parameter, the fingerprints of the data, and a query file's digest."""
         data = {"train_data": train_set.fingerprint, "test_data": test_set.fingerprint}
-        return {"kind": self.kind} | asdict(self) | data
+        config = {"kind": self.kind} | asdict(self) | data
+        digest = query_digest(config["query"])
+        return config | ({"query_digest": digest} if digest else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +118,8 @@ class RoundsConfig(TrainingConfig):
     def __post_init__(self) -> None:
         """Refuse what no data set could make possible."""
         super().__post_init__()
+        object.__setattr__(self, "query", str(parse_query(self.query)))
+        check_choice("start_query", self.start_query, [name for name, known in QUERIES.items() if known.score is None])
         check_committee(self.committee_members, self.committee_dropout)
         check_choice("regime", self.regime, REGIMES)
         check_choice("unit", self.unit, UNITS)
@@ -128,7 +134,7 @@ class RoundsConfig(TrainingConfig):
     def run_name(self) -> str:
         """Return the name of the run folder."""
         start = "" if self.start_query == "random" else f"-from_{self.start_query}"
-        return rounds_name(self.dataset, self.model, self.regime, self.query + start, self.seed)
+        return rounds_name(self.dataset, self.model, self.regime, self.query, self.seed, start=start)
 
     def budgets(self, pool_size: int) -> list[int]:
         """Return the number of labelled images in each round."""
@@ -177,6 +183,8 @@ class BulkConfig(TrainingConfig):
     def __post_init__(self) -> None:
         """Refuse what no data set could make possible."""
         super().__post_init__()
+        if self.query != "all":
+            object.__setattr__(self, "query", str(parse_query(self.query, others=["all"])))
         check_choice("order_regime", self.order_regime, REGIMES)
         check_range("skip", self.skip, 0, 99, "percent")
         check_range("share", self.share, 0.01, 100 - self.skip, "percent")
@@ -187,7 +195,7 @@ class BulkConfig(TrainingConfig):
     def run_name(self) -> str:
         """Return the name of the run folder."""
         by = f"_by_{self.order_model}" + ("" if self.order_regime == "from_scratch" else f"_{self.order_regime}")
-        order = self.query + ("" if self.query in ("all", "random") else by)
+        order = self.query if self.query in ("all", "random") else parse_query(self.query).word + by
         share = f"share{self.share:g}" + (f"_skip{self.skip:g}" if self.skip else "")
         return f"{dataset_word(self.dataset)}-{self.model}-bulk-{order}-{share}-seed{self.seed}"
 
@@ -218,10 +226,10 @@ class BulkConfig(TrainingConfig):
         return order[first:last]
 
 
-def rounds_name(dataset: str, model: str, regime: str, query: str, seed: int) -> str:
+def rounds_name(dataset: str, model: str, regime: str, query: str, seed: int, start: str = "") -> str:
     """Return the name of the run folder of active-learning rounds."""
     in_regime = "" if regime == "from_scratch" else f"-{regime}"
-    return f"{dataset_word(dataset)}-{model}{in_regime}-{query}-seed{seed}"
+    return f"{dataset_word(dataset)}-{model}{in_regime}-{parse_query(query).word}{start}-seed{seed}"
 
 
 def dataset_word(dataset: str) -> str:

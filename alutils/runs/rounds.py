@@ -15,7 +15,7 @@ from alutils.datasets import ImageDataset
 from alutils.errors import DataError, ParameterError, check_choice, check_range
 from alutils.models import FOR_DIGITS, MODELS, SplitModel, build_model
 from alutils.progress import Status
-from alutils.queries.query import QUERIES, find_query
+from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
 from alutils.runs.acquisition import (
     acquire,
@@ -43,9 +43,8 @@ def run_rounds(config: RoundsConfig, scoring_workers: int = 1) -> pd.DataFrame:
     After each round the run folder is saved whole; a run that was killed goes on from there, a finished one
     is only read. `scoring_workers` processes score the pool, to the same result.
     """
-    query = find_query(config.query)
+    query = parse_query(config.query).loaded()
     check_range("scoring_workers", scoring_workers, 1, 1000)
-    check_choice("start_query", config.start_query, [name for name, known in QUERIES.items() if known.score is None])
     train_set, test_set = _load_sets(config)
     budgets = config.budgets(len(train_set))
     pieces = Pieces(train_set, query.regions)
@@ -54,7 +53,7 @@ def run_rounds(config: RoundsConfig, scoring_workers: int = 1) -> pd.DataFrame:
     with run.opened(config.as_dict(train_set, test_set)):
         rows = _records(run.read_table("rounds"))
         acquired, scores = _restore(config, run, pieces, rows, budgets)
-        networks = query.ensemble or 1
+        networks = query.networks
         tell = _teller(config, config.trained_on(budgets), networks, rows)
         for number in range(len(rows), config.rounds):
             started = time.perf_counter()
@@ -77,7 +76,7 @@ def run_rounds(config: RoundsConfig, scoring_workers: int = 1) -> pd.DataFrame:
             rows.append(row | {"seconds_query": time.perf_counter() - started})
             acquired += with_cost(pieces, batch)
             run.write_table("acquisitions", pd.DataFrame(acquired))
-            if query.score:
+            if query.asks_committee:
                 run.write_array("scores", np.array(scores, np.float32))
             run.write_table("rounds", pd.DataFrame(rows))
         run.finish(device)
@@ -145,8 +144,6 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def run_bulk(config: BulkConfig) -> pd.DataFrame:
     """Train on a share of an order, or on what is left of it to train, and return `rounds.csv`: one row."""
-    if config.query != "all":
-        find_query(config.query, others=["all"])
     train_set, test_set = _load_sets(config)
     chosen = config.chosen(train_set)
     run = RunFolder(config.experiment, config.run_name)

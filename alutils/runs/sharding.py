@@ -11,7 +11,7 @@ from torch import Tensor
 
 from alutils.models import SplitModel, build_model
 from alutils.queries.committee import Committee
-from alutils.queries.query import find_query
+from alutils.queries.query import parse_query
 from alutils.queries.scoring import score_images
 from alutils.runs.config import RoundsConfig
 from alutils.seeds import numpy_generator
@@ -61,5 +61,5 @@ def _score_shard(
         model.load_state_dict(state)
         models.append(model.to(f"cuda:{rank % gpus}" if gpus else "cpu").to(memory_format=torch.channels_last))
     no_draws = numpy_generator(0, "no draws")  # of a score that a committee gives
-    query = find_query(config.query)
+    query = parse_query(config.query).loaded()
     return score_images(query, models, dataset, indices, config, committee, no_draws, class_weights)

@@ -150,3 +150,17 @@ def test_a_grid_of_thousands_is_read_in_seconds(tmp_path: Path):
 def test_an_unknown_preset_lists_the_known_ones():
     with pytest.raises(ParameterError, match=r"nothing is no preset; known: .*demo"):
         find_preset("nothing")
+
+
+def test_a_job_depends_on_the_file_of_its_query(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("alutils.grid.preset.ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("my_scores.py").write_text("def mine(vote_share):\n    return vote_share.amax(dim=1)\n")
+    (tmp_path / "elsewhere").mkdir()
+    text = "runs: [{notebook: 03_active_learning_rounds, grid: {query: [random, my_scores.py:mine+top0.10]}}]"
+    random, mine = load_jobs(write(tmp_path, text)).values()
+    assert mine.name == "streets_tiny-unet_small-my_scores.mine+top0.1-seed0"
+    assert set(mine.files) - set(random.files) == {tmp_path / "my_scores.py"}
+    monkeypatch.setattr("alutils.grid.preset.ROOT", tmp_path / "elsewhere")
+    with pytest.raises(ParameterError, match="query is in .*/elsewhere/my_scores.py; there is no such file"):
+        load_jobs(write(tmp_path, text))

@@ -22,7 +22,7 @@ from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import DataError, ParameterError
 from alutils.models import SplitModel
 from alutils.queries.committee import Committee
-from alutils.queries.query import find_query
+from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
 from alutils.runs import acquisition
 from alutils.runs import config as config_module
@@ -131,8 +131,8 @@ def test_a_finished_run_is_only_read(monkeypatch: pytest.MonkeyPatch):
     "changes",
     [
         *({"regime": regime} for regime in REGIMES),
-        {"query": "vote_entropy_ensemble_2_mixture_0.4_0.3_0.3", "regime": "incremental"},
-        {"query": "bald_balanced_power_1_windows_2x3", "start_query": "core_set"},
+        {"query": "vote_entropy+ensemble2+mixture0.4-0.3-0.3", "regime": "incremental"},
+        {"query": "bald+balanced+power1+windows2x3", "start_query": "core_set"},
     ],
     ids=str,
 )
@@ -221,7 +221,7 @@ def test_the_first_batch_may_be_chosen_and_is_the_same_for_every_query():
         run_rounds(replace(ROUNDS, start_query="bald"))
 
 
-@pytest.mark.parametrize("query", ["random_windows_2x3", "bald_windows_2x3", "margin_top_0.5_superpixels_6"])
+@pytest.mark.parametrize("query", ["random+windows2x3", "bald+windows2x3", "margin+top0.5+superpixels6"])
 def test_regions_fill_the_same_budget_and_the_rest_is_not_trained_on(query: str, monkeypatch: pytest.MonkeyPatch):
     seen: list[np.ndarray] = []
 
@@ -237,7 +237,7 @@ def test_regions_fill_the_same_budget_and_the_rest_is_not_trained_on(query: str,
     assert table["labelled"].tolist() == [3, 6, 9]
     assert table["labelled_pixels"].is_monotonic_increasing
     room = [images * whole - pixels for images, pixels in zip([3, 6, 9], table["labelled_pixels"], strict=True)]
-    largest = Pieces(config.load("train"), find_query(query).regions).sizes.max()
+    largest = Pieces(config.load("train"), parse_query(query).regions).sizes.max()
     assert all(0 <= left < largest for left in room)
     acquired = RunFolder("e", config.run_name).read_table("acquisitions")
     assert acquired.groupby("round")["pixels"].sum().cumsum().tolist() == table["labelled_pixels"].tolist()
@@ -252,14 +252,14 @@ def test_regions_fill_the_same_budget_and_the_rest_is_not_trained_on(query: str,
 
 
 def test_an_order_of_regions_is_no_order_of_images():
-    rounds = replace(ROUNDS, query="bald_windows_2x2")
+    rounds = replace(ROUNDS, query="bald+windows2x2")
     run_rounds(rounds)
     with pytest.raises(ParameterError, match="a share of an order is of whole images, not of regions"):
         run_bulk(replace(BULK, query=rounds.query))
 
 
 def test_balanced_scores_look_at_labels_that_are_there_only(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
-    config = replace(ROUNDS, query="consensus_entropy_balanced", rounds=2)
+    config = replace(ROUNDS, query="consensus_entropy+balanced", rounds=2)
     run_rounds(config)
     acquired = RunFolder("e", config.run_name).read_table("acquisitions")
     labels = tiny_scenes.labels.copy()
@@ -312,7 +312,7 @@ def test_an_ensemble_is_several_networks_that_are_asked_together(monkeypatch: py
     score_images = acquisition.score_images
     monkeypatch.setattr(acquisition, "score_images", spy)
     trained = spied_training(monkeypatch)
-    table = run_rounds(replace(ROUNDS, query="vote_entropy_ensemble_3"))
+    table = run_rounds(replace(ROUNDS, query="vote_entropy+ensemble3"))
     assert [(number, committee.members, committee.dropout) for number, committee in seen] == [(3, 1, 0.0)] * 2
     assert len(trained) == 9
     assert trained[0] == trained[1] == trained[2]
@@ -322,13 +322,13 @@ def test_an_ensemble_is_several_networks_that_are_asked_together(monkeypatch: py
 
 def test_every_query_can_be_mixed_and_random_cannot_be_an_ensemble():
     for query in ("random", "vote_entropy"):
-        config = replace(ROUNDS, query=f"{query}_mixture_0.34_0.33_0.33")
+        config = replace(ROUNDS, query=f"{query}+mixture0.34-0.33-0.33")
         run_rounds(config)
         assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].is_unique
-    with pytest.raises(ParameterError, match=r"query is 'random_ensemble_2'; allowed: random, strided_random"):
-        run_rounds(replace(ROUNDS, query="random_ensemble_2"))
-    with pytest.raises(ParameterError, match=r"shares after mixture_ sum to 0.9; allowed: 1"):
-        run_rounds(replace(ROUNDS, query="random_mixture_0.3_0.3_0.3"))
+    with pytest.raises(ParameterError, match=r"random has no score for ensemble2 to change; allowed: mixture, power"):
+        run_rounds(replace(ROUNDS, query="random+ensemble2"))
+    with pytest.raises(ParameterError, match=r"shares of mixture sum to 0.9; allowed: 1"):
+        run_rounds(replace(ROUNDS, query="random+mixture0.3-0.3-0.3"))
 
 
 def test_void_may_be_a_class_of_its_own(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
@@ -617,3 +617,45 @@ def test_a_process_killed_at_random_moments_ends_with_the_same_tables(results: P
 def start(config: RoundsConfig) -> "subprocess.Popen[bytes]":
     parameters = json.dumps({field.name: getattr(config, field.name) for field in fields(config)})
     return subprocess.Popen([sys.executable, "-c", PROCESS, parameters])
+
+
+def test_a_query_has_one_text_in_a_config():
+    config = replace(ROUNDS, query="bald+power1.0+top0.10")
+    assert config.query == replace(BULK, query="bald+power1+top0.1").query == "bald+top0.1+power1"
+    assert config.run_name == "tiny-unet_small-bald+top0.1+power1-seed0"
+    assert replace(BULK, query=config.query).order_run_name == config.run_name
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "message"),
+    [
+        (ROUNDS, {"query": "bold"}, "query is 'bold'; did you mean bald?"),
+        (ROUNDS, {"query": "all"}, "query is 'all'"),
+        (ROUNDS, {"start_query": "core_sets"}, "start_query is 'core_sets'; allowed: random, strided_random, core_set"),
+        (BULK, {"query": "bald+tpo0.1"}, "'tpo0.1' is no modifier; did you mean top0.1?"),
+    ],
+)
+def test_a_misspelt_query_is_refused_before_anything_is_loaded(config: Any, changes: dict[str, str], message: str):
+    with pytest.raises(ParameterError) as caught:
+        replace(config, **changes)
+    assert message in str(caught.value)
+
+
+def test_a_run_of_a_file_of_ones_own_keeps_the_files_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    content = (
+        "def mine(mean_probability, vote_share):\n    return vote_share.amax(dim=1) - mean_probability.amax(dim=1)\n"
+    )
+    Path("my_scores.py").write_text(content)
+    config = replace(ROUNDS, query="my_scores.py:mine+sum+power1", rounds=2)
+    assert config.run_name == "tiny-unet_small-my_scores.mine+sum+power1-seed0"
+    run = RunFolder("e", config.run_name)
+    digests = []
+    for text in (content, "# another\n" + content):
+        Path("my_scores.py").write_text(text)
+        assert len(run_rounds(config)) == 2
+        digests.append(run.config()["query_digest"])
+    assert digests[0] != digests[1]
+    assert len([*(run.path.parent / "superseded").iterdir()]) == 1, "the run of the file as it was is kept"
+    run_rounds(replace(ROUNDS, query="random", rounds=1))
+    assert "query_digest" not in RunFolder("e", replace(ROUNDS, query="random").run_name).config()
