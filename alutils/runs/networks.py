@@ -32,15 +32,15 @@ class RunTraining:
 
     config, run : the run's config and its folder
     sizes : the number of images that each round trains on
-    networks : the number of networks that each round trains
+    network_count : the number of networks that each round trains
     measures : what was measured on the test set last; watchers see `miou` and `accuracy`
     """
 
-    def __init__(self, config: TrainingConfig, run: RunFolder, sizes: Sequence[int], networks: int = 1):
-        self.config, self.run, self.sizes, self.networks = config, run, sizes, networks
+    def __init__(self, config: TrainingConfig, run: RunFolder, sizes: Sequence[int], network_count: int = 1):
+        self.config, self.run, self.sizes, self.network_count = config, run, sizes, network_count
         self.measures: Mapping[str, float] = {}
         self._steps = [config.of_round(number).total_steps(size) for number, size in enumerate(sizes)]
-        self._status = Status(networks * sum(self._steps))
+        self._status = Status(network_count * sum(self._steps))
 
     def train(self, dataset: ImageDataset, indices: np.ndarray, round_number: int = 0, member: int = 0) -> SplitModel:
         """Return a network of a round, trained on the images `indices`.
@@ -80,7 +80,7 @@ class RunTraining:
     def _tell(self, round_number: int, member: int, epochs_done: int) -> None:
         """Report the optimizer steps done so far in the whole run, the round, the epoch and the last measures."""
         config, size, steps = self.config.of_round(round_number), self.sizes[round_number], self._steps[round_number]
-        done = self.networks * sum(self._steps[:round_number]) + member * steps
+        done = self.network_count * sum(self._steps[:round_number]) + member * steps
         done += min(epochs_done * config.steps_per_epoch(size), steps)
         where = {"round": round_number + 1, "rounds": len(self.sizes)}
         where |= {"epoch": epochs_done, "epochs": config.total_epochs(size)}

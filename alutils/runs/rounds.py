@@ -62,8 +62,8 @@ class ActiveLearning:
         self.budgets = config.budgets(len(train_set))
         self.pieces = Pieces(train_set, self.query.regions)
         check_network(config, train_set, self.run)
-        self.networks = self.query.ensemble or 1
-        self.training = RunTraining(config, self.run, config.training_sizes(self.budgets), self.networks)
+        self.network_count = self.query.ensemble or 1
+        self.training = RunTraining(config, self.run, config.training_sizes(self.budgets), self.network_count)
         self.rows, self.acquired, self.scores = Rows(), Acquisitions(self.pieces), list[np.ndarray]()
 
     def do_round(self) -> None:
@@ -88,7 +88,7 @@ class ActiveLearning:
         pool = self.acquired.pool
         chosen = pool.labelled_in(number) if self.config.regime == "new_data_only" else pool.labelled_by(number)
         dataset, images = self.pieces.labelled_only(chosen)
-        return [self.training.train(dataset, images, number, member) for member in range(self.networks)]
+        return [self.training.train(dataset, images, number, member) for member in range(self.network_count)]
 
     def score(self, networks: list[SplitModel], number: int) -> np.ndarray:
         """Return the scores of all pieces, (P,); NaN for labelled ones."""

@@ -33,7 +33,7 @@ class Trainer:
         self.device = device or default_device()
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.recipe = recipe
-        self.optimizer = torch.optim.Adam(
+        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
             self.network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
 

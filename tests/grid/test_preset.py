@@ -14,8 +14,9 @@ from alutils.errors import ParameterError
 from alutils.grid.parameters import check_parameters
 from alutils.grid.preset import Job, find_preset, load_jobs
 from alutils.paths import PARAMS
+from alutils.runs.bulk import run_bulk
 from alutils.runs.config import BulkConfig, RoundsConfig
-from alutils.runs.rounds import run_bulk, run_rounds
+from alutils.runs.rounds import run_rounds
 
 GRID = """
 recipe: &recipe {dataset: streets_tiny, steps: 3}
