@@ -33,29 +33,32 @@ training                a recipe and labelled images give a trained network
     feeding             batches on the device, gathered ahead of use
     augmentation        random changes to whole batches
     metrics             accuracy and intersection over union
-    loop                training and testing
+    loop                a network trained and tested
     predictions         predictions as files
 
 queries                 what to label next
     parts               the typed parts of a query, and the table of modifiers
     own                 a query from a file of one's own
     query               the registry, the typed query and its text form
-    committee           the members, and their means as they stream by
+    committee           networks that are asked together, and means over them
     scores              how much a label would teach, from a committee's means
     reductions          one score per image from the scores of its pixels
     regions             windows and superpixels instead of whole images
     diversity           greedy k-center and k-means++, exact
-    embeddings          what makes images alike
+    embeddings          vectors that are close for images that look alike
     selections          a batch from scores, chance and likeness
     scoring             scores of a pool, and one image's maps
 
 runs                    rounds, saved and resumed
     folder              the files of a run
     config              what a run is asked to do
-    pool                which images are labelled
+    data                the data of a run, checked against its network
+    networks            the networks of a run, trained with checkpoints
+    pool                which images or regions are labelled, since which round
+    acquisition         the pool and the rows of acquisitions.csv
     sharding            one pool scored by several processes
-    acquisition         the rows of acquisitions.csv
-    rounds              active learning; training on a share of an order
+    rounds              active learning: train, test, score, choose, label, save
+    bulk                one training on a share of an order
 
 results                 tables to numbers, pictures, pages
     tables              the tables of an experiment

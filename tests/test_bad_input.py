@@ -17,6 +17,7 @@ from alutils.grid import snakemake as grid
 from alutils.grid.parameters import check_parameters, find_notebook
 from alutils.results import pages as report
 from alutils.runs.config import RoundsConfig
+from alutils.runs.data import load_split
 from alutils.runs.rounds import run_rounds
 
 ROUNDS = "03_active_learning_rounds"
@@ -174,7 +175,7 @@ def damaged_cache(folder: Path) -> list[str]:
     """Run once into a cache of its own, and break that cache."""
     os.environ["ALUTILS_CACHE"] = str(folder / "cache")
     config = check_parameters(find_notebook(ROUNDS), SMALL)
-    RoundsConfig.from_names(config).load("train")
+    load_split(RoundsConfig.from_names(config), "train")
     (images,) = (folder / "cache").glob("streets_tiny-train-32x64-*/images.npy")
     images.write_bytes(images.read_bytes()[:1000])
     return []

@@ -14,8 +14,9 @@ from alutils.errors import ParameterError
 from alutils.grid.parameters import check_parameters
 from alutils.grid.preset import Job, find_preset, load_jobs
 from alutils.paths import PARAMS
+from alutils.runs.bulk import run_bulk
 from alutils.runs.config import BulkConfig, RoundsConfig
-from alutils.runs.rounds import run_bulk, run_rounds
+from alutils.runs.rounds import run_rounds
 
 GRID = """
 recipe: &recipe {dataset: streets_tiny, steps: 3}
@@ -162,5 +163,5 @@ def test_a_job_depends_on_the_file_of_its_query(tmp_path: Path, monkeypatch: pyt
     assert mine.name == "streets_tiny-unet_small-my_scores.mine+top0.1-seed0"
     assert set(mine.files) - set(random.files) == {tmp_path / "my_scores.py"}
     monkeypatch.setattr("alutils.grid.preset.ROOT", tmp_path / "elsewhere")
-    with pytest.raises(ParameterError, match="query is in .*/elsewhere/my_scores.py; there is no such file"):
+    with pytest.raises(ParameterError, match=r"query is in .*/elsewhere/my_scores.py; there is no such file"):
         load_jobs(write(tmp_path, text))

@@ -1,25 +1,18 @@
-"""Queries as text and in Python, and what scoring must not see."""
+"""Queries as text and in Python."""
 
 import subprocess
 import sys
-from dataclasses import replace
 from random import Random
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
-from torch.fx import Proxy
 
-from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError
-from alutils.models import SplitModel, build_model
-from alutils.models.unet_small import UnetSmall
 from alutils.paths import ROOT
-from alutils.queries.committee import STATISTICS, Committee, committee_statistics
+from alutils.queries.committee import STATISTICS, committee_statistics
 from alutils.queries.parts import (
     MODIFIERS,
     Diverse,
@@ -33,24 +26,8 @@ from alutils.queries.parts import (
     Windows,
     form_of,
 )
-from alutils.queries.query import QUERIES, Entry, Query, modifiers_table, parse_query, queries_table
+from alutils.queries.query import QUERIES, Query, modifiers_table, parse_query, queries_table
 from alutils.queries.scores import consensus_entropy, vote_entropy
-from alutils.queries.scoring import committee_maps, score_images
-from alutils.training.recipe import Recipe
-
-
-def undecided_model() -> SplitModel:
-    """Return an untrained network with strong random weights, whose members vote differently."""
-    model = build_model("unet_small", 3, seed=0)
-    torch.nn.init.normal_(model.get_parameter("head.1.weight"), std=5, generator=torch.manual_seed(0))
-    return model
-
-
-RECIPE = Recipe(
-    epochs=1, steps=None, batch_size=4, learning_rate=0.01, weight_decay=0, class_weights=True, void_class=False,
-    augmentation="flip", precision="float32",
-)  # fmt: skip
-COMMITTEE = Committee(4, 0.5, seed=0)
 
 
 def test_two_members_who_disagree_by_hand():
@@ -218,79 +195,3 @@ def test_the_page_holds_both_tables():
     assert modifiers_table() in page, "run `make figures`"
     assert [name for name in QUERIES if f"| `{name}` |" not in queries_table()] == []
     assert [word for word in MODIFIERS if f"| `+{form_of(word)}` |" not in modifiers_table()] == []
-
-
-def test_a_new_query_is_a_function_and_an_entry(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
-    """As docs/queries.md says."""
-
-    def mean_member_entropy(mean_entropy: Tensor) -> Tensor:
-        return mean_entropy
-
-    monkeypatch.setitem(QUERIES, "mean_member_entropy", Entry(mean_member_entropy))
-    query, generator = parse_query("mean_member_entropy+top0.5"), np.random.default_rng(0)
-    scores = score_images(query, [undecided_model()], tiny_scenes, np.arange(12), RECIPE, COMMITTEE, generator)
-    assert scores.shape == (12,)
-    assert len(set(scores)) > 1
-
-
-def test_the_model_encodes_each_image_once_for_all_members(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
-    seen: list[int] = []
-    encode = UnetSmall.encode
-
-    def spy(model: UnetSmall, images: Tensor) -> Tensor:
-        if not isinstance(images, Proxy):  # else it is being traced
-            seen.append(len(images))
-        return encode(model, images)
-
-    monkeypatch.setattr(UnetSmall, "encode", spy)
-    generator = np.random.default_rng(0)
-    score_images(Query("vote_entropy"), [undecided_model()], tiny_scenes, np.arange(10), RECIPE, COMMITTEE, generator)
-    assert seen == [4, 4, 2]
-
-
-@pytest.mark.parametrize("name", QUERIES)
-def test_scores_are_the_same_for_any_labels_batch_and_rest_of_the_pool(name: str, tiny_scenes: ImageDataset):
-    model = undecided_model()
-
-    def score(dataset: ImageDataset, indices: list[int], batch_size: int) -> np.ndarray:
-        recipe, generator = replace(RECIPE, batch_size=batch_size), np.random.default_rng(0)
-        return score_images(Query(name), [model], dataset, np.array(indices), recipe, COMMITTEE, generator)
-
-    scores = score(tiny_scenes, list(range(12)), 4)
-    assert scores.shape == (12,)
-    assert len(set(scores)) > 1
-    unlabelled = replace(tiny_scenes, labels=np.full_like(tiny_scenes.labels, 255))
-    np.testing.assert_array_equal(scores, score(unlabelled, list(range(12)), 4))
-    np.testing.assert_allclose(scores, score(tiny_scenes, list(range(12)), 5), atol=1e-6)
-    if QUERIES[name].score:
-        np.testing.assert_allclose(scores[[7, 2]], score(tiny_scenes, [7, 2], 2), atol=1e-6)
-
-
-def test_a_score_that_is_not_finite_is_refused(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
-    model = build_model("unet_small", 3, seed=0)
-    monkeypatch.setitem(QUERIES, "infinite", Entry(lambda mean_entropy: mean_entropy * float("inf")))
-    with pytest.raises(ValueError, match="not finite"):
-        score_images(
-            Query("infinite"), [model], tiny_scenes, np.arange(12), RECIPE, COMMITTEE, np.random.default_rng(0)
-        )
-
-
-def test_a_score_of_something_unknown_is_refused(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(QUERIES, "unknown", Entry(lambda votes: votes))
-    query = Query("unknown")
-    with pytest.raises(ParameterError, match=r"^a score's parameter is 'votes'; allowed: mean_probability, vote_share"):
-        score_images(
-            query, [undecided_model()], tiny_scenes, np.arange(12), RECIPE, COMMITTEE, np.random.default_rng(0)
-        )
-
-
-def test_committee_maps_have_the_images_size(tiny_scenes: ImageDataset):
-    model = build_model("unet_small", 3, seed=0)
-    prediction, maps = committee_maps(
-        model, tiny_scenes, 3, RECIPE, COMMITTEE, ["vote_entropy", "margin", "consensus_entropy"]
-    )
-    assert prediction.shape == (24, 32)
-    assert {name: scores.shape for name, scores in maps.items()} == dict.fromkeys(
-        ["vote_entropy", "margin", "consensus_entropy"], (24, 32)
-    )
-    assert maps["consensus_entropy"].max() <= np.log2(3) + 1e-6

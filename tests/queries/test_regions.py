@@ -14,7 +14,7 @@ from alutils.queries.parts import Superpixels, Windows
 from alutils.queries.query import parse_query
 from alutils.queries.reductions import mean_over_image, sum_over_image
 from alutils.queries.regions import Pieces, clicks, divide, region_scores
-from alutils.queries.scoring import score_images
+from alutils.queries.scoring import random_scores, score_images
 from alutils.training.recipe import Recipe
 
 RECIPE = Recipe(
@@ -80,13 +80,15 @@ def test_windows_of_a_query_average_to_the_images_score(tiny_scenes: ImageDatase
     model = build_model("unet_small", 3, seed=0)
 
     def score(name: str) -> np.ndarray:
-        generator, indices = np.random.default_rng(0), np.array([7, 0, 3, 11, 4, 5, 6])
-        return score_images(parse_query(name), [model], tiny_scenes, indices, RECIPE, Committee(3, 0.5, 0), generator)
+        indices = np.array([7, 0, 3, 11, 4, 5, 6])
+        return score_images(parse_query(name), Committee([model], 3, 0.5), tiny_scenes, indices, RECIPE)
 
     windows = score("consensus_entropy+windows4x4")
     assert windows.shape == (7, 16)
     np.testing.assert_allclose(windows.mean(axis=1), score("consensus_entropy"), rtol=1e-5)
-    assert score("random+windows4x4").shape == (7, 16)
+    generator = np.random.default_rng(0)
+    drawn = random_scores(parse_query("random+windows4x4"), tiny_scenes, np.arange(7), generator=generator)
+    assert drawn.shape == (7, 16)
 
 
 def test_pieces_are_images_or_regions(tiny_scenes: ImageDataset):

@@ -13,6 +13,7 @@ from alutils.queries.query import parse_query
 from alutils.queries.scoring import score_images
 from alutils.queries.selections import top_k
 from alutils.runs.config import RoundsConfig
+from alutils.runs.data import load_split
 from alutils.runs.folder import RunFolder
 from alutils.runs.rounds import run_rounds
 from alutils.runs.sharding import score_in_shards, shards
@@ -36,12 +37,11 @@ def test_shards_are_whole_batches_in_a_row(count: int, workers: int, batch_size:
 
 def test_several_workers_give_the_scores_and_the_choice_of_one():
     config = config_of()
-    dataset = config.load("train")
+    dataset = load_split(config, "train")
     model = build_model(config.model, dataset.num_classes, seed=1)
-    committee, indices = Committee(3, 0.5, 7), np.arange(2, 39)
-    query = parse_query(config.query)
-    one = score_images(query, [model], dataset, indices, config, committee, np.random.default_rng(0))
-    three = score_in_shards(config, [model], indices, committee, 3)
+    committee, indices = Committee([model], 3, 0.5, 7), np.arange(2, 39)
+    one = score_images(parse_query(config.query), committee, dataset, indices, config)
+    three = score_in_shards(config, committee, indices, 3)
     assert three.tobytes() == one.tobytes()
     chosen = [top_k(scores, 5, np.random.default_rng(0)) for scores in (one, three)]
     assert chosen[0].tolist() == chosen[1].tolist()
