@@ -130,7 +130,7 @@ def test_a_job_is_called_with_arguments_that_mean_the_same_again(tmp_path: Path)
     """Also where they look like code of a shell, of Snakemake or of YAML: all of it stays data."""
     name = "$(touch x); `touch y` {input} 'it''s' \\ [1]"
     text = json.dumps(name)
-    grid = f"runs: [{{notebook: 01_mnist_sanity_checks, parameters: {{queries: [{text}, random], dataset: {text}}}}}]"
+    grid = f"runs: [{{notebook: 01_mnist_sanity_checks, parameters: {{regimes: [{text}, one_shot], dataset: {text}}}}}]"
     (job,) = load_jobs(write(tmp_path, grid)).values()
     done = subprocess.run(["bash", "-c", f"printf '%s\\0' {shlex.join(job.arguments)}"], capture_output=True, text=True)
     words = done.stdout.split("\0")
@@ -162,5 +162,5 @@ def test_a_job_depends_on_the_file_of_its_query(tmp_path: Path, monkeypatch: pyt
     assert mine.name == "streets_tiny-unet_small-my_scores.mine+top0.1-seed0"
     assert set(mine.files) - set(random.files) == {tmp_path / "my_scores.py"}
     monkeypatch.setattr("alutils.grid.preset.ROOT", tmp_path / "elsewhere")
-    with pytest.raises(ParameterError, match="query is in .*/elsewhere/my_scores.py; there is no such file"):
+    with pytest.raises(ParameterError, match=r"query is in .*/elsewhere/my_scores.py; there is no such file"):
         load_jobs(write(tmp_path, text))
