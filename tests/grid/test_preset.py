@@ -131,7 +131,7 @@ def test_a_job_is_called_with_arguments_that_mean_the_same_again(tmp_path: Path)
     """Also where they look like code of a shell, of Snakemake or of YAML: all of it stays data."""
     name = "$(touch x); `touch y` {input} 'it''s' \\ [1]"
     text = json.dumps(name)
-    grid = f"runs: [{{notebook: 01_mnist_sanity_checks, parameters: {{queries: [{text}, random], dataset: {text}}}}}]"
+    grid = f"runs: [{{notebook: 01_mnist_sanity_checks, parameters: {{regimes: [{text}, one_shot], dataset: {text}}}}}]"
     (job,) = load_jobs(write(tmp_path, grid)).values()
     done = subprocess.run(["bash", "-c", f"printf '%s\\0' {shlex.join(job.arguments)}"], capture_output=True, text=True)
     words = done.stdout.split("\0")
