@@ -1,13 +1,14 @@
-"""Files written whole, locks on them, and the YAML that people write.
+"""Files written whole, files built once, locks, and the YAML that people write.
 
-The operating system lets go of a lock when the process that holds it ends, however it ends.
+The operating system releases a lock when the process that holds it ends, however it ends.
 """
 
 import fcntl
 import os
+import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -16,16 +17,19 @@ import yaml
 
 from alutils.errors import ParameterError
 
-if TYPE_CHECKING:  # not every call needs it, and it takes a while to load
+if TYPE_CHECKING:  # pydantic takes a while to load, and few calls need it
     from pydantic import BaseModel
 
 Model = TypeVar("Model", bound="BaseModel")
 
-QUIET = 1.0  # seconds of waiting before a line says so
+QUIET = 1.0  # seconds that a process waits before it says so
 
 
 def try_lock(path: Path, kind: int = fcntl.LOCK_EX) -> IO[str] | None:
-    """Return the open file `path`, made if need be, locked until it is closed; `None` if another has the lock."""
+    """Lock the file `path`, which is made if it does not exist; return `None` if another process holds the lock.
+
+    The lock is held until the returned file is closed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a")
     try:
@@ -38,7 +42,10 @@ def try_lock(path: Path, kind: int = fcntl.LOCK_EX) -> IO[str] | None:
 
 @contextmanager
 def locked(path: Path, purpose: str) -> Iterator[None]:
-    """Hold the exclusive lock on `path`; wait while another process has it, and say that it works on `purpose`."""
+    """Hold the exclusive lock on the file `path`; wait while another process holds it.
+
+    After `QUIET` seconds of waiting, one line says that the other process works on `purpose`.
+    """
     started, said = time.monotonic(), False
     while (file := try_lock(path)) is None:
         if not said and time.monotonic() - started > QUIET:
@@ -59,10 +66,46 @@ def is_locked(path: Path) -> bool:
     return file is None
 
 
-def write_whole(path: Path, content: str | bytes | memoryview) -> None:
-    """Replace the file `path` by `content`, so that a reader sees the old or the new file, never a part.
+def built_once(path: Path, build: Callable[[Path], object]) -> Path:
+    """Return the file or folder `path`; if it does not exist, let `build` make it first.
 
-    Raises `OSError`, the old file unharmed, if there is no room. One process at a time may write a path.
+    `build(beside)` makes a file or a folder at `beside`, which is renamed to `path` when it is whole. One process
+    builds at a time and others wait for it. What a failed or a killed builder left behind is removed.
+
+    Raises `OSError`, which names `path`, if it cannot be written, for example because the disk is full.
+    """
+    if not path.exists():
+        with locked(path.with_name(f"{path.stem}.lock"), str(path)):
+            if not path.exists():
+                _build(path, build)
+    return path
+
+
+def _build(path: Path, build: Callable[[Path], object]) -> None:
+    for left in path.parent.glob(f"{path.stem}.*.part{path.suffix}"):  # by killed builders
+        _remove(left)
+    beside = path.with_name(f"{path.stem}.{os.getpid()}.part{path.suffix}")  # a killed one's children may still write
+    try:
+        build(beside)
+        beside.rename(path)
+    except OSError as error:
+        if not path.exists():  # where locks do not work, another builder may have been quicker
+            raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
+    finally:
+        _remove(beside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes | memoryview) -> None:
+    """Replace the content of the file `path`; a reader sees the old or the new file, never a part of it.
+
+    Raises `OSError` if there is no room; the old file is then unharmed. Only one process at a time may write a path.
     """
     content = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +122,7 @@ def write_whole(path: Path, content: str | bytes | memoryview) -> None:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping that a YAML file holds; raise `ParameterError` if there is none."""
+    """Return the mapping that the YAML file `path` holds; raise `ParameterError` if it holds none."""
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:

@@ -3,17 +3,17 @@
 import hashlib
 import json
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 from PIL import Image
 
 from alutils.datasets.base import ImageDataset, SceneFiles
 from alutils.errors import DataError
-from alutils.files import locked
+from alutils.files import built_once
 from alutils.paths import cache_dir
 from alutils.progress import bar
 
@@ -36,11 +36,7 @@ def cached(files: SceneFiles, size: tuple[int, int] | None, native_labels: bool 
     sizes = _Sizes(size or stored, stored if native_labels else size or stored, size is not None)
     height, width = sizes.images
     folder = cache_dir() / f"{files.name}-{files.split}-{height}x{width}-{_key(files, sizes)}"
-    if not folder.is_dir():
-        with locked(folder.with_suffix(".lock"), str(folder)):
-            if not folder.is_dir():
-                _build(files, sizes, folder)
-    return _open(files, folder)
+    return _open(files, built_once(folder, lambda beside: _build(files, sizes, beside)))
 
 
 class _Sizes(NamedTuple):
@@ -69,34 +65,27 @@ def _status(path: Path) -> os.stat_result:
 
 def _build(files: SceneFiles, sizes: _Sizes, folder: Path) -> None:
     count = len(files.images)
-    beside = folder.with_name(f"{folder.name}.part")
-    try:
-        shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
-        beside.mkdir()
-        images = _new_array(beside / "images.npy", (count, 3, *sizes.images))
-        labels = _new_array(beside / "labels.npy", (count, *sizes.labels))
+    folder.mkdir()
+    images = new_array(folder / "images.npy", (count, 3, *sizes.images))
+    labels = new_array(folder / "labels.npy", (count, *sizes.labels))
 
-        def decode(index: int) -> None:
-            images[index], labels[index] = _decode(files, index, sizes)
+    def decode(index: int) -> None:
+        images[index], labels[index] = _decode(files, index, sizes)
 
-        with ThreadPoolExecutor(os.cpu_count()) as workers:
-            progress = bar(count, f"decoding {files.name} {files.split}")
-            for _ in workers.map(decode, range(count)):
-                progress.update()
-            progress.close()
-        images.flush()
-        labels.flush()
-        (beside / "fingerprint.json").write_text(json.dumps(fingerprint(images, labels)))
-        beside.replace(folder)
-    except OSError as error:
-        raise OSError(error.errno, f"the cache cannot be written: {error.strerror}", str(folder)) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        progress = bar(count, f"decoding {files.name} {files.split}")
+        for _ in workers.map(decode, range(count)):
+            progress.update()
+        progress.close()
+    images.flush()
+    labels.flush()
+    (folder / "fingerprint.json").write_text(json.dumps(fingerprint(images, labels)))
 
 
-def _new_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    if hasattr(os, "posix_fallocate"):  # writing to a map of what a full disk has no room for kills the process
+def new_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> np.memmap:
+    """Return a new memory-mapped array in the file `path`; raise `OSError` if the disk has no room for it."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):  # without reserved room, a write to the map kills the process on a full disk
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array

@@ -11,8 +11,6 @@ Pixels come from integers and from + - * / on floats alone, so that a scene has 
 
 import multiprocessing
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from alutils.errors import ParameterError, check_choice, check_range
+from alutils.files import built_once
 from alutils.progress import bar
 
 FRAMES_PER_DRIVE = 10
@@ -851,32 +850,18 @@ def write_streets(
     train_step: int = 1,
     processes: int | None = None,
 ) -> None:
-    """Write `counts[split]` scenes of each split to `root`, in Cityscapes' layout; a complete `root` is left alone.
+    """Write `counts[split]` scenes of each split to `root`, in Cityscapes' layout, unless `root` exists.
 
-    Of the training recording every `train_step`-th frame is taken: from `FRAMES_PER_DRIVE` on, no two are of one drive.
-    The scenes are drawn into a folder beside `root` that takes its name when all are there, so that a killed or a
-    second writer does no harm. `processes` draw at once (default: one a core).
+    The training split takes every `train_step`-th frame of its recording: from `FRAMES_PER_DRIVE` on, no two are of
+    one drive. `processes` draw at once (default: one a core).
     """
     _check_height(height)
     for split in counts:
         check_choice("split", split, FIRST_INDEX)
-    if root.is_dir():
-        return
-    root.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f"{root.name}.", dir=root.parent))
-    beside.chmod(0o755)  # mkdtemp is for this user only, a cache may be shared
-    try:
-        frames = {split: range(count) for split, count in counts.items()}
-        if "train" in counts:
-            frames["train"] = range(0, counts["train"] * train_step, train_step)
-        _write_splits(beside, frames, seed, height, processes or os.cpu_count() or 1)
-        try:
-            beside.rename(root)
-        except OSError:  # another process was quicker; its scenes are the same
-            if not root.is_dir():
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    frames = {split: range(count) for split, count in counts.items()}
+    if "train" in counts:
+        frames["train"] = range(0, counts["train"] * train_step, train_step)
+    built_once(root, lambda beside: _write_splits(beside, frames, seed, height, processes or os.cpu_count() or 1))
 
 
 def _write_splits(root: Path, frames: dict[str, range], seed: int, height: int, processes: int) -> None:
