@@ -21,10 +21,9 @@ datasets                images and labels as arrays, by index
     cache               scenes decoded once, memory-mapped
 
 models                  networks split in encode and decode
-    base                the contract of every network
+    base                what every network is
     mnist_cnn           the thesis's network for digits
-    unet_small          a small U-Net for CPUs
-    vgg19_unet          the thesis's VGG19 encoder with a U-Net decoder
+    unet                U-Nets: a small one for CPUs, and one with the thesis's VGG19 encoder
     deeplabv3           DeepLabV3 on a ResNet, and a small one for CPUs
 
 training                a recipe and labelled images give a trained network

@@ -128,6 +128,7 @@ def test_labels_stay_at_their_size_on_request(description: Path, caches: Path) -
     assert native.labels.shape != small.labels.shape
     assert native.fingerprint not in (stored.fingerprint, small.fingerprint)
     assert same(load_dataset(str(description), "train", native_labels=True), stored)
+    assert native.stored_size == small.stored_size == stored.stored_size == (4, 4)
 
 
 def test_labels_of_several_sizes_have_no_native_resolution(description: Path) -> None:

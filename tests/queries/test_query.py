@@ -12,7 +12,7 @@ from torch.fx import Proxy
 from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError
 from alutils.models import SplitModel, build_model
-from alutils.models.unet_small import UnetSmall
+from alutils.models.unet import UnetSmall
 from alutils.paths import ROOT
 from alutils.queries.committee import STATISTICS, Committee, committee_statistics
 from alutils.queries.query import QUERIES, SUFFIXES_HELP, Query, find_query
