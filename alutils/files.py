@@ -8,10 +8,12 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from types import UnionType
+from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:  # pydantic takes a while to load, and few calls need it
 
 Model = TypeVar("Model", bound="BaseModel")
 
+LONGEST = 299  # characters of a message
 QUIET = 1.0  # seconds that a process waits before it says so
 
 
@@ -136,7 +139,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def validated(model: type[Model], content: Any, where: str) -> Model:
-    """Return `content` as an instance of `model`, a pydantic model; raise `ParameterError` for its first mistake.
+    """Return `content` as an instance of `model`, a pydantic model; raise `ParameterError` for a mistake in it.
+
+    The message is one line of at most `LONGEST` characters. It names the key, its value and what is allowed: the
+    description of the field where the model has one, else what pydantic says. Unknown keys come first.
 
     where : what the message starts with, such as the path of the file that holds `content`
     """
@@ -145,7 +151,56 @@ def validated(model: type[Model], content: Any, where: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        value = repr(first["input"])[:100]
-        raise ParameterError(f"{where}: {key} is {value}; {first['msg'].removeprefix('Value error, ')}") from error
+        first = min(error.errors(include_url=False), key=lambda mistake: mistake["type"] != "extra_forbidden")
+        message = " ".join(f"{where}: {_described(model, content, first)}".split())
+        raise ParameterError(message if len(message) <= LONGEST else f"{message[: LONGEST - 4]} ...") from error
+
+
+def _described(model: type["BaseModel"], content: Any, mistake: Any) -> str:
+    """Return what is wrong and what is allowed, for one of the mistakes that pydantic lists."""
+    keys, kind = _keys_of(content, mistake["loc"]), mistake["type"]
+    if kind == "missing":
+        keys.append(mistake["loc"][-1])
+    name = ".".join(map(str, keys))
+    if kind == "extra_forbidden":
+        known, _ = _known(model, keys[:-1])
+        near = get_close_matches(str(keys[-1]), known, 1)
+        return f"{name} is unknown{f', perhaps {near[0]} is meant' if near else ''}; allowed: {', '.join(known)}"
+    _, allowed = _known(model, keys)
+    rule = (
+        mistake["msg"].removeprefix("Value error, ") if kind == "value_error" or not allowed else f"allowed: {allowed}"
+    )
+    if kind == "missing":
+        return f"{name} is missing; {rule}"
+    return f"{name} is {repr(mistake['input'])[:80]}; {rule}" if name else rule
+
+
+def _keys_of(content: Any, location: Iterable[Any]) -> list[Any]:
+    """Return the keys of a location that lead through `content`; pydantic mixes names of types into them."""
+    keys = []
+    for key in location:
+        is_in_list = isinstance(content, list) and isinstance(key, int)
+        if is_in_list or (isinstance(content, dict) and key in content):
+            keys.append(key)
+            content = content[key]
+    return keys
+
+
+def _known(model: type["BaseModel"], keys: Iterable[Any]) -> tuple[list[str], str]:
+    """Return the fields of the models that `keys` lead to from `model`, and the last description on the way."""
+    kinds, description = _parts(model), ""
+    for key in keys:
+        fields = [kind.model_fields[key] for kind in kinds if key in getattr(kind, "model_fields", ())]
+        description = next((field.description for field in fields if field.description), description)
+        inside = [get_args(kind)[-1] for kind in kinds if get_args(kind)]  # of lists and mappings
+        kinds = [part for kind in [*(field.annotation for field in fields), *inside] for part in _parts(kind)]
+    return [name for kind in kinds for name in getattr(kind, "model_fields", ())], description
+
+
+def _parts(kind: Any) -> list[Any]:
+    """Return the types that make up a type: those of a union, and that of an annotated one."""
+    if get_origin(kind) is Annotated:
+        return _parts(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [part for member in get_args(kind) for part in _parts(member)]
+    return [kind]

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from alutils.errors import ParameterError
-from alutils.files import built_once, read_yaml
+from alutils.files import built_once, read_yaml, validated
 
 BUILD = """
 import sys, time
@@ -130,3 +131,64 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
         read_yaml(tmp_path / "none.yaml")
     with pytest.raises(ParameterError, match=r"^.*cannot be read.*$"):
         read_yaml(tmp_path)
+
+
+class Wheel(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    radius: float = Field(gt=0)
+    name: str = ""
+
+
+class Cart(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    wheels: list[Wheel] = []
+    named: dict[str, Wheel | None] = {}
+    load: int | list[int] = Field(0, description="kilograms, one number or several")
+    colour: str = "red"
+
+    @field_validator("colour")
+    @classmethod
+    def _is_a_colour(cls, value: str) -> str:
+        if value not in ("red", "blue"):
+            raise ValueError("allowed: red, blue")
+        return value
+
+
+def test_what_is_right_is_an_instance_of_the_model() -> None:
+    cart = validated(Cart, {"wheels": [{"radius": 1}], "load": [1, 2]}, "cart.yaml")
+    assert cart == Cart(wheels=[Wheel(radius=1.0)], load=[1, 2])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"wheel": []}, "wheel is unknown, perhaps wheels is meant; allowed: wheels, named, load, colour"),
+        ({"load": "x", "oxen": 2}, "oxen is unknown; allowed: wheels, named, load, colour"),
+        ({"load": "x"}, "load is 'x'; allowed: kilograms, one number or several"),
+        ({"load": [1, "x"]}, "load is [1, 'x']; allowed: kilograms, one number or several"),
+        ({"wheels": [{"radius": 1}, {}]}, "wheels.1.radius is missing; Field required"),
+        ({"wheels": [{"radius": -1}]}, "wheels.0.radius is -1; Input should be greater than 0"),
+        ({"wheels": [{"radius": 1, "rim": 2}]}, "wheels.0.rim is unknown; allowed: radius, name"),
+        ({"named": {"name": {"radius": 1, "rim": 2}}}, "named.name.rim is unknown; allowed: radius, name"),
+        ({"colour": "pink"}, "colour is 'pink'; allowed: red, blue"),
+        ([], "Input should be a valid dictionary or instance of Cart"),
+    ],
+)
+def test_a_mistake_names_key_value_and_what_is_allowed(content: object, message: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        validated(Cart, content, "cart.yaml")
+    assert str(caught.value) == f"cart.yaml: {message}"
+
+
+def test_a_mistake_is_one_short_line() -> None:
+    for content in ({"colour": "a\n" * 1000}, {"load": {"a": ["b"] * 1000}}, {"x" * 1000: 1}):
+        with pytest.raises(ParameterError, match=r"^cart\.yaml: .*$") as caught:
+            validated(Cart, content, "cart.yaml")
+        assert len(str(caught.value)) < 300
+
+
+def test_pydantic_is_loaded_by_who_needs_it() -> None:
+    program = "import sys, alutils.files, alutils.datasets; print('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
