@@ -8,23 +8,23 @@ ground floor            what everything stands on
     errors              the two errors that a user can cause, in one line each
     paths               where data, results, caches and figures lie
     seeds               one seed per purpose
-    files               files written whole, locks, the YAML that people write
+    files               files written whole, files built once, locks, the YAML that people write
     progress            bars, and how far a run is
     provenance          versions, code, device, memory and time of a run
 
 datasets                images and labels as arrays, by index
     base                what a data set is
     digits              scikit-learn's digits, MNIST, Fashion-MNIST
+    description         the keys of a YAML file that describes a folder of images
     folder              a folder of images and labels, described by a YAML file; CamVid
     cityscapes          Cityscapes, and the drawn scenes in its layout
     streets             street scenes that the project draws
     cache               scenes decoded once, memory-mapped
 
 models                  networks split in encode and decode
-    base                the contract of every network
+    base                what every network is
     mnist_cnn           the thesis's network for digits
-    unet_small          a small U-Net for CPUs
-    vgg19_unet          the thesis's VGG19 encoder with a U-Net decoder
+    unet                U-Nets: a small one for CPUs, and one with the thesis's VGG19 encoder
     deeplabv3           DeepLabV3 on a ResNet, and a small one for CPUs
 
 training                a recipe and labelled images give a trained network

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alutils.datasets import ImageDataset
-from alutils.files import locked
+from alutils.files import built_once
 from alutils.models import SplitModel
 from alutils.models.base import inference_copy
 from alutils.paths import cache_dir
@@ -106,21 +106,15 @@ def digit_codes(dataset: ImageDataset) -> np.ndarray:
     Codes are read from the cache. If they are not there, an autoencoder is trained on all of `dataset` first.
     """
     path = cache_dir() / f"{dataset.name}-{dataset.split}-codes{CODE_VERSION}-{dataset.fingerprint[:12]}.npy"
-    if not path.exists():
-        with locked(path.with_suffix(".lock"), str(path)):
-            if not path.exists():
-                _write_codes(path, dataset)
-    return np.load(path)
+    return np.load(built_once(path, lambda beside: _write_codes(beside, dataset)))
 
 
 def _write_codes(path: Path, dataset: ImageDataset) -> None:
     pixels = torch.from_numpy(dataset.images.reshape(len(dataset), -1)).float() / 255  # (N, 784)
     with torch.random.fork_rng(devices=[]):
         encoder, _ = trained_autoencoder(pixels)
-    beside = path.with_suffix(".part.npy")
     with torch.inference_mode():
-        np.save(beside, encoder(pixels).numpy())
-    beside.replace(path)
+        np.save(path, encoder(pixels).numpy())
 
 
 def trained_autoencoder(pixels: Tensor, seed: int = 0) -> tuple[nn.Sequential, nn.Sequential]:

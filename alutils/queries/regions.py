@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from alutils.datasets import IGNORE_INDEX, ImageDataset
+from alutils.datasets.cache import new_array
 from alutils.errors import ParameterError, check_range
-from alutils.files import locked
+from alutils.files import built_once
 from alutils.paths import cache_dir
 from alutils.progress import bar
 from alutils.queries.parts import Superpixels, Windows
@@ -44,19 +45,13 @@ def _superpixels(dataset: ImageDataset, count: int) -> np.ndarray:
     height, width = dataset.images.shape[2:]
     name = f"{dataset.name}-{dataset.split}-{height}x{width}-superpixels{count}-{VERSION}-{dataset.fingerprint[:12]}"
     path = cache_dir() / f"{name}.npy"
-    if not path.exists():
-        with locked(path.with_suffix(".lock"), str(path)):
-            if not path.exists():
-                _write_superpixels(path, dataset, count)
-    return np.load(path, mmap_mode="r")
+    return np.load(built_once(path, lambda beside: _write_superpixels(beside, dataset, count)), mmap_mode="r")
 
 
 def _write_superpixels(path: Path, dataset: ImageDataset, count: int) -> None:
     from skimage.segmentation import slic
 
-    beside = path.with_suffix(".part.npy")
-    shape = (len(dataset), *dataset.images.shape[2:])
-    maps = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint16, shape=shape)
+    maps = new_array(path, (len(dataset), *dataset.images.shape[2:]), np.uint16)
 
     def divide(index: int) -> None:
         found = slic(dataset.images[index].transpose(1, 2, 0), count, start_label=0, channel_axis=-1)
@@ -68,7 +63,6 @@ def _write_superpixels(path: Path, dataset: ImageDataset, count: int) -> None:
             progress.update()
         progress.close()
     maps.flush()
-    beside.replace(path)
 
 
 def region_scores(scores: Tensor, maps: np.ndarray, count: int, reduction: Callable[[Tensor], Tensor]) -> Tensor:

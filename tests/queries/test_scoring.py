@@ -11,7 +11,7 @@ from torch.fx import Proxy
 from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError
 from alutils.models import SplitModel, build_model
-from alutils.models.unet_small import UnetSmall
+from alutils.models.unet import UnetSmall
 from alutils.queries.committee import Committee
 from alutils.queries.query import QUERIES, Entry, Query, parse_query
 from alutils.queries.scoring import random_scores, score_images, score_maps
