@@ -2,7 +2,7 @@
 
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import ParameterError, check_choice
-from alutils.models import FOR_DIGITS, MODELS
+from alutils.models import FOR_DIGITS, MODELS, warn_of_size
 from alutils.runs.config import TrainingConfig
 
 
@@ -18,10 +18,14 @@ def load_test_set(config: TrainingConfig) -> ImageDataset:
 
 
 def load_sets(config: TrainingConfig) -> tuple[ImageDataset, ImageDataset]:
-    """Return the training set and the test set; raise `ParameterError` if the config does not suit them."""
+    """Return the training set and the test set; raise `ParameterError` if the config does not suit them.
+
+    A height or width that does not suit the network is a warning, one line on stderr.
+    """
     check_choice("model", config.model, MODELS)
     train_set, test_set = load_split(config, "train"), load_test_set(config)
     _check_suits(config, train_set)
+    warn_of_size(config.model, train_set)
     return train_set, test_set
 
 

@@ -53,6 +53,12 @@ def test_a_run_labels_more_each_round_and_saves_what_the_architecture_says():
     assert not (run.path / "checkpoint.pt").exists()
 
 
+def test_a_size_that_does_not_suit_the_network_is_a_warning(capfd: pytest.CaptureFixture[str]):
+    run_rounds(replace(ROUNDS, query="random", rounds=1))
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("warning: height x width is 24 x 32; unet_small works at best with multiples of 16")
+
+
 def test_all_queries_of_a_seed_start_from_the_same_images_weights_and_score():
     firsts = {}
     for query in ("random", "consensus_entropy", "vote_entropy"):
