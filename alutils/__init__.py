@@ -8,23 +8,23 @@ ground floor            what everything stands on
     errors              the two errors that a user can cause, in one line each
     paths               where data, results, caches and figures lie
     seeds               one seed per purpose
-    files               files written whole, locks, the YAML that people write
+    files               files written whole, files built once, locks, the YAML that people write
     progress            bars, and how far a run is
     provenance          versions, code, device, memory and time of a run
 
 datasets                images and labels as arrays, by index
     base                what a data set is
     digits              scikit-learn's digits, MNIST, Fashion-MNIST
+    description         the keys of a YAML file that describes a folder of images
     folder              a folder of images and labels, described by a YAML file; CamVid
     cityscapes          Cityscapes, and the drawn scenes in its layout
     streets             street scenes that the project draws
     cache               scenes decoded once, memory-mapped
 
 models                  networks split in encode and decode
-    base                the contract of every network
+    base                what every network is
     mnist_cnn           the thesis's network for digits
-    unet_small          a small U-Net for CPUs
-    vgg19_unet          the thesis's VGG19 encoder with a U-Net decoder
+    unet                U-Nets: a small one for CPUs, and one with the thesis's VGG19 encoder
     deeplabv3           DeepLabV3 on a ResNet, and a small one for CPUs
 
 training                a recipe and labelled images give a trained network
@@ -33,26 +33,32 @@ training                a recipe and labelled images give a trained network
     feeding             batches on the device, gathered ahead of use
     augmentation        random changes to whole batches
     metrics             accuracy and intersection over union
-    loop                training and testing
+    loop                a network trained and tested
     predictions         predictions as files
 
 queries                 what to label next
-    committee           the members, and their means as they stream by
+    parts               the typed parts of a query, and the table of modifiers
+    own                 a query from a file of one's own
+    query               the registry, the typed query and its text form
+    committee           networks that are asked together, and means over them
     scores              how much a label would teach, from a committee's means
+    reductions          one score per image from the scores of its pixels
     regions             windows and superpixels instead of whole images
     diversity           greedy k-center and k-means++, exact
-    embeddings          what makes images alike
+    embeddings          vectors that are close for images that look alike
     selections          a batch from scores, chance and likeness
-    query               the registry, and a query's name
     scoring             scores of a pool, and one image's maps
 
 runs                    rounds, saved and resumed
     folder              the files of a run
     config              what a run is asked to do
-    pool                which images are labelled
+    data                the data of a run, checked against its network
+    networks            the networks of a run, trained with checkpoints
+    pool                which images or regions are labelled, since which round
+    acquisition         the pool and the rows of acquisitions.csv
     sharding            one pool scored by several processes
-    acquisition         the rows of acquisitions.csv
-    rounds              active learning; training on a share of an order
+    rounds              active learning: train, test, score, choose, label, save
+    bulk                one training on a share of an order
 
 results                 tables to numbers, pictures, pages
     tables              the tables of an experiment

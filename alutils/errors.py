@@ -1,7 +1,7 @@
 """The two errors a user can cause; each message is one line saying what is wrong and what is allowed."""
 
-import difflib
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class ParameterError(ValueError):
@@ -16,13 +16,13 @@ def check_choice(name: str, value: object, allowed: Iterable[str]) -> None:
     """Raise `ParameterError` unless `value` is one of `allowed`."""
     allowed = list(allowed)
     if value not in allowed:
-        raise ParameterError(f"{name} is {value!r}; allowed: {', '.join(allowed)}{did_you_mean(value, allowed)}")
+        raise ParameterError(f"{name} is {value!r}; {did_you_mean(str(value), allowed)}allowed: {', '.join(allowed)}")
 
 
-def did_you_mean(value: object, known: Iterable[str]) -> str:
-    """Return the end of a message that suggests the known name most like `value`; empty if none is like it."""
-    near = difflib.get_close_matches(str(value), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
+def did_you_mean(text: str, known: Iterable[str], after: str = "") -> str:
+    """Return "did you mean ...? " with the nearest of the `known` words and `after` behind it; "" if none is near."""
+    nearest = get_close_matches(text, list(known), 1)
+    return f"did you mean {nearest[0]}{after}? " if nearest else ""
 
 
 def check_range(name: str, value: float, low: float, high: float, unit: str = "") -> None:

@@ -1,31 +1,37 @@
-"""Files written whole, locks on them, and the YAML that people write.
+"""Files written whole, files built once, locks, and the YAML that people write.
 
-The operating system lets go of a lock when the process that holds it ends, however it ends.
+The operating system releases a lock when the process that holds it ends, however it ends.
 """
 
 import fcntl
 import os
+import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from types import UnionType
+from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 
-from alutils.errors import ParameterError
+from alutils.errors import ParameterError, did_you_mean
 
-if TYPE_CHECKING:  # not every call needs it, and it takes a while to load
+if TYPE_CHECKING:  # pydantic takes a while to load, and few calls need it
     from pydantic import BaseModel
 
 Model = TypeVar("Model", bound="BaseModel")
 
-QUIET = 1.0  # seconds of waiting before a line says so
+LONGEST = 299  # characters of a message
+QUIET = 1.0  # seconds that a process waits before it says so
 
 
 def try_lock(path: Path, kind: int = fcntl.LOCK_EX) -> IO[str] | None:
-    """Return the open file `path`, made if need be, locked until it is closed; `None` if another has the lock."""
+    """Lock the file `path`, which is made if it does not exist; return `None` if another process holds the lock.
+
+    The lock is held until the returned file is closed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a")
     try:
@@ -38,7 +44,10 @@ def try_lock(path: Path, kind: int = fcntl.LOCK_EX) -> IO[str] | None:
 
 @contextmanager
 def locked(path: Path, purpose: str) -> Iterator[None]:
-    """Hold the exclusive lock on `path`; wait while another process has it, and say that it works on `purpose`."""
+    """Hold the exclusive lock on the file `path`; wait while another process holds it.
+
+    After `QUIET` seconds of waiting, one line says that the other process works on `purpose`.
+    """
     started, said = time.monotonic(), False
     while (file := try_lock(path)) is None:
         if not said and time.monotonic() - started > QUIET:
@@ -59,10 +68,46 @@ def is_locked(path: Path) -> bool:
     return file is None
 
 
-def write_whole(path: Path, content: str | bytes | memoryview) -> None:
-    """Replace the file `path` by `content`, so that a reader sees the old or the new file, never a part.
+def built_once(path: Path, build: Callable[[Path], object]) -> Path:
+    """Return the file or folder `path`; if it does not exist, let `build` make it first.
 
-    Raises `OSError`, the old file unharmed, if there is no room. One process at a time may write a path.
+    `build(beside)` makes a file or a folder at `beside`, which is renamed to `path` when it is whole. One process
+    builds at a time and others wait for it. What a failed or a killed builder left behind is removed.
+
+    Raises `OSError`, which names `path`, if it cannot be written, for example because the disk is full.
+    """
+    if not path.exists():
+        with locked(path.with_name(f"{path.stem}.lock"), str(path)):
+            if not path.exists():
+                _build(path, build)
+    return path
+
+
+def _build(path: Path, build: Callable[[Path], object]) -> None:
+    for left in path.parent.glob(f"{path.stem}.*.part{path.suffix}"):  # by killed builders
+        _remove(left)
+    beside = path.with_name(f"{path.stem}.{os.getpid()}.part{path.suffix}")  # a killed one's children may still write
+    try:
+        build(beside)
+        beside.rename(path)
+    except OSError as error:
+        if not path.exists():  # where locks do not work, another builder may have been quicker
+            raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
+    finally:
+        _remove(beside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes | memoryview) -> None:
+    """Replace the content of the file `path`; a reader sees the old or the new file, never a part of it.
+
+    Raises `OSError` if there is no room; the old file is then unharmed. Only one process at a time may write a path.
     """
     content = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +124,7 @@ def write_whole(path: Path, content: str | bytes | memoryview) -> None:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping that a YAML file holds; raise `ParameterError` if there is none."""
+    """Return the mapping that the YAML file `path` holds; raise `ParameterError` if it holds none."""
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -93,7 +138,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def validated(model: type[Model], content: Any, where: str) -> Model:
-    """Return `content` as an instance of `model`, a pydantic model; raise `ParameterError` for its first mistake.
+    """Return `content` as an instance of `model`, a pydantic model; raise `ParameterError` for a mistake in it.
+
+    The message is one line of at most `LONGEST` characters. It names the key, its value and what is allowed: the
+    description of the field where the model has one, else what pydantic says. Unknown keys come first.
 
     where : what the message starts with, such as the path of the file that holds `content`
     """
@@ -102,7 +150,55 @@ def validated(model: type[Model], content: Any, where: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        value = repr(first["input"])[:100]
-        raise ParameterError(f"{where}: {key} is {value}; {first['msg'].removeprefix('Value error, ')}") from error
+        first = min(error.errors(include_url=False), key=lambda mistake: mistake["type"] != "extra_forbidden")
+        message = " ".join(f"{where}: {_described(model, content, first)}".split())
+        raise ParameterError(message if len(message) <= LONGEST else f"{message[: LONGEST - 4]} ...") from error
+
+
+def _described(model: type["BaseModel"], content: Any, mistake: Any) -> str:
+    """Return what is wrong and what is allowed, for one of the mistakes that pydantic lists."""
+    keys, kind = _keys_of(content, mistake["loc"]), mistake["type"]
+    if kind == "missing":
+        keys.append(mistake["loc"][-1])
+    name = ".".join(map(str, keys))
+    if kind == "extra_forbidden":
+        known, _ = _known(model, keys[:-1])
+        return f"{name} is unknown; {did_you_mean(str(keys[-1]), known)}allowed: {', '.join(known)}"
+    _, allowed = _known(model, keys)
+    rule = (
+        mistake["msg"].removeprefix("Value error, ") if kind == "value_error" or not allowed else f"allowed: {allowed}"
+    )
+    if kind == "missing":
+        return f"{name} is missing; {rule}"
+    return f"{name} is {repr(mistake['input'])[:80]}; {rule}" if name else rule
+
+
+def _keys_of(content: Any, location: Iterable[Any]) -> list[Any]:
+    """Return the keys of a location that lead through `content`; pydantic mixes names of types into them."""
+    keys = []
+    for key in location:
+        is_in_list = isinstance(content, list) and isinstance(key, int)
+        if is_in_list or (isinstance(content, dict) and key in content):
+            keys.append(key)
+            content = content[key]
+    return keys
+
+
+def _known(model: type["BaseModel"], keys: Iterable[Any]) -> tuple[list[str], str]:
+    """Return the fields of the models that `keys` lead to from `model`, and the last description on the way."""
+    kinds, description = _parts(model), ""
+    for key in keys:
+        fields = [kind.model_fields[key] for kind in kinds if key in getattr(kind, "model_fields", ())]
+        description = next((field.description for field in fields if field.description), description)
+        inside = [get_args(kind)[-1] for kind in kinds if get_args(kind)]  # of lists and mappings
+        kinds = [part for kind in [*(field.annotation for field in fields), *inside] for part in _parts(kind)]
+    return [name for kind in kinds for name in getattr(kind, "model_fields", ())], description
+
+
+def _parts(kind: Any) -> list[Any]:
+    """Return the types that make up a type: those of a union, and that of an annotated one."""
+    if get_origin(kind) is Annotated:
+        return _parts(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [part for member in get_args(kind) for part in _parts(member)]
+    return [kind]

@@ -18,15 +18,14 @@ from alutils.datasets.base import IMAGENET_MEAN, IMAGENET_STD
 from alutils.models import SplitModel, build_model
 from alutils.models.base import inference_copy, resize_logits
 from alutils.queries.committee import Committee, committee_statistics
-from alutils.queries.query import Query
 from alutils.queries.scores import consensus_entropy, vote_entropy
-from alutils.queries.scoring import score_images
+from alutils.queries.scoring import ask_committee
 from alutils.training.feeding import feed
 from alutils.training.loop import default_device
 from alutils.training.recipe import Recipe
 
-CLASSES, BATCH = 19, 4
-COMMITTEE = Committee(10, 0.5, seed=0)
+CLASSES, BATCH, MEMBERS = 19, 4, 10
+STATISTICS = ("mean_probability", "vote_share")
 RECIPE = Recipe(
     epochs=1, steps=None, batch_size=BATCH, learning_rate=1e-3, weight_decay=0, class_weights=False, void_class=False,
     augmentation="none", precision="float32",
@@ -45,17 +44,20 @@ def noise_images(count: int, height: int, width: int) -> ImageDataset:
 
 
 def both_entropies(mean_probability: Tensor, vote_share: Tensor) -> Tensor:
-    """Return consensus and vote entropy (N, 2, H, W) in bits."""
-    return torch.stack([consensus_entropy(mean_probability), vote_entropy(vote_share)], dim=1)
+    """Return the means over the pixels of consensus and vote entropy, (N, 2) in bits."""
+    maps_N_2_H_W = torch.stack([consensus_entropy(mean_probability), vote_entropy(vote_share)], dim=1)
+    return maps_N_2_H_W.flatten(2).mean(dim=2)
 
 
-BOTH = Query(both_entropies, reduction=lambda scores: scores.flatten(2).mean(dim=2))
+def committee_of(model: SplitModel, members: int = MEMBERS) -> Committee:
+    """Return a committee of one network at dropout rate 0.5."""
+    return Committee([model], members, 0.5, seed=0)
 
 
-def ours(model: SplitModel, dataset: ImageDataset, committee: Committee = COMMITTEE) -> np.ndarray:
+def ours(model: SplitModel, dataset: ImageDataset, members: int = MEMBERS) -> np.ndarray:
     """Return (N, 2) scores."""
-    indices, generator = np.arange(len(dataset)), np.random.default_rng(0)
-    return score_images(BOTH, [model], dataset, indices, RECIPE, committee, generator)
+    batches = ask_committee(committee_of(model, members), dataset, np.arange(len(dataset)), RECIPE, STATISTICS)
+    return torch.cat([both_entropies(**statistics).double().cpu() for statistics in batches]).numpy()
 
 
 def in_batches(model: SplitModel, dataset: ImageDataset) -> list[Tensor]:
@@ -82,7 +84,7 @@ def naive(model: SplitModel, dataset: ImageDataset) -> np.ndarray:
         module.train(isinstance(module, nn.Dropout))
     scores = []
     for images in in_batches(model, dataset):
-        probs_T_N_C_H_W = np.stack([model(images).softmax(dim=1).cpu().numpy() for _ in range(COMMITTEE.members)])
+        probs_T_N_C_H_W = np.stack([model(images).softmax(dim=1).cpu().numpy() for _ in range(MEMBERS)])
         consensus = entropy(probs_T_N_C_H_W.mean(axis=0), base=2, axis=1)
         votes = probs_T_N_C_H_W.argmax(axis=2)
         shares = np.stack([(votes == c).mean(axis=0) for c in range(CLASSES)], axis=1)
@@ -94,9 +96,9 @@ def naive(model: SplitModel, dataset: ImageDataset) -> np.ndarray:
 @torch.inference_mode()
 def passes_alone(model: SplitModel, dataset: ImageDataset) -> None:
     """Compute every member's logits and do nothing with them."""
-    model = inference_copy(model)
+    committee = committee_of(inference_copy(model))
     for images in in_batches(model, dataset):
-        for _ in COMMITTEE.logits([model], images):
+        for _ in committee.logits(images):
             pass
     synchronize()
 
@@ -114,7 +116,7 @@ def baal_heuristics(model: SplitModel, dataset: ImageDataset, caching: bool) -> 
     wrapper = ModelWrapper(committee, TrainingArgs(batch_size=1, workers=0, replicate_in_memory=not caching))
     with torch.inference_mode():
         pool = torch.utils.data.TensorDataset(images)
-        for predictions in wrapper.predict_on_dataset_generator(pool, COMMITTEE.members, verbose=False):
+        for predictions in wrapper.predict_on_dataset_generator(pool, MEMBERS, verbose=False):
             for heuristic in (Entropy(reduction="mean"), Variance(reduction="mean")):
                 heuristic.get_uncertainties(predictions)
 
@@ -122,12 +124,11 @@ def baal_heuristics(model: SplitModel, dataset: ImageDataset, caching: bool) -> 
 @torch.inference_mode()
 def difference_to_float64(model: SplitModel, dataset: ImageDataset) -> float:
     """Return the largest difference of our scores to those of members with the same masks, kept in float64."""
-    exact = copy.deepcopy(model).cpu().double().eval()
+    exact = committee_of(copy.deepcopy(model).cpu().double())
     differences = []
     for image in in_batches(copy.deepcopy(model).cpu(), dataset)[0].double().split(1):
-        kept = [resize_logits(m, image.shape[2:]) for m in COMMITTEE.logits([exact], image)]
-        reference = BOTH.reduction(both_entropies(**committee_statistics(kept, ["mean_probability", "vote_share"])))
-        differences.append(reference)
+        kept = [resize_logits(m, image.shape[2:]) for m in exact.logits(image)]
+        differences.append(both_entropies(**committee_statistics(kept, STATISTICS)))
     return float(np.abs(torch.cat(differences).numpy() - ours(model, dataset)[:BATCH]).max())
 
 
@@ -153,7 +154,7 @@ def measure(quick: bool) -> Result:
     mine, floor, passes = (seconds[name] for name in close)
     rivals = {name: seconds[name] for name in slow}
     return Result(
-        f"consensus and vote scores of {count} images of {height}x{width}, {CLASSES} classes, T = {COMMITTEE.members},"
+        f"consensus and vote scores of {count} images of {height}x{width}, {CLASSES} classes, T = {MEMBERS},"
         " deeplabv3_resnet50, float32",
         mine,
         floor,

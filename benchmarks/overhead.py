@@ -27,7 +27,7 @@ from alutils.grid.parameters import check_parameters, find_notebook
 from alutils.models import build_model
 from alutils.paths import ROOT
 from alutils.queries.committee import Committee
-from alutils.queries.query import QUERIES
+from alutils.queries.query import parse_query
 from alutils.queries.scoring import score_images
 from alutils.queries.selections import top_k
 from alutils.results.tables import load_experiment
@@ -178,8 +178,7 @@ def score(dataset: ImageDataset) -> None:
     """Ask a committee about all images."""
     config, indices = config_of(0), np.arange(len(dataset))
     model = build_model(config.model, dataset.num_classes, seed=0).to(memory_format=torch.channels_last)
-    generator = np.random.default_rng(0)
-    score_images(QUERIES[config.query], [model], dataset, indices, config, Committee(MEMBERS, 0.5, 0), generator)
+    score_images(parse_query(config.query), Committee([model], MEMBERS, 0.5), dataset, indices, config)
 
 
 def timed(work: Callable[[], object]) -> float:

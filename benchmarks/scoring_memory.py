@@ -19,7 +19,6 @@ from committee_scoring import CLASSES, noise_images, ours, plain_forward
 from measure import Goal, Result, run, synchronize
 
 from alutils.models import build_model
-from alutils.queries.committee import Committee
 from alutils.training.loop import default_device
 
 
@@ -55,8 +54,7 @@ def child(side: str, count: int, height: int, width: int, members: int) -> dict[
         build_model("deeplabv3_resnet50", CLASSES, seed=0).to(default_device()).to(memory_format=torch.channels_last)
     )
     plain_forward(model, noise_images(1, 32, 32))  # what torch sets up at its first call is not counted
-    committee = Committee(members, 0.5, seed=0)
-    work = partial(ours, model, dataset, committee) if side == "ours" else partial(plain_forward, model, dataset)
+    work = partial(ours, model, dataset, members) if side == "ours" else partial(plain_forward, model, dataset)
     started = time.perf_counter()
     peak = peak_mb(work)
     synchronize()

@@ -1,6 +1,6 @@
 """A training step against the arithmetic it needs, and against a plain float32 loop.
 
-The step is `training.loop.train_step` as a run takes it: channels last, bfloat16 autocast on a GPU. The plain loop
+The step is that of `training.loop.Trainer` as a run takes it: channels last, bfloat16 autocast on a GPU. The plain loop
 is float32, channels first, and looks at the loss after every step. Arithmetic is counted by torch over forward and
 backward pass, and set against the rate of a large matrix product measured here. On a GPU, step times give the hours
 of one such GPU for the thesis's whole Cityscapes grid.
@@ -9,7 +9,6 @@ of one such GPU for the thesis's whole Cityscapes grid.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from measure import Goal, Result, run, synchronize, time_sides
@@ -18,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from alutils.models import SplitModel, build_model
-from alutils.training.loop import default_device, make_optimizer, train_step
+from alutils.training.loop import Trainer, default_device
 from alutils.training.recipe import Recipe
 
 CLASSES = 19
@@ -47,10 +46,15 @@ class Batch:
         return cls(images, torch.randint(0, CLASSES, (count, height, width), device=default_device()))
 
 
-def our_step(model: SplitModel, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
-    """Take a step as a run does."""
-    images = batch.images.to(memory_format=torch.channels_last)
-    train_step(model, optimizer, images, batch.labels, None, RECIPE.learning_rate, RECIPE.precision)
+def our_steps(name: str, batch: Batch, times: int) -> Callable[[], None]:
+    """Return a function that takes `times` steps of a new network as a run does; one step is taken already."""
+    trainer = Trainer(build_model(name, CLASSES, seed=0), RECIPE)
+
+    def step() -> None:
+        images = batch.images.to(memory_format=torch.channels_last)
+        trainer.step(images, batch.labels, None, RECIPE.learning_rate)
+
+    return repeated(step, times)
 
 
 def plain_step(model: SplitModel, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
@@ -66,15 +70,20 @@ def plain_step(model: SplitModel, optimizer: torch.optim.Optimizer, batch: Batch
     return loss.item()
 
 
-def repeated(step: Callable[..., object], name: str, layout: torch.memory_format, batch: Batch, times: int) -> Any:
-    """Return a function that takes `times` steps of a new network, which has taken one already."""
-    model = build_model(name, CLASSES, seed=0).to(default_device()).to(memory_format=layout)
-    optimizer = make_optimizer(model, RECIPE)
-    step(model, optimizer, batch)
+def plain_steps(name: str, batch: Batch, times: int) -> Callable[[], None]:
+    """Return a function that takes `times` steps of a new network in a plain loop; one step is taken already."""
+    model = build_model(name, CLASSES, seed=0).to(default_device())
+    optimizer = torch.optim.Adam(model.parameters(), RECIPE.learning_rate, weight_decay=RECIPE.weight_decay)
+    return repeated(lambda: plain_step(model, optimizer, batch), times)
+
+
+def repeated(step: Callable[[], object], times: int) -> Callable[[], None]:
+    """Return a function that takes `times` steps, and take one now."""
+    step()
 
     def steps() -> None:
         for _ in range(times):
-            step(model, optimizer, batch)
+            step()
 
     return steps
 
@@ -109,8 +118,8 @@ def measure(quick: bool) -> Result:
     batch, times = Batch.of_noise(count, height, width), 20 if on_gpu else 1
     sides = {}
     for name in GRID_IMAGES:
-        sides[f"ours {name}"] = repeated(our_step, name, torch.channels_last, batch, times)
-        sides[f"plain {name}"] = repeated(plain_step, name, torch.contiguous_format, batch, times)
+        sides[f"ours {name}"] = our_steps(name, batch, times)
+        sides[f"plain {name}"] = plain_steps(name, batch, times)
     seconds = {side: value / times for side, value in time_sides(sides, rounds=1 if quick else 5).items()}
     rate, goals, details = matrix_product_rate(), [], dict(seconds)
     details["matrix product, 1e12 operations a second"] = rate / 1e12

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import torch
 
 from alutils import paths
 from alutils.datasets import ImageDataset
+from alutils.runs import data
+from alutils.runs.config import BulkConfig, RoundsConfig
 from alutils.runs.folder import RunFolder
 
 if TYPE_CHECKING:  # takes seconds to load
@@ -25,6 +28,42 @@ name: str = "x"  # word
 on: bool = False  # switch
 items: list = [1, 2]  # numbers
 size: int = None  # pixels or None"""
+
+# Runs on the twelve scenes of `tiny_everywhere`.
+COMMON: dict[str, Any] = {
+    "experiment": "e",
+    "dataset": "tiny",
+    "height": None,
+    "width": None,
+    "test_split": "test",
+    "test_resolution": "training",
+    "model": "unet_small",
+    "weights": None,
+    "seed": 0,
+    "epochs": 2,
+    "steps": None,
+    "batch_size": 2,
+    "learning_rate": 0.01,
+    "weight_decay": 0.0,
+    "class_weights": True,
+    "void_class": False,
+    "augmentation": "flip",
+    "precision": "float32",
+}
+ROUNDS = RoundsConfig(
+    **COMMON, query="consensus_entropy", regime="from_scratch", last_epochs=None, start=25.0, step=25.0, rounds=3,
+    unit="percent", committee_members=3, committee_dropout=0.5,
+)  # fmt: skip
+BULK = BulkConfig(
+    **COMMON,
+    query="random",
+    order_model="unet_small",
+    order_regime="from_scratch",
+    share=50.0,
+    skip=0.0,
+    keep_model=False,
+)
+SECONDS = ["seconds_train", "seconds_query"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -175,6 +214,20 @@ def tiny_scenes() -> ImageDataset:
     return ImageDataset(
         *("tiny", "train", images, labels, names, ["a", "b", "c"], colours, (0.5,) * 3, (0.25,) * 3, "f" * 64)
     )
+
+
+@pytest.fixture
+def tiny_everywhere(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every run load the tiny scenes."""
+    scenes = {split: replace(tiny_scenes, split=split) for split in ("train", "test")}
+    monkeypatch.setattr(data, "load_dataset", lambda name, split, *size, **labels: scenes[split])
+
+
+def tables(config: RoundsConfig | BulkConfig) -> tuple[str, str]:
+    """Return the run's tables as text, seconds left out."""
+    run = RunFolder(config.experiment, config.run_name)
+    rounds = run.read_table("rounds").drop(columns=SECONDS).to_csv(index=False)
+    return rounds, (run.path / "acquisitions.csv").read_text()
 
 
 @pytest.fixture

@@ -33,7 +33,8 @@ class ImageDataset:
     mean, std : of each channel scaled to 0..1, for normalisation
     fingerprint : hexadecimal SHA-256 of images and labels
     label_values : of each class, and then of void, the value that label files hold; empty: there are no such files
-    categories : groups of classes that are scored as one, too, by name
+    categories : named groups of classes; each is also scored as if it were one class
+    stored_size : height and width of the first image as stored; None if there are no image files
     """
 
     name: str
@@ -48,6 +49,7 @@ class ImageDataset:
     fingerprint: str
     label_values: Sequence[int] = ()
     categories: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    stored_size: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         """Return N."""

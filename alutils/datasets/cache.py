@@ -3,17 +3,19 @@
 import hashlib
 import json
 import os
-import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 from PIL import Image
 
 from alutils.datasets.base import ImageDataset, SceneFiles
 from alutils.errors import DataError
-from alutils.files import locked
+from alutils.files import built_once
 from alutils.paths import cache_dir
 from alutils.progress import bar
 
@@ -21,30 +23,27 @@ VERSION = 2  # raise it when the same files would be decoded to other arrays
 
 
 def cached(files: SceneFiles, size: tuple[int, int] | None, native_labels: bool = False) -> ImageDataset:
-    """Return `files` decoded at `size` (height, width; `None`: as stored), from the cache or into it.
+    """Return `files` decoded at `size`, (height, width) or `None` for the stored size; the first call fills the cache.
 
-    Images are averaged over blocks of pixels where they are a whole number of times as large, else resized
-    bilinearly with antialiasing; labels to the nearest pixel, unless they stay `native_labels`. The cache's name holds
-    a key over the file names, sizes and times, the sizes asked for and `VERSION`: if any changes, a new one is made.
+    An image that is a whole number of times as large as `size` is averaged over blocks of pixels; any other is resized
+    bilinearly with antialiasing. Labels take the nearest pixel, or keep their stored size with `native_labels`. The
+    name of the cache folder holds a key over names, sizes and times of the files, `size` and `VERSION`: if any of them
+    changes, a new folder is made.
 
     Raises
     ------
     DataError
-        for a label or image that is missing, undecodable, of a wrong size or with a wrong value.
+        for an image or label that is missing, undecodable or of a wrong size, and for a wrong label value.
     """
-    stored = _stored_size(files.images[0]) if size is None or native_labels else size
+    stored = _stored_size(files.images[0])
     sizes = _Sizes(size or stored, stored if native_labels else size or stored, size is not None)
     height, width = sizes.images
     folder = cache_dir() / f"{files.name}-{files.split}-{height}x{width}-{_key(files, sizes)}"
-    if not folder.is_dir():
-        with locked(folder.with_suffix(".lock"), str(folder)):
-            if not folder.is_dir():
-                _build(files, sizes, folder)
-    return _open(files, folder)
+    return _open(files, built_once(folder, lambda beside: _build(files, sizes, beside)), stored)
 
 
 class _Sizes(NamedTuple):
-    """Height and width that images and labels are wanted at, and whether images may be resized to it."""
+    """The wanted (height, width) of images and of labels, and whether images may be resized."""
 
     images: tuple[int, int]
     labels: tuple[int, int]
@@ -69,34 +68,27 @@ def _status(path: Path) -> os.stat_result:
 
 def _build(files: SceneFiles, sizes: _Sizes, folder: Path) -> None:
     count = len(files.images)
-    beside = folder.with_name(f"{folder.name}.part")
-    try:
-        shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
-        beside.mkdir()
-        images = _new_array(beside / "images.npy", (count, 3, *sizes.images))
-        labels = _new_array(beside / "labels.npy", (count, *sizes.labels))
+    folder.mkdir()
+    images = new_array(folder / "images.npy", (count, 3, *sizes.images))
+    labels = new_array(folder / "labels.npy", (count, *sizes.labels))
 
-        def decode(index: int) -> None:
-            images[index], labels[index] = _decode(files, index, sizes)
+    def decode(index: int) -> None:
+        images[index], labels[index] = _decode(files, index, sizes)
 
-        with ThreadPoolExecutor(os.cpu_count()) as workers:
-            progress = bar(count, f"decoding {files.name} {files.split}")
-            for _ in workers.map(decode, range(count)):
-                progress.update()
-            progress.close()
-        images.flush()
-        labels.flush()
-        (beside / "fingerprint.json").write_text(json.dumps(fingerprint(images, labels)))
-        beside.replace(folder)
-    except OSError as error:
-        raise OSError(error.errno, f"the cache cannot be written: {error.strerror}", str(folder)) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        progress = bar(count, f"decoding {files.name} {files.split}")
+        for _ in workers.map(decode, range(count)):
+            progress.update()
+        progress.close()
+    images.flush()
+    labels.flush()
+    (folder / "fingerprint.json").write_text(json.dumps(fingerprint(images, labels)))
 
 
-def _new_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    if hasattr(os, "posix_fallocate"):  # writing to a map of what a full disk has no room for kills the process
+def new_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> np.memmap:
+    """Return a new memory-mapped array in the file `path`; raise `OSError` if the disk has no room for it."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):  # without reserved room, a write to the map kills the process on a full disk
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
@@ -104,7 +96,7 @@ def _new_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
 
 def _decode(files: SceneFiles, index: int, sizes: _Sizes) -> tuple[np.ndarray, np.ndarray]:
     image = _read(files.images[index])
-    image = image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+    image = image if image.mode == "RGB" else image.convert("RGB")  # convert always copies
     stored = _read(files.labels[index])
     if stored.mode not in ("L", "P"):
         raise DataError(f"{files.labels[index]}: mode {stored.mode}; a label is one 8-bit channel of class indices")
@@ -138,22 +130,28 @@ def _resized(image: Image.Image, width: int, height: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def _read(path: Path) -> Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
-            image.load()
-            return image
+            yield image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be decoded as an image ({error})") from error
 
 
+def _read(path: Path) -> Image.Image:
+    with _opened(path) as image:
+        image.load()
+    return image
+
+
 def _stored_size(path: Path) -> tuple[int, int]:
-    width, height = _read(path).size
-    return height, width
+    with _opened(path) as image:  # reads the header only
+        return image.height, image.width
 
 
 def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
-    """Return the hexadecimal SHA-256 of both arrays' shapes and bytes."""
+    """Return the hexadecimal SHA-256 of the shapes and bytes of both arrays."""
     digest = hashlib.sha256(repr((images.shape, labels.shape)).encode())
     for array in (images, labels):
         for item in array:
@@ -161,7 +159,7 @@ def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _open(files: SceneFiles, folder: Path) -> ImageDataset:
+def _open(files: SceneFiles, folder: Path, stored_size: tuple[int, int]) -> ImageDataset:
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
         labels = np.load(folder / "labels.npy", mmap_mode="r")
@@ -181,4 +179,5 @@ def _open(files: SceneFiles, folder: Path) -> ImageDataset:
         known,
         files.label_values,
         files.categories,
+        stored_size,
     )

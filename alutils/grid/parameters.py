@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alutils import paths
 from alutils.datasets import DATASETS
 from alutils.errors import ParameterError, check_choice, did_you_mean
 from alutils.files import read_yaml, validated
 from alutils.grid.notebooks import NOTEBOOKS, about
+from alutils.models import MODELS
+from alutils.queries.own import query_file
 
 TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
 
@@ -31,7 +33,7 @@ def find_notebook(name: str, base: Path = Path()) -> Path:
         if path.suffix == ".ipynb" and path.is_file():
             return path
     known = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
-    raise ParameterError(f"{name} is no notebook; known: {', '.join(known)}{did_you_mean(name, known)}")
+    raise ParameterError(f"{name} is no notebook; {did_you_mean(name, known)}known: {', '.join(known)}")
 
 
 def given_parameters(files: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -52,8 +54,8 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]
     fields = model.model_fields
     for name in given:
         if name not in fields:
-            known = f"{', '.join(fields)}{did_you_mean(name, fields)}"
-            raise ParameterError(f"{name} is no parameter of {notebook.stem}; known: {known}")
+            known = f"{did_you_mean(name, fields)}known: {', '.join(fields)}"
+            raise ParameterError(f"{name} is no parameter of {notebook.stem}; {known}")
     read = {name: _read(value, fields[name].annotation, fields[name].default) for name, value in given.items()}
     return validated(model, read, notebook.stem).model_dump()
 
@@ -69,7 +71,9 @@ def _declared(notebook: Path, changed: int) -> type[BaseModel]:
         if kind is None or not isinstance(statement, ast.AnnAssign) or statement.value is None:
             raise ParameterError(f"{notebook}: {name} has no type; allowed: {', '.join(TYPES)}, as in n: int = 1")
         default = ast.literal_eval(statement.value)
-        fields[name] = (kind | None if default is None else kind, default)
+        optional = default is None
+        allowed = f"{kind.__name__} or None" if optional else kind.__name__
+        fields[name] = (kind | None if optional else kind, Field(default, description=allowed))
     if "experiment" not in fields:
         raise ParameterError(f"{notebook} has no parameter experiment, the folder its run goes to")
     return create_model("Parameters", __config__=ConfigDict(strict=True, protected_namespaces=()), **fields)
@@ -109,9 +113,12 @@ def check_names(notebook: str, parameters: Mapping[str, Any], base: Path = Path(
         check_dataset(parameters["dataset"], base)
     for name in ("model", "order_model"):
         if name in parameters:
-            check_choice(name, parameters[name], model_names())
+            check_choice(name, parameters[name], MODELS)
     run_name(notebook, parameters)
     about(notebook).needs(parameters)
+    for path in _query_files(parameters, base):
+        if not path.is_file():
+            raise ParameterError(f"query is in {path}; there is no such file")
 
 
 def check_dataset(name: str, base: Path = Path()) -> None:
@@ -119,20 +126,8 @@ def check_dataset(name: str, base: Path = Path()) -> None:
     if not name.endswith((".yaml", ".yml")):
         check_choice("dataset", name, [*DATASETS, "<a folder's description>.yaml"])
     elif not (path := base / name).is_file():
-        beside = [file.name for file in path.parent.glob("*.y*ml")]
-        raise ParameterError(f"dataset is {path}; there is no such file{did_you_mean(path.name, beside)}")
-
-
-@cache
-def model_names() -> list[str]:
-    """Return the keys of `alutils.models.MODELS`, read from its source: importing it would load torch, for seconds."""
-    source = (paths.ROOT / "alutils" / "models" / "__init__.py").read_text()
-    tables = [
-        node.value
-        for node in ast.parse(source).body
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "MODELS" and isinstance(node.value, ast.Dict)
-    ]
-    return [ast.literal_eval(key) for table in tables for key in table.keys if key]
+        meant = did_you_mean(path.name, [file.name for file in path.parent.glob("*.y*ml")])
+        raise ParameterError(f"dataset is {path}; there is no such file; {meant}allowed: a YAML file that is there")
 
 
 def run_name(notebook: str, parameters: Mapping[str, Any]) -> str:
@@ -158,13 +153,18 @@ def gpus_wanted(notebook: str, parameters: Mapping[str, Any]) -> int:
 
 
 def input_files(notebook: Path, parameters: Mapping[str, Any], base: Path = Path()) -> list[Path]:
-    """Return the files that a notebook's run depends on: itself, a data set's YAML, the code that draws figures."""
+    """Return the files that a notebook's run depends on: itself, code that draws figures, a data set's YAML, queries."""
     files = [notebook]
     if about(notebook.stem).reads_results:
         files += sorted((paths.ROOT / "alutils" / "results").rglob("*.py"))
     if str(parameters.get("dataset")).endswith((".yaml", ".yml")):
         files.append(base / parameters["dataset"])
-    return files
+    return files + _query_files(parameters, base)
+
+
+def _query_files(parameters: Mapping[str, Any], base: Path) -> list[Path]:
+    asked = [parameters.get("query", ""), *parameters.get("queries", [])]
+    return [base / file for file in map(query_file, map(str, asked)) if file]
 
 
 def done_key(notebook: str, parameters: Mapping[str, Any]) -> str:

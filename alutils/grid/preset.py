@@ -13,7 +13,6 @@ from alutils.errors import ParameterError, did_you_mean
 from alutils.files import read_yaml, validated
 from alutils.grid.notebooks import about
 from alutils.grid.parameters import (
-    check_dataset,
     check_names,
     check_parameters,
     config_of,
@@ -32,16 +31,16 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    notebook: str
-    parameters: dict[str, Any] | None = None
-    grid: dict[str, list[Any]] | None = None
-    cell_timeout: int | None = Field(None, ge=1)  # seconds
+    notebook: str = Field(description="the name or the path of a notebook")
+    parameters: dict[str, Any] | None = Field(None, description="names with values, but experiment")
+    grid: dict[str, list[Any]] | None = Field(None, description="names, each with a list of values, but experiment")
+    cell_timeout: int | None = Field(None, ge=1, description="seconds, a whole number from 1")
 
     @field_validator("parameters", "grid")
     @classmethod
     def _experiment_is_the_presets(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if value and "experiment" in value:
-            raise ValueError("allowed: all but experiment, which is the preset's name")
+            raise ValueError("allowed: all names but experiment, which is the preset's name")
         return value
 
 
@@ -51,7 +50,7 @@ class Preset(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     recipe: Any = None
-    runs: list[Entry] | None = None
+    runs: list[Entry] | None = Field(None, description="a list of runs, each with a notebook")
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,8 @@ def find_preset(name: str) -> Path:
         if path.suffix == ".yaml" and path.is_file():
             return path
     what = f"{name} is no preset" if name else "no preset is given"
-    known = f"{', '.join(known_presets())}; or the path of a .yaml file{did_you_mean(name, known_presets())}"
-    raise ParameterError(f"{what}; known: {known}")
+    known = f"{did_you_mean(name, known_presets())}known: {', '.join(known_presets())}"
+    raise ParameterError(f"{what}; {known}; or the path of a .yaml file")
 
 
 def load_jobs(preset: Path) -> dict[str, Job]:
@@ -131,8 +130,9 @@ def _job(notebook: Path, given: dict[str, Any], cell_timeout: int | None) -> Job
     parameters = check_parameters(notebook, given)
     check_names(notebook.stem, parameters, ROOT)
     files = input_files(notebook, parameters, ROOT)
-    if files[-1].suffix in (".yaml", ".yml"):
-        check_dataset(parameters["dataset"], ROOT)
+    for file in files:
+        if not file.is_file():
+            raise ParameterError(f"{notebook.stem}: {file} is needed; there is no such file")
     return Job(
         run_name(notebook.stem, parameters),
         notebook,

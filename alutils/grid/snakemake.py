@@ -22,6 +22,7 @@ from alutils.grid.state import JobState, state_of, states_of
 from alutils.paths import ROOT
 from alutils.progress import BARS, SECONDS_BETWEEN
 from alutils.runs.config import COMPARED, setting_of
+from alutils.runs.data import load_split, load_test_set
 from alutils.runs.folder import RunFolder, begun_runs, finished_runs
 
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
@@ -48,7 +49,7 @@ def find_profile(name: str) -> Path:
         if (path / "config.yaml").is_file():
             return path.resolve()
     known = sorted(path.name for path in PROFILES.iterdir())
-    what = f"known: {', '.join(known)}; or a folder with a config.yaml{did_you_mean(name, known)}"
+    what = f"{did_you_mean(name, known)}known: {', '.join(known)}; or a folder with a config.yaml"
     raise ParameterError(f"{name} is no profile; {what}")
 
 
@@ -94,8 +95,8 @@ def check_data(experiment: str, jobs: dict[str, Job]) -> None:
             config = kind.from_names(job.config)
             if config.dataset.endswith((".yaml", ".yml")):
                 config = replace(config, dataset=str(ROOT / config.dataset))
-            config.load("train")
-            config.load_test()
+            load_split(config, "train")
+            load_test_set(config)
 
 
 def set_others_apart(experiment: str, jobs: dict[str, Job]) -> None:

@@ -110,15 +110,19 @@ def _changed_input(done: Path, experiment: str, job: Job, needs: Iterable[JobSta
     """Return which input changed after `done` was written; empty if none did. Snakemake goes by the same."""
     when, kept = done.stat().st_mtime_ns, _kept_checksums(done)
     for file in job.files:
-        if file.stat().st_mtime_ns > when and checksums([file]).items() - kept.items():
+        if _newer_than(file, when) and checksums([file]).items() - kept.items():
             return f"{file.name} changed"
     for need in needs:
         if need.state != "done":
             return f"{need.name} runs first"
         made = RunFolder(experiment, need.name).any_done_file()
-        if made and made.stat().st_mtime_ns > when:
+        if made and _newer_than(made, when):
             return f"{need.name} is newer"
     return ""
+
+
+def _newer_than(file: Path, when: int) -> bool:
+    return file.stat().st_mtime_ns > when
 
 
 def _kept_checksums(done: Path) -> dict[str, str]:

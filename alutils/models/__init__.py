@@ -1,85 +1,92 @@
-"""Models by name; each is built for a number of classes, with or without pretrained encoder weights."""
+"""Models by name. To import this package loads neither torch nor torchvision, so that names are checked quickly."""
 
-from collections.abc import Callable
+import pkgutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-import torch
-
+from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError, check_choice
-from alutils.models.base import SplitModel
 
-__all__ = ["FOR_DIGITS", "MODELS", "SplitModel", "build_model"]
+if TYPE_CHECKING:
+    from alutils.models.base import SplitModel
 
-# The networks' modules are imported when one is built: torchvision takes longer to load than torch.
-
-
-def mnist_cnn(num_classes: int, weights: str | None = None) -> SplitModel:
-    """Build the thesis's network for digits; there are no weights to load."""
-    from alutils.models.mnist_cnn import MnistCnn
-
-    _check_no_weights("mnist_cnn", weights)
-    return MnistCnn(num_classes)
+__all__ = ["FOR_DIGITS", "MODELS", "Network", "SplitModel", "build_model", "warn_of_size"]
 
 
-def unet_small(num_classes: int, weights: str | None = None) -> SplitModel:
-    """Build the U-Net for CPUs; there are no weights to load."""
-    from alutils.models.unet_small import UnetSmall
+@dataclass(frozen=True)
+class Network:
+    """Where a network's class is found and how it is built.
 
-    _check_no_weights("unet_small", weights)
-    return UnetSmall(num_classes)
+    path : "module:class" of a `SplitModel`
+    options : arguments of the class, beside the number of classes
+    has_weights : whether the class takes `weights`, None or "imagenet" for pretrained weights of the encoder
+    """
 
+    path: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    has_weights: bool = False
 
-def deeplabv3_small(num_classes: int, weights: str | None = None) -> SplitModel:
-    """Build a small DeepLabV3 for CPUs; there are no weights to load."""
-    from alutils.models.deeplabv3 import DeepLabV3Small
-
-    _check_no_weights("deeplabv3_small", weights)
-    return DeepLabV3Small(num_classes)
-
-
-def vgg19_unet(num_classes: int, weights: str | None = None) -> SplitModel:
-    """Build the VGG19 encoder and U-Net decoder; `weights="imagenet"` loads torchvision's encoder weights."""
-    from alutils.models.vgg19_unet import Vgg19Unet
-
-    return Vgg19Unet(num_classes, weights)
+    def load(self) -> type["SplitModel"]:
+        """Return the class, importing its module."""
+        return pkgutil.resolve_name(self.path)
 
 
-def deeplabv3_resnet50(num_classes: int, weights: str | None = None) -> SplitModel:
-    """Build DeepLabV3 on ResNet-50; `weights="imagenet"` loads torchvision's encoder weights."""
-    from alutils.models.deeplabv3 import DeepLabV3
-
-    return DeepLabV3(num_classes, 50, weights)
-
-
-def deeplabv3_resnet101(num_classes: int, weights: str | None = None) -> SplitModel:
-    """Build DeepLabV3 on ResNet-101; `weights="imagenet"` loads torchvision's encoder weights."""
-    from alutils.models.deeplabv3 import DeepLabV3
-
-    return DeepLabV3(num_classes, 101, weights)
-
-
-def _check_no_weights(name: str, weights: str | None) -> None:
-    if weights is not None:
-        raise ParameterError(f"weights is {weights!r}; {name} has none to load, allowed: None")
-
-
-MODELS: dict[str, Callable[[int, str | None], SplitModel]] = {
-    "mnist_cnn": mnist_cnn,
-    "unet_small": unet_small,
-    "deeplabv3_small": deeplabv3_small,
-    "vgg19_unet": vgg19_unet,
-    "deeplabv3_resnet50": deeplabv3_resnet50,
-    "deeplabv3_resnet101": deeplabv3_resnet101,
+MODELS = {
+    "mnist_cnn": Network("alutils.models.mnist_cnn:MnistCnn"),
+    "unet_small": Network("alutils.models.unet:UnetSmall"),
+    "deeplabv3_small": Network("alutils.models.deeplabv3:DeepLabV3Small"),
+    "vgg19_unet": Network("alutils.models.unet:Vgg19Unet", has_weights=True),
+    "deeplabv3_resnet50": Network("alutils.models.deeplabv3:DeepLabV3", {"depth": 50}, has_weights=True),
+    "deeplabv3_resnet101": Network("alutils.models.deeplabv3:DeepLabV3", {"depth": 101}, has_weights=True),
 }
 
-FOR_DIGITS = {"mnist_cnn"}  # one class an image; all others give one a pixel
+FOR_DIGITS = {"mnist_cnn"}  # predicts one class for an image; all others predict one for each pixel
 
 
-def build_model(name: str, num_classes: int, *, seed: int, weights: str | None = None) -> SplitModel:
+def build_model(name: str, num_classes: int, *, seed: int, weights: str | None = None) -> "SplitModel":
     """Return the model `name` with initial weights fixed by `seed`.
 
-    `weights` is `"imagenet"` for pretrained encoder weights, or `None` to start from scratch.
+    `weights` is "imagenet" for pretrained weights of the encoder, or `None` to start from scratch. Raises
+    `ParameterError` for an unknown name and for weights that the model does not have.
     """
+    import torch
+
     check_choice("model", name, MODELS)
+    network = MODELS[name]
+    options = dict(network.options)
+    if network.has_weights:
+        options["weights"] = weights
+    elif weights is not None:
+        raise ParameterError(f"weights is {weights!r}; {name} has none to load, allowed: None")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MODELS[name](num_classes, weights)
+        return network.load()(num_classes, **options)
+
+
+def warn_of_size(name: str, dataset: ImageDataset) -> None:
+    """Print one line to stderr if the height or width of a data set does not suit the model `name`.
+
+    Sides should be multiples of the model's stride, and not longer than those of the stored images.
+    """
+    height, width = dataset.images.shape[2:]
+    stride = MODELS[name].load().stride
+    problems = []
+    if height % stride or width % stride:
+        near = " x ".join(str(max(1, round(side / stride)) * stride) for side in (height, width))
+        problems.append(f"{name} works at best with multiples of {stride}, such as {near}")
+    if dataset.stored_size is not None and (height > dataset.stored_size[0] or width > dataset.stored_size[1]):
+        stored = " x ".join(map(str, dataset.stored_size))
+        problems.append(f"{dataset.name} is stored at {stored}, to enlarge it costs time and adds no detail")
+    if problems:
+        print(f"warning: height x width is {height} x {width}; {'; '.join(problems)}", file=sys.stderr)  # noqa: T201
+
+
+def __getattr__(name: str) -> Any:
+    """Import `SplitModel`, and with it torch, when it is first asked for."""
+    if name == "SplitModel":
+        from alutils.models.base import SplitModel
+
+        return SplitModel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

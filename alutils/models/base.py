@@ -1,4 +1,4 @@
-"""The contract of every model: `encode` without randomness, `decode` with every dropout layer."""
+"""What every model is: `encode` without randomness, `decode` with every dropout layer."""
 
 import copy
 import pickle
@@ -17,15 +17,18 @@ Model = TypeVar("Model", bound="SplitModel")
 
 
 class SplitModel(nn.Module):
-    """A network in two parts, so that a committee runs the expensive one once.
+    """A network in two parts, so that a committee runs the expensive part once for each image.
 
-    `encode(images)` is deterministic in evaluation mode; `decode(features)` holds every dropout layer that
-    a committee member's mask applies to, and ends at the features' own resolution. `forward` is both, enlarged:
-    images (N, C, H, W) to logits (N, classes) or (N, classes, H, W). `head` is what `decode` is made of; it ends with
-    the layer that gives the logits.
+    `encode` is deterministic in evaluation mode. `decode` holds every dropout layer that the mask of a committee member
+    applies to; its logits have the height and width of the features. `forward` runs both and enlarges the logits to
+    the height and width of the images.
+
+    head : the layers of `decode`; the last one gives the logits
+    stride : pixels of the image for one of the coarsest maps; an image's height and width should be multiples of it
     """
 
     head: nn.Sequential
+    stride: int = 1
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the features of images (N, C, H, W): (N, D), or maps (N, D, h, w)."""
@@ -36,16 +39,16 @@ class SplitModel(nn.Module):
         raise NotImplementedError
 
     def embed(self, images: Tensor) -> Tensor:
-        """Return pooled encoder features (N, D) of images (N, C, H, W): what tells an image from others."""
+        """Return one vector (N, D) for each image of (N, C, H, W): the features, averaged over height and width."""
         features = self.encode(images)
         return features.mean(dim=(2, 3)) if features.ndim == 4 else features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of images (N, C, H, W)."""
+        """Return the logits of images (N, C, H, W): (N, classes), or (N, classes, H, W)."""
         return resize_logits(self.decode(self.encode(images)), images.shape[2:])
 
     def training_logits(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits that the loss is taken of: the main output, then any auxiliary ones."""
+        """Return the logits that enter the loss: those of the main output, then those of auxiliary outputs."""
         return (self(images),)
 
 
@@ -58,23 +61,8 @@ def conv_bn_relu(in_channels: int, out_channels: int, stride: int = 1, dilation:
     )
 
 
-class UpBlock(nn.Module):
-    """One step of a U-Net decoder: enlarge to the skip's size, concatenate, two convolutions."""
-
-    def __init__(self, in_channels: int, skip_channels: int, out_channels: int):
-        super().__init__()
-        self.convs = nn.Sequential(
-            conv_bn_relu(in_channels + skip_channels, out_channels), conv_bn_relu(out_channels, out_channels)
-        )
-
-    def forward(self, maps: Tensor, skip: Tensor) -> Tensor:
-        """Return (N, out_channels, h, w) for maps of any smaller size and a skip of (N, ., h, w)."""
-        enlarged = F.interpolate(maps, size=skip.shape[-2:], mode="nearest")
-        return self.convs(torch.cat([enlarged, skip], dim=1))
-
-
 def inference_copy(model: Model) -> Model:
-    """Return a copy of `model` in evaluation mode, each batch norm folded into the convolution right before it."""
+    """Return a copy of `model` in evaluation mode; each batch norm is folded into the convolution right before it."""
     copied = copy.deepcopy(model).eval()
     for part in ("encode", "decode"):
         tracer = Tracer()
@@ -90,20 +78,21 @@ def inference_copy(model: Model) -> Model:
 
 
 def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Return logits (N, classes, h, w) at the height and width `size`, bilinearly; (N, classes) as they are."""
+    """Return logits (N, classes, h, w), enlarged bilinearly to the height and width `size`; (N, classes) unchanged."""
     if logits.ndim == 2 or logits.shape[2:] == size:
         return logits
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 def pretrained(weights: str | None, builder: Any, enum: Any, **options: Any) -> Any:
-    """Return torchvision's network `builder`, with the weights `enum.IMAGENET1K_V1` for `"imagenet"`.
+    """Return a network of torchvision, with the weights `enum.IMAGENET1K_V1` if `weights` is "imagenet".
+
+    builder : the function of torchvision that builds it, with `options`
 
     Raises
     ------
     ParameterError
-        if `weights` is neither `"imagenet"` nor `None`, or if they are not on this machine and there is no
-        network to fetch them.
+        if `weights` is neither "imagenet" nor `None`, or if they are not on this machine and cannot be downloaded.
     """
     if weights is None:
         return builder(weights=None, **options)

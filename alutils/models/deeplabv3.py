@@ -12,10 +12,10 @@ RESNETS = {50: (resnet50, ResNet50_Weights), 101: (resnet101, ResNet101_Weights)
 
 
 class PyramidModel(SplitModel):
-    """A backbone's maps, an atrous spatial pyramid, dropout 0.5, and the classifier.
+    """A backbone, an atrous spatial pyramid, dropout 0.5, and a classifier.
 
-    torchvision keeps the dropout as the last layer of its ASPP; here it opens `head`, so that `encode`
-    ends where the randomness begins. The layers and their order are torchvision's.
+    The layers and their order are torchvision's. Its dropout is the last layer of the pyramid; here it is the first of
+    `head`, so that `encode` has no randomness.
     """
 
     def __init__(self, in_channels: int, rates: list[int], channels: int, num_classes: int):
@@ -31,7 +31,9 @@ class PyramidModel(SplitModel):
 
 
 class DeepLabV3(PyramidModel):
-    """DeepLabV3 on a dilated ResNet, at 1/8 of the resolution."""
+    """DeepLabV3 on a ResNet of `depth` 50 or 101, dilated, at 1/8 of the resolution."""
+
+    stride = 8
 
     def __init__(self, num_classes: int, depth: int, weights: str | None = None):
         builder, enum = RESNETS[depth]
@@ -53,7 +55,9 @@ class DeepLabV3(PyramidModel):
 
 
 class DeepLabV3Small(PyramidModel):
-    """DeepLabV3's plan in little: plain convolutions, the last ones dilated, at 1/4 of the resolution."""
+    """A DeepLabV3 of 0.17 million parameters for CPUs: four convolutions, the last one dilated, at 1/4 resolution."""
+
+    stride = 4
 
     def __init__(self, num_classes: int):
         super().__init__(64, [2, 4, 6], 48, num_classes)

@@ -1,57 +1,77 @@
-"""A committee of networks, one with dropout left on or several: its members are averaged as they stream by."""
+"""A committee of networks, and the means over its members, which are added up member by member."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from alutils.errors import check_range
 from alutils.models import SplitModel
-from alutils.models.base import resize_logits
+from alutils.models.base import inference_copy, resize_logits
 from alutils.seeds import derive_seed
-from alutils.training.recipe import check_committee
 
 LN2 = 0.6931471805599453
-PIECE = {"cpu": 2**17, "cuda": 2**26}  # numbers worked on at a time: on a CPU what fits its cache
+PIECE = {"cpu": 2**17, "cuda": 2**26}  # numbers processed at a time; on a CPU they fit into its cache
 
 
 @dataclass(frozen=True)
 class Committee:
-    """Of each network T members at dropout rate `dropout`, their masks fixed by `seed`.
+    """Networks that are asked for their predictions together.
 
-    One network and a rate above 0: MC dropout (Gal & Ghahramani 2016). Several, with one member each at rate 0: an
-    ensemble (Lakshminarayanan et al. 2017).
+    Each network is asked `members` times, each time with another dropout mask. The masks have the rate `dropout` and
+    depend on `seed` only.
+
+    - `Committee([network])`: the network's plain prediction, without dropout.
+    - `Committee([network], 20, 0.5, seed)`: MC dropout with T = 20 members (Gal & Ghahramani 2016).
+    - `Committee(networks)`: an ensemble, one member a network (Lakshminarayanan et al. 2017).
     """
 
-    members: int
-    dropout: float
-    seed: int
+    networks: Sequence[SplitModel]
+    members: int = 1
+    dropout: float = 0.0
+    seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        check_committee(self.members, self.dropout)
+        check_range("committee_members", self.members, 1, 1000)
+        check_range("committee_dropout", self.dropout, 0, 0.99)
 
-    def logits(self, models: Iterable[SplitModel], images: Tensor) -> Iterator[Tensor]:
+    @property
+    def device(self) -> torch.device:
+        """Return the device that the networks are on."""
+        return next(self.networks[0].parameters()).device
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return a committee of copies of the networks on `device`."""
+        return replace(self, networks=[copy.deepcopy(network).to(device) for network in self.networks])
+
+    def for_inference(self) -> Self:
+        """Return a committee of copies of the networks in evaluation mode, which run faster (`inference_copy`)."""
+        return replace(self, networks=[inference_copy(network) for network in self.networks])
+
+    def logits(self, images: Tensor) -> Iterator[Tensor]:
         """Yield each member's logits of images (N, C, H, W): (N, classes), or (N, classes, h, w) as `decode` gives.
 
-        A network's part without dropout runs once for all: a member costs one `decode`.
+        `encode`, which has no dropout, runs once for all members of a network; a member costs one `decode`.
         """
-        for model in models:
-            features = model.eval().encode(images)
+        for network in self.networks:
+            features = network.eval().encode(images)
             for member in range(self.members):
-                with fixed_dropout(model, self.dropout, derive_seed(self.seed, "member", member)):
-                    logits = model.decode(features)
-                yield logits  # outside, so that whoever consumes it finds the model without hooks
+                with fixed_dropout(network, self.dropout, derive_seed(self.seed, "member", member)):
+                    logits = network.decode(features)
+                yield logits  # after the `with`, so that the network has no hooks while the caller uses the logits
 
 
 @contextmanager
 def fixed_dropout(model: nn.Module, rate: float, seed: int) -> Iterator[None]:
-    """Let every dropout layer of `model`, in evaluation mode, apply one mask that `seed` fixes.
+    """Apply one fixed mask, drawn from `seed`, in every dropout layer of `model`, which is in evaluation mode.
 
-    The mask has the shape of one image's activations and is the same for every image, whatever the batch:
-    inside, `model` is one fixed network. Kept activations are divided by 1 - `rate`.
+    A mask has the shape of one image's activations. All images of all batches get the same mask, so within this
+    context `model` is one fixed network. Activations that are kept are divided by 1 - `rate`.
     """
 
     def hook_for(layer_index: int):
@@ -77,7 +97,7 @@ def probability(logits: Tensor) -> Tensor:
 
 
 def vote(logits: Tensor) -> Tensor:
-    """Return 1 at the most probable class of logits (N, C, ...), the first of equals, and 0 elsewhere."""
+    """Return 1 at the most probable class of logits (N, C, ...) and 0 elsewhere; the first of equal classes wins."""
     chosen = logits.max(dim=1, keepdim=True).indices  # argmax is several times slower on a CPU
     return torch.zeros_like(logits).scatter_(1, chosen, 1)
 
@@ -92,21 +112,23 @@ def entropy_bits(probs: Tensor) -> Tensor:
     return torch.special.entr(probs).sum(dim=1) / LN2
 
 
-# What is known of a committee: means over its members of something that each one's logits give.
+# Committee statistics are means over the members. Each function gives what is averaged, from one member's logits.
 STATISTICS: dict[str, Callable[[Tensor], Tensor]] = {
-    "mean_probability": probability,  # (N, C, ...), the consensus
-    "vote_share": vote,  # (N, C, ...), the share of the members whose most probable class it is
-    "mean_entropy": entropy,  # (N, ...), the mean of the members' own entropies
+    "mean_probability": probability,  # (N, C, ...), the members' consensus
+    "vote_share": vote,  # (N, C, ...), the share of the members that vote for each class
+    "mean_entropy": entropy,  # (N, ...), the mean of the members' own entropies, in bits
 }
 
 
 def committee_statistics(
     members: Iterable[Tensor], names: Iterable[str], size: Sequence[int] | None = None
 ) -> dict[str, Tensor]:
-    """Return the statistics `names`, in memory that does not grow with the number of members.
+    """Return the statistics `names` (keys of `STATISTICS`), each averaged over all members.
 
-    members : logits (N, C, ...), one tensor per member, used as they come
-    size : height and width that logits (N, C, h, w) are enlarged to; `None`: as they are
+    The memory needed does not grow with the number of members.
+
+    members : one tensor of logits (N, C, ...) a member, read one after the other
+    size : the height and width that logits (N, C, h, w) are enlarged to; `None` leaves them as they are
 
     Raises `ValueError` if there is no member, or if a logit is not finite.
     """
@@ -114,15 +136,15 @@ def committee_statistics(
     count, finite = 0, torch.tensor(True)
     for logits in members:
         count += 1
-        finite = finite.to(logits.device) & torch.isfinite(logits.sum())  # one that is not makes the sum so
+        finite = finite.to(logits.device) & torch.isfinite(logits.sum())  # one infinite or NaN logit is enough
         size = logits.shape[2:] if size is None else size
-        with torch.autocast(logits.device.type, enabled=False):  # whatever the members ran in
+        with torch.autocast(logits.device.type, enabled=False):  # full precision, whatever the members ran in
             for place, piece in enlarged_pieces(logits, size):
                 for name in names:
                     part = STATISTICS[name](piece)
                     if name not in totals:
                         totals[name] = part.new_zeros(len(logits), *part.shape[1 : part.ndim - len(size)], *size)
-                    totals[name][place].add_(part)  # `+=` would copy the piece onto itself as well
+                    totals[name][place].add_(part)  # `+=` would write the piece twice
     if count == 0:
         raise ValueError("a committee needs at least one member")
     if not finite:
@@ -131,10 +153,10 @@ def committee_statistics(
 
 
 def enlarged_pieces(logits: Tensor, size: Sequence[int]) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
-    """Yield logits (N, C, h, w) bilinearly enlarged to `size`, a few rows of one image at a time, with their place.
+    """Enlarge logits (N, C, h, w) bilinearly to `size`; yield a few rows of one image at a time.
 
-    Each is (1, C, rows, W); logits (N, C) are one piece. Done in pieces, the passes that follow stay in a
-    processor's cache, and no logits of full size are ever held.
+    Yields pairs: the index of the piece in a tensor (N, ..., H, W), and the piece (1, C, rows, W). Logits (N, C) are
+    one piece. A piece fits into a processor's cache, and the logits of full size are never in memory at once.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if logits.ndim == 2:
@@ -147,12 +169,12 @@ def enlarged_pieces(logits: Tensor, size: Sequence[int]) -> Iterator[tuple[tuple
     for image in range(len(logits)):
         for start in range(0, height, step):
             rows = slice(start, min(start + step, height))
-            # The rows of `wide` that these are blended of; a product of two matrices is the fastest way to do it.
+            # Only these rows of `wide` contribute. A matrix product is the fastest way to blend them.
             low = slice(max(0, rows.start * low_height // height - 1), -(-rows.stop * low_height // height) + 1)
             yield (slice(image, image + 1), ..., rows, slice(None)), shares[rows, low] @ wide[image : image + 1, :, low]
 
 
 def row_shares(low: Tensor, height: int) -> Tensor:
-    """Return (height, h): how much each row of `low` (N, C, h, w) counts in each row once there are `height`."""
+    """Return the weights (height, h) with which the rows of `low` (N, C, h, w) are blended into `height` rows."""
     single_rows = torch.eye(low.shape[2], dtype=low.dtype, device=low.device)[None, None]
     return resize_logits(single_rows, (height, low.shape[2]))[0, 0]

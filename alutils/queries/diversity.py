@@ -1,7 +1,8 @@
-"""Diverse points from features alone: greedy k-center and k-means++, both exact, in few matrix products.
+"""Diverse points, chosen by their features alone: greedy k-center and k-means++, both exact, in few matrix products.
 
-A plain loop reads the whole pool for each pick. Here a few hundred candidates are looked at together: the distances
-among them settle which are picked, and the pool is read once for all of those. Memory is linear in the pool.
+A plain loop reads the whole pool for each pick. This module compares a few hundred candidates with each other; their
+distances decide which of them are picked, and then the pool is read once for all these picks. Memory is linear in the
+pool.
 """
 
 import numpy as np
@@ -10,20 +11,20 @@ from torch import Tensor
 
 from alutils.errors import ParameterError, check_range
 
-CANDIDATES = 768  # looked at together
-ROWS = 4096  # of the pool in one matrix product, whose result then takes 25 MB at most
-LONGEST = 1e18  # vectors whose squared distances fit float32
+CANDIDATES = 768  # points that are compared with each other at a time
+ROWS = 4096  # points of the pool in one matrix product; its result takes at most 25 MB
+LONGEST = 1e18  # squared distances of shorter vectors fit in float32
 
 
 @torch.inference_mode()
 def k_center_greedy(features: Tensor, k: int, labelled: Tensor) -> Tensor:
     """Return the positions of `k` points, each the farthest (Euclidean) from all labelled and all chosen so far.
 
-    Of equally far points the one at the lowest position is chosen; with nothing labelled, the first is the point
-    nearest to the mean. Distances are computed in float64 and compared in float32.
+    If several points are equally far, the one at the lowest position is chosen. If nothing is labelled, the point
+    nearest to the mean comes first. Distances are computed in float64 and compared in float32.
 
     features : (N, D) float32, on the CPU or a GPU
-    labelled : (L, D) float32, on the same; L may be 0
+    labelled : (L, D) float32, on the same device; L may be 0
 
     Returns (k,) int64, in the order chosen. Raises `ParameterError` for impossible values. Sener & Savarese 2018.
     """
@@ -46,13 +47,14 @@ def k_center_greedy(features: Tensor, k: int, labelled: Tensor) -> Tensor:
 def k_means_plus_plus(features: Tensor, k: int, *, generator: torch.Generator) -> Tensor:
     """Return the positions of `k` points, each drawn in proportion to squared distance to the nearest drawn so far.
 
-    The first is drawn uniformly; so are those left when only copies of drawn points remain. None is drawn twice.
+    The first point is drawn uniformly. If only copies of drawn points remain, they are drawn uniformly too. No point is
+    drawn twice.
 
     features : (N, D) float32, on the CPU or a GPU
-    generator : on either
+    generator : on the CPU or a GPU
 
     Returns (k,) int64, in the order drawn. Raises `ParameterError` for impossible values. Arthur & Vassilvitskii
-    2007; BADGE draws its batches so.
+    2007; BADGE draws its batches like this.
     """
     cover, device = _Cover(features, k), generator.device
     if k > 0:
@@ -71,11 +73,11 @@ def k_means_plus_plus(features: Tensor, k: int, *, generator: torch.Generator) -
 
 
 class _Cover:
-    """What is chosen of a pool, and how far each of its points is from that.
+    """The points chosen from a pool so far, and the distance of each point of the pool to them.
 
-    positions : of the chosen, in order
-    missing : how many are still to be chosen
-    nearest : (N,) float32, squared distance to the nearest chosen or labelled point; -1 for a chosen one
+    positions : positions of the chosen points, in order
+    missing : how many points are still to be chosen
+    nearest : (N,) float32, squared distance to the nearest chosen or labelled point; -1 for a chosen point
     """
 
     def __init__(self, features: Tensor, k: int) -> None:
@@ -87,25 +89,25 @@ class _Cover:
         self.nearest = torch.full((len(features),), torch.inf, device=features.device)
 
     def choose(self, positions: Tensor) -> None:
-        """Add points of the pool to the chosen."""
+        """Add points of the pool to the chosen ones."""
         positions = positions.to(self.positions.device)
         self.positions = torch.cat([self.positions, positions])
         self.missing -= len(positions)
-        if self.missing > 0:  # nobody asks after the last
+        if self.missing > 0:  # distances are not needed after the last pick
             self.add(self.points[positions])
             self.nearest[positions] = -1
 
     def add(self, centres: Tensor) -> None:
-        """Take note of how far each point is from `centres` (M, D)."""
+        """Update `nearest` with the distances to `centres` (M, D)."""
         self.nearest = self.nearest.minimum(self.squared_distances(centres))
 
     def squared_distances(self, centres: Tensor) -> Tensor:
-        """Return how far each point is from the nearest of `centres` (M, D): (N,)."""
+        """Return each point's squared distance to the nearest of `centres` (M, D): (N,)."""
         smallest = [_products(points, centres).amin(dim=0) for points in self.points.split(ROWS)]
         return _to_squared_distances(torch.cat(smallest), self.squares, centres.shape[1])
 
     def among(self, positions: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return `nearest` of some points, (M,), and their squared distances to one another, (M, M)."""
+        """Return `nearest` for some points, (M,), and their squared distances to each other, (M, M)."""
         positions = positions.to(self.positions.device)
         points, squares = self.points[positions], self.squares[positions]
         between = _to_squared_distances(_products(points, points), squares, points.shape[1])
@@ -121,7 +123,8 @@ def _products(points: Tensor, centres: Tensor) -> Tensor:
 def _to_squared_distances(products: Tensor, squares: Tensor, dimensions: int) -> Tensor:
     """Return squared distances (..., N) float32 from `_products` and the points' |x|^2 (N,).
 
-    What float64 cannot tell from zero is zero; in float32 the last bits that two copies may differ by are gone.
+    A distance below the rounding error of float64 becomes 0. Rounding to float32 removes the last bits, in which two
+    equal points may differ.
     """
     distances = products.mul(2).add(squares)
     rounding = 2 * (dimensions + 4) * torch.finfo(torch.float64).eps * squares
@@ -129,9 +132,9 @@ def _to_squared_distances(products: Tensor, squares: Tensor, dimensions: int) ->
 
 
 def _farthest_first(cover: _Cover, candidates: Tensor, bound: tuple[float, int]) -> list[int]:
-    """Return which candidates are the next picks, in order, for as long as no other point can be.
+    """Return which candidates are picked next, in order; it stops where a point outside may be picked before them.
 
-    bound : squared distance and negative position of the best of the other points
+    bound : squared distance and negative position of the best point that is no candidate
     """
     nearest, between = cover.among(candidates)
     ranks = (-candidates).tolist()
@@ -147,9 +150,9 @@ def _farthest_first(cover: _Cover, candidates: Tensor, bound: tuple[float, int])
 
 
 def _accepted(cover: _Cover, candidates: Tensor, uniform: np.ndarray) -> list[int]:
-    """Return which candidates are kept: each with probability weight by now / weight when drawn.
+    """Return which candidates are kept; each is kept with the probability (present weight / weight when drawn).
 
-    This rejection turns draws by the old weights into draws by the present ones, exactly.
+    This rejection turns draws by the old weights into exact draws by the present weights.
 
     uniform : (M,) in [0, 1)
     """

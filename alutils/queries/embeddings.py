@@ -1,4 +1,4 @@
-"""What makes images alike, for selections of diverse ones: no label is read."""
+"""Vectors that are close for images that look alike, for selections of diverse images; no label is read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alutils.datasets import ImageDataset
-from alutils.files import locked
+from alutils.files import built_once
 from alutils.models import SplitModel
 from alutils.models.base import inference_copy
 from alutils.paths import cache_dir
@@ -19,14 +19,14 @@ from alutils.training.feeding import feed
 from alutils.training.loop import autocast, epoch_batches, in_batches
 from alutils.training.recipe import Recipe
 
-CODE_SIZE = 128  # numbers that the autoencoder reduces a digit to
+CODE_SIZE = 128  # numbers in the code of a digit
 CODE_STEPS, CODE_BATCH, CODE_RATE = 1500, 250, 1e-3
-CODE_VERSION = 1  # raise it when the same images would get other codes
+CODE_VERSION = 1  # raise it when a change of the code gives the same images other codes
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The images that a batch is chosen from, and what tells them apart.
+    """The images that a batch is chosen from, and the vectors that describe them.
 
     unlabelled, labelled : data-set indices, ascending
     """
@@ -51,23 +51,24 @@ class Candidates:
 
 
 def image_features(model: SplitModel, dataset: ImageDataset, indices: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """Return (N, D) float32 of the images `indices`: a scene's pooled encoder features, a digit's autoencoder code."""
+    """Return a vector for each image, (N, D) float32: `encoder_features` of scenes, or `digit_codes` of digits."""
     return encoder_features(model, dataset, indices, recipe) if dataset.is_dense else digit_codes(dataset)[indices]
 
 
 @torch.inference_mode()
 def encoder_features(model: SplitModel, dataset: ImageDataset, indices: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """Return `model.embed` of the images `indices`, (N, D) float32."""
+    """Return the pooled encoder features (`model.embed`) of the images `indices`, (N, D) float32."""
     model = inference_copy(model)
-    return _of_batches(model, model.embed, dataset, indices, recipe)
+    return _in_batches(model, model.embed, dataset, indices, recipe)
 
 
 @torch.inference_mode()
 def gradient_embeddings(model: SplitModel, dataset: ImageDataset, indices: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """Return (N, C * D) float32: the gradient of each image's loss by the weights of the last layer.
+    """Return the gradient of each image's loss with respect to the weights of the last layer, (N, C * D) float32.
 
-    The loss is the cross entropy to the class that the network predicts, without dropout; of a scene, its mean over the
-    pixels at which the network predicts. D: inputs of the last layer to each class. Ash et al. 2020.
+    The predicted class is taken as the label, without dropout, and the loss is the cross entropy to it. The loss of a
+    scene is the mean over its pixels, at the resolution of the last layer. D is the number of weights that the last
+    layer has for each class. Ash et al. 2020.
     """
     model = inference_copy(model)
     last, inputs = model.head[-1], list[Tensor]()
@@ -84,13 +85,13 @@ def gradient_embeddings(model: SplitModel, dataset: ImageDataset, indices: np.nd
             return torch.einsum("ncp,ndp->ncd", error, given).flatten(1) / error.shape[2]
         return torch.einsum("nc,nd->ncd", error, given).flatten(1)
 
-    return _of_batches(model, embed, dataset, indices, recipe)
+    return _in_batches(model, embed, dataset, indices, recipe)
 
 
-def _of_batches(
+def _in_batches(
     model: SplitModel, function: Callable[[Tensor], Tensor], dataset: ImageDataset, indices: np.ndarray, recipe: Recipe
 ) -> np.ndarray:
-    """Return `function` of the images `indices`, (N, D) float32, asked a batch at a time."""
+    """Return the vectors that `function` gives for the images `indices`, (N, D) float32, a batch at a time."""
     device = next(model.parameters()).device
     parts = [torch.empty(0, 0)] if len(indices) == 0 else []
     for images, _ in feed(dataset, in_batches(indices, recipe.batch_size, f"features of {len(indices)}"), device):
@@ -100,29 +101,27 @@ def _of_batches(
 
 
 def digit_codes(dataset: ImageDataset) -> np.ndarray:
-    """Return (N, 128) float32, each digit's code, from the cache or an autoencoder trained now on all of `dataset`."""
+    """Return the autoencoder code of each digit, (N, 128) float32.
+
+    Codes are read from the cache. If they are not there, an autoencoder is trained on all of `dataset` first.
+    """
     path = cache_dir() / f"{dataset.name}-{dataset.split}-codes{CODE_VERSION}-{dataset.fingerprint[:12]}.npy"
-    if not path.exists():
-        with locked(path.with_suffix(".lock"), str(path)):
-            if not path.exists():
-                _write_codes(path, dataset)
-    return np.load(path)
+    return np.load(built_once(path, lambda beside: _write_codes(beside, dataset)))
 
 
 def _write_codes(path: Path, dataset: ImageDataset) -> None:
     pixels = torch.from_numpy(dataset.images.reshape(len(dataset), -1)).float() / 255  # (N, 784)
     with torch.random.fork_rng(devices=[]):
         encoder, _ = trained_autoencoder(pixels)
-    beside = path.with_suffix(".part.npy")
     with torch.inference_mode():
-        np.save(beside, encoder(pixels).numpy())
-    beside.replace(path)
+        np.save(path, encoder(pixels).numpy())
 
 
 def trained_autoencoder(pixels: Tensor, seed: int = 0) -> tuple[nn.Sequential, nn.Sequential]:
-    """Return encoder and decoder of pixels (N, D) in 0..1, trained to give them back, D-128-128-128-D as in the thesis.
+    """Train an autoencoder on pixels (N, D) in 0..1 and return its encoder and its decoder.
 
-    The code is the second hidden layer. Mean squared error, Adam.
+    The layers have D-128-128-128-D units as in the thesis; the code is the second hidden layer. The loss is the mean
+    squared error, the optimizer Adam.
     """
     torch.manual_seed(seed)
     size = pixels.shape[1]

@@ -1,11 +1,13 @@
-"""A batch of images: the highest scores, chance beside them, clusters, or diverse images whatever their score.
+"""A batch of images, chosen by their scores, by chance, by clusters, or by how different they are.
 
-Every selection takes scores (N,) of the unlabelled images, the size `k` of the batch, a generator and the `Candidates`
-themselves, and returns k positions in (N,), in the order chosen.
+Every selection takes the scores (N,) of the unlabelled images, the size `k` of the batch, a generator and the
+`Candidates`, and returns k positions in (N,), in the order chosen. Some selections do not look at the scores.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,10 +15,12 @@ import torch
 
 from alutils.queries.diversity import k_center_greedy, k_means_plus_plus
 from alutils.queries.embeddings import Candidates
+from alutils.queries.parts import Diverse, Mixture, Power
+from alutils.queries.query import Query
 
 CLUSTERS = 20  # of a mixture, as in the thesis
 MOST_CLUSTERS = 500  # of TypiClust, as in its paper
-NEIGHBOURS = 20  # that an image's typicality is the mean distance to, as in its paper
+NEIGHBOURS = 20  # of TypiClust: typicality is the mean distance to so many images, as in its paper
 
 
 def top_k(
@@ -31,29 +35,38 @@ def power(
 ) -> np.ndarray:
     """Return `k` positions drawn without replacement, each with a probability in proportion to score ** `beta`.
 
-    The highest of log score + Gumbel noise / beta; a score of 0 is drawn last. PowerBALD is that of BALD with beta 1
-    (Kirsch et al. 2023).
+    The draws are the highest values of log score + Gumbel noise / beta. A score of 0 is drawn last. With BALD scores
+    and beta 1 this is PowerBALD (Kirsch et al. 2023).
     """
     with np.errstate(divide="ignore"):
         return top_k(beta * np.log(scores) + generator.gumbel(size=len(scores)), k, generator)
 
 
 def mixture(
-    scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates, *, shares: Sequence[float]
+    scores: np.ndarray,
+    k: int,
+    generator: np.random.Generator,
+    candidates: Candidates,
+    *,
+    by_cluster: float,
+    highest: float,
+    random: float,
 ) -> np.ndarray:
-    """Return the positions of a batch of `k`: by clusters, then the highest of all others, then random ones.
+    """Return the positions of a batch of `k`, mixed of three shares that sum to 1.
 
-    shares : of the batch that is taken from clusters, overall and at random; they sum to 1. By clusters means
-        from each of `CLUSTERS` k-means clusters of the features in turn the image with the highest score.
+    by_cluster : this share is taken from the `CLUSTERS` k-means clusters of the features, from each cluster in turn
+        the image with the highest score
+    highest : this share has the highest scores of all other images
+    random : this share is drawn at random from what is left then
 
-    The thesis's mixed batches, for example 0.6, 0.2, 0.2.
+    The thesis mixes its batches so, for example with 0.6, 0.2, 0.2.
     """
-    by_cluster, overall, _ = np.diff(np.rint(k * np.cumsum([0, *shares])).astype(int))
+    clustered, overall, _ = np.diff(np.rint(k * np.cumsum([0, by_cluster, highest, random])).astype(int))
     ranked = top_k(scores, len(scores), generator)
     chosen = ranked[:0]
-    if by_cluster:
+    if clustered:
         clusters, _ = _k_means(candidates.features(candidates.unlabelled), CLUSTERS, generator)
-        chosen = ranked[np.argsort(_turns(clusters[ranked]), kind="stable")][:by_cluster]
+        chosen = ranked[np.argsort(_turns(clusters[ranked]), kind="stable")][:clustered]
     others = ranked[~np.isin(ranked, chosen)]
     return np.concatenate([chosen, others[:overall], generator.permutation(others[overall:])])[:k]
 
@@ -61,9 +74,10 @@ def mixture(
 def diverse(
     scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates, *, factor: float
 ) -> np.ndarray:
-    """Return of the `factor` x `k` highest scores those nearest to the centres of `k` clusters.
+    """Return the positions of the images nearest to the centres of `k` clusters of the likely images.
 
-    k-means on the network's embeddings, each image weighing its score. Zhdanov 2019.
+    The likely images have the `factor` x `k` highest scores. k-means clusters their embeddings by the network; each
+    image's weight is its score. Zhdanov 2019.
     """
     likely = np.sort(top_k(scores, round(factor * k), generator))
     weights = scores[likely] - min(scores[likely].min(), 0) + np.finfo(np.float32).tiny
@@ -72,14 +86,14 @@ def diverse(
 
 
 def k_means(scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates) -> np.ndarray:
-    """Return the images nearest to the centres of `k` clusters of all unlabelled ones, whatever their score."""
+    """Return the positions of the images nearest to the centres of `k` clusters of all unlabelled images."""
     return _nearest_to_centres(candidates.embeddings(candidates.unlabelled), k, generator)
 
 
 def core_set(scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates) -> np.ndarray:
-    """Return `k` images each the farthest from all labelled and chosen ones, whatever their score.
+    """Return the positions of `k` images; each one is the farthest from all labelled and all chosen images.
 
-    Greedy k-center on the network's embeddings. Sener & Savarese 2018.
+    This is greedy k-center on the network's embeddings. Sener & Savarese 2018.
     """
     unlabelled, labelled = (
         torch.from_numpy(candidates.embeddings(indices)) for indices in (candidates.unlabelled, candidates.labelled)
@@ -88,9 +102,10 @@ def core_set(scores: np.ndarray, k: int, generator: np.random.Generator, candida
 
 
 def badge(scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates) -> np.ndarray:
-    """Return `k` images by k-means++ on `gradient_embeddings`: uncertain ones are long, like ones are near.
+    """Return the positions of `k` images that k-means++ draws by their `gradient_embeddings`.
 
-    Ash et al. 2020; for scenes an image's embedding is the gradient of its mean loss over pixels.
+    An uncertain image has a long embedding, and similar images have close ones. A scene's embedding is the gradient of
+    its mean loss over pixels. Ash et al. 2020.
     """
     seeded = torch.Generator().manual_seed(int(generator.integers(2**63)))
     gradients = torch.from_numpy(candidates.gradients(candidates.unlabelled))
@@ -98,10 +113,11 @@ def badge(scores: np.ndarray, k: int, generator: np.random.Generator, candidates
 
 
 def typiclust(scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates) -> np.ndarray:
-    """Return the most typical image of each of the largest clusters that hold the fewest labels.
+    """Return the positions of typical images from clusters with few labels; of those, large clusters come first.
 
-    As many k-means clusters of the features as there will be labels, `MOST_CLUSTERS` at most. Typicality is the inverse
-    of the mean distance to `NEIGHBOURS` images of the cluster. Hacohen et al. 2022, made for the first batch.
+    k-means makes as many clusters of the features as there will be labels, but at most `MOST_CLUSTERS`. Typicality is
+    the inverse of the mean distance to `NEIGHBOURS` images of the cluster. Hacohen et al. 2022 made it for the first
+    batch.
     """
     labelled = len(candidates.labelled)
     features = candidates.features(np.concatenate([candidates.labelled, candidates.unlabelled]))
@@ -114,19 +130,38 @@ def typiclust(scores: np.ndarray, k: int, generator: np.random.Generator, candid
 
 
 def strided(scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates) -> np.ndarray:
-    """Return every (N / k)-th unlabelled image in the data set's order, from a random one on: spread out in time."""
+    """Return the positions of every (N / k)-th unlabelled image, from a random one on: they are spread in time."""
     return np.floor((np.arange(k) + generator.random()) * len(scores) / k).astype(int)
 
 
+SELECTIONS: dict[str, Callable[..., np.ndarray]] = {
+    "top_k": top_k,
+    "strided": strided,
+    "core_set": core_set,
+    "k_means": k_means,
+    "badge": badge,
+    "typiclust": typiclust,
+}
+BY_SCORE: dict[type, Callable[..., np.ndarray]] = {Mixture: mixture, Power: power, Diverse: diverse}
+
+
+def selection_of(query: Query) -> Callable[..., np.ndarray]:
+    """Return the function (scores, k, generator, candidates) that chooses a query's batch."""
+    if query.select is not None:
+        return partial(BY_SCORE[type(query.select)], **asdict(query.select))
+    selection = query.entry.selection
+    return SELECTIONS[selection] if isinstance(selection, str) else selection
+
+
 def _turns(clusters: np.ndarray) -> np.ndarray:
-    """Return how many images of its cluster come before each one, (N,)."""
+    """Return for each image how many images of its cluster come before it, (N,)."""
     return pd.Series(clusters).groupby(clusters).cumcount().to_numpy()
 
 
 def _nearest_to_centres(
     features: np.ndarray, k: int, generator: np.random.Generator, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return of each of `k` clusters the point nearest to its centre; copies, of which no cluster is made, fill up."""
+    """Return the position of the point nearest to each of `k` centres; where points coincide, copies fill the batch."""
     clusters, distances = _k_means(features, k, generator, weights)
     by_distance = np.argsort(distances, kind="stable")
     return by_distance[np.argsort(_turns(clusters[by_distance]), kind="stable")][:k]
@@ -135,9 +170,9 @@ def _nearest_to_centres(
 def _k_means(
     features: np.ndarray, clusters: int, generator: np.random.Generator, weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each image's cluster and its distance to that one's centre, both (N,).
+    """Return each image's cluster and its distance to the cluster's centre, both (N,).
 
-    By one thread, whose sums do not depend on which thread ends first.
+    It runs in one thread: with several, sums depend on which thread ends first.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -145,13 +180,13 @@ def _k_means(
 
     estimator = KMeans(min(clusters, len(features)), n_init=1, random_state=int(generator.integers(2**31)))
     with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer distinct images than clusters
+        warnings.simplefilter("ignore", ConvergenceWarning)  # there are fewer distinct images than clusters
         found = estimator.fit_predict(features, sample_weight=weights)
     return found, np.linalg.norm(features - estimator.cluster_centers_[found], axis=1)
 
 
 def _distances_to_neighbours(features: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Return each image's mean distance to the nearest `NEIGHBOURS` others of its cluster, (N,); alone in it: inf."""
+    """Return each image's mean distance to the nearest `NEIGHBOURS` others of its cluster, (N,); inf without others."""
     from sklearn.neighbors import NearestNeighbors
 
     means = np.full(len(features), np.inf)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from alutils.files import write_whole
 from alutils.paths import ROOT, published_dir, results_dir
+from alutils.queries.query import modifiers_table, queries_table
 from alutils.results.acquired import acquired_table, load_acquired, load_published_acquired, of_setting
 from alutils.results.analysis import (
     ENTROPIES,
@@ -44,7 +45,7 @@ from alutils.results.tables import load_experiment, load_published, load_scores,
 from alutils.runs.folder import finished_runs
 
 README = ROOT / "README.md"
-PAGES = (README, ROOT / "docs" / "results.md")
+PAGES = (README, ROOT / "docs" / "results.md", ROOT / "docs" / "queries.md")
 # After a published table's name, in a page: verdicts on its queries, or all that their comparison says.
 VERDICTS, COMPARED = "_verdicts", "_comparison"
 
@@ -112,6 +113,8 @@ def markdown(name: str) -> str:
     """Return text for a page: a published table's scores and gains, its comparison, or a thesis's figure and ours."""
     if name in THESIS_FIGURES:
         return against_thesis(name)
+    if name in ("queries", "modifiers"):
+        return {"queries": queries_table, "modifiers": modifiers_table}[name]()
     experiment = name.removesuffix(VERDICTS).removesuffix(COMPARED)
     if experiment != name:
         acquired, _ = load_published_acquired(experiment)

@@ -1,127 +1,87 @@
-"""What is labelled next, and what was: rows of `acquisitions.csv`, of images or regions of them."""
+"""What a run has acquired, image by image or region by region: the pool, and the rows of `acquisitions.csv`."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from alutils.datasets import ImageDataset
-from alutils.models import SplitModel, build_model
-from alutils.queries.committee import Committee
 from alutils.queries.embeddings import Candidates
-from alutils.queries.query import QUERIES, Query
+from alutils.queries.query import Query
 from alutils.queries.regions import Pieces
-from alutils.queries.scoring import score_images
+from alutils.queries.selections import selection_of
 from alutils.runs.config import RoundsConfig
+from alutils.runs.networks import build_network
 from alutils.runs.pool import Pool
-from alutils.runs.sharding import score_in_shards
 from alutils.seeds import derive_seed, numpy_generator
-from alutils.training.loop import class_loss_weights, default_device
+from alutils.training.loop import default_device
 
-Rows = list[dict[str, Any]]
+Row = dict[str, Any]
+Rows = list[Row]
+WHOLE_IMAGE = -1  # as the region of a row: all regions of the image
+
+
+class Acquisitions:
+    """The pieces that a run has labelled: `pool` holds their state, `rows` are those of `acquisitions.csv`."""
+
+    def __init__(self, pieces: Pieces):
+        self.pieces, self.pool, self.rows = pieces, Pool(len(pieces.sizes)), Rows()
+
+    def label(self, rows: Rows) -> None:
+        """Label what new rows name; rows of scenes also get the cost, pixels and clicks."""
+        if self.pieces.dataset.is_dense:
+            rows = [row | self.pieces.cost(row["index"], row.get("region", WHOLE_IMAGE)) for row in rows]
+        self.restore(rows)
+
+    def restore(self, rows: Rows) -> None:
+        """Label what saved rows name; raise `ValueError` if something would be labelled twice."""
+        for number in sorted({row["round"] for row in rows}):
+            of_round = [row for row in rows if row["round"] == number]
+            images = np.array([row["index"] for row in of_round], int)
+            regions = np.array([row.get("region", WHOLE_IMAGE) for row in of_round], int)
+            self.pool.label_pieces(self.pieces.numbers(images, regions), number)
+        self.rows += rows
+
+    def room(self, budget: int) -> int:
+        """Return what is left of a budget of so many images, in the unit of the pieces' sizes."""
+        return self.pieces.room(budget, self.pool.labelled_pieces)
+
+    def total_cost(self, round_number: int) -> dict[str, int]:
+        """Return the pixels and the clicks of all that is labelled up to a round; nothing for digits."""
+        rows = [row for row in self.rows if row["round"] <= round_number and "clicks" in row]
+        names = {"labelled_pixels": "pixels", "clicks": "clicks"}
+        return {total: sum(int(row[name]) for row in rows) for total, name in names.items() if rows}
 
 
 def start_set(config: RoundsConfig, pieces: Pieces, count: int) -> Rows:
-    """Return the rows of a seed's first batch, whole images, the same for every query."""
+    """Return the rows of the first batch: `count` whole images, the same for all queries of a seed."""
     generator, everything = numpy_generator(config.seed, "start"), np.arange(len(pieces.dataset))
     if config.start_query == "random":
         chosen = generator.permutation(everything)[:count]
     else:
-        seed = derive_seed(config.seed, "weights", 0)
-        model = build_model(config.model, config.outputs(pieces.dataset), seed=seed, weights=config.weights)
-        candidates = Candidates(model.to(default_device()), pieces.dataset, config, everything, everything[:0])
-        select, chance = QUERIES[config.start_query].selection, generator.random(len(everything))
+        network = build_network(config, pieces.dataset, seed=derive_seed(config.seed, "weights", 0))
+        candidates = Candidates(network.to(default_device()), pieces.dataset, config, everything, everything[:0])
+        select, chance = selection_of(Query(config.start_query)), generator.random(len(everything))
         chosen = select(chance, count, generator, candidates)
     rows = image_rows(pieces.dataset, chosen, np.full(count, np.nan), 0)
-    return rows if pieces.maps is None else [row | {"region": -1} for row in rows]
+    return with_regions(rows, [WHOLE_IMAGE] * count) if pieces.maps is not None else rows
 
 
-def labelled(pieces: Pieces, acquired: Rows) -> np.ndarray:
-    """Return the pieces that rows of acquisitions name."""
-    images, regions = (np.array([row.get(name, -1) for row in acquired], int) for name in ("index", "region"))
-    return pieces.numbers(images, regions)
-
-
-def pool_of(pieces: Pieces, acquired: Rows, round_number: int) -> Pool:
-    """Return the pool in which all that was acquired up to a round is labelled."""
-    pool = Pool(len(pieces.sizes))
-    pool.label_indices(labelled(pieces, [row for row in acquired if row["round"] <= round_number]))
-    return pool
-
-
-def with_cost(pieces: Pieces, rows: Rows) -> Rows:
-    """Return rows of scenes with what was labelled: its pixels, and the clicks that takes; of digits as they are."""
-    if not pieces.dataset.is_dense:
-        return rows
-    return [row | pieces.cost(row["index"], row.get("region", -1)) for row in rows]
-
-
-def total_cost(acquired: Rows, round_number: int) -> dict[str, int]:
-    """Return what of scenes was labelled up to a round: pixels, and clicks that it took."""
-    rows = [row for row in acquired if row["round"] <= round_number and "clicks" in row]
-    names = {"labelled_pixels": "pixels", "clicks": "clicks"}
-    return {total: sum(int(row[name]) for row in rows) for total, name in names.items() if rows}
-
-
-def score_pieces(
-    config: RoundsConfig,
-    query: Query,
-    models: list[SplitModel],
-    pieces: Pieces,
-    pool: Pool,
-    round_number: int,
-    *,
-    workers: int,
-) -> np.ndarray:
-    """Return the scores of all pieces, (P,), NaN for labelled ones; by `workers` processes, to the same result."""
-    seed = derive_seed(config.seed, "committee", round_number)
-    committee = Committee(1, 0.0, seed)  # of each network of an ensemble
-    if query.ensemble is None:
-        committee = Committee(config.committee_members, config.committee_dropout, seed)
-    weights = class_loss_weights(*pieces.labelled_only(pool.labelled), config.void_class) if query.is_balanced else None
-    images = np.unique(pieces.images[pool.unlabelled])
-    if workers > 1 and query.score:
-        scores = score_in_shards(config, models, images, committee, workers, weights)
-    else:
-        generator = numpy_generator(config.seed, "scores", round_number)
-        scores = score_images(query, models, pieces.dataset, images, config, committee, generator, weights)
-    of_all = np.full((len(pieces.dataset), *scores.shape[1:], 1), np.nan)
-    of_all[images] = scores[..., None]
-    of_pieces = of_all.reshape(len(of_all), -1)[pieces.images, pieces.regions]
-    of_pieces[pool.labelled] = np.nan
-    return of_pieces
-
-
-def acquire(
-    config: RoundsConfig,
-    query: Query,
-    model: SplitModel,
-    pieces: Pieces,
-    pool: Pool,
-    round_number: int,
-    scores: np.ndarray,
-) -> Rows:
-    """Label the next batch, or in regime `one_shot` all batches that follow; return their rows of acquisitions."""
-    generator, budgets = numpy_generator(config.seed, "query", round_number), config.budgets(len(pieces.dataset))
-    last_round = config.rounds - 1 if config.regime == "one_shot" else round_number + 1
-    rows = []
-    for of_round in range(round_number + 1, last_round + 1):
-        unlabelled, room = pool.unlabelled, pieces.room(budgets[of_round], pool.labelled)
-        most = min(room // pieces.sizes[unlabelled].min(), len(unlabelled))
-        candidates = Candidates(model, pieces.dataset, config, pieces.images[unlabelled], pieces.images[pool.labelled])
-        chosen = query.selection(scores[unlabelled], most, generator, candidates)
-        taken = pool.label(chosen[np.cumsum(pieces.sizes[unlabelled[chosen]]) <= room])
-        of_batch = image_rows(pieces.dataset, pieces.images[taken], scores[taken], of_round)
-        if pieces.maps is not None:
-            regions = pieces.regions[taken].tolist()
-            of_batch = [row | {"region": region} for row, region in zip(of_batch, regions, strict=True)]
-        rows += of_batch
-    return rows
+def piece_rows(pieces: Pieces, chosen: np.ndarray, scores: np.ndarray, round_number: int) -> Rows:
+    """Return one row per piece, in the order in which the pieces are chosen; chosen and scores (B,)."""
+    rows = image_rows(pieces.dataset, pieces.images[chosen], scores, round_number)
+    return with_regions(rows, pieces.regions[chosen].tolist()) if pieces.maps is not None else rows
 
 
 def image_rows(dataset: ImageDataset, indices: np.ndarray, scores: np.ndarray, round_number: int) -> Rows:
-    """Return a row an image, in the order acquired."""
+    """Return one row per image, in the order in which the images are acquired; indices and scores (B,)."""
     ranked = enumerate(zip(indices.tolist(), scores.tolist(), strict=True))
     return [
         {"round": round_number, "rank": rank, "index": index, "item": dataset.item_names[index], "score": score}
         for rank, (index, score) in ranked
     ]
+
+
+def with_regions(rows: Sequence[Mapping[str, Any]], regions: Sequence[int]) -> Rows:
+    """Return rows with the number of a region each."""
+    return [{**row, "region": region} for row, region in zip(rows, regions, strict=True)]

@@ -1,4 +1,4 @@
-"""The run folder: its files are named, written and read here only."""
+"""The run folder. Only this module knows the names of its files, and only it writes and reads them."""
 
 import csv
 import hashlib
@@ -15,14 +15,14 @@ from alutils.files import locked, write_whole
 from alutils.paths import results_dir
 from alutils.provenance import code, provenance
 
-if TYPE_CHECKING:  # they take seconds to load, and whoever only starts runs can do without
+if TYPE_CHECKING:  # they take seconds to load, and a process that only starts runs does not need them
     import numpy as np
     import pandas as pd
     import torch
 
 
 def check_name(name: str) -> None:
-    """Raise `ParameterError` unless `name` can be the folder of an experiment or a run, which it can't lead out of."""
+    """Raise `ParameterError` unless `name` can be the name of an experiment's or a run's folder; paths are not."""
     if not re.fullmatch(r"\w[\w .+-]*", name):
         allowed = "one folder name of letters, digits, spaces and _ . + -"
         raise ParameterError(f"{name!r} is no name for an experiment or a run; allowed: {allowed}")
@@ -37,15 +37,16 @@ class RunFolder:
         self.path = results_dir() / experiment / run
 
     def lock(self, name: str) -> Path:
-        """Return the run's lock file called `name`; outside the folder, which may be moved."""
+        """Return the path of the run's lock file called `name`. It is outside the folder, which may be moved."""
         return self.path.parent / ".locks" / f"{self.path.name}.{name}"
 
     @contextmanager
     def opened(self, config: dict[str, Any]) -> Iterator["RunFolder"]:
-        """Claim the folder for this process and this `config`, writing `config.json` if it is new.
+        """Open the folder for the run of `config`, and lock it against other processes until the end of the context.
 
-        While another process works in it, such as one that outlived the grid that started it, this one waits.
-        A run of another config that lies there is moved to `superseded/`, and one of this config back from there.
+        If another process works in the folder, this one waits for it. If the folder holds a run of another config, that
+        run is moved to `superseded/`; if a run of this config is there, it is moved back. A new folder gets its
+        `config.json`.
         """
         with locked(self.lock("run"), str(self.path)):
             self._set_apart(config)
@@ -57,7 +58,7 @@ class RunFolder:
             yield self
 
     def _set_apart(self, config: dict[str, Any]) -> None:
-        """Move the run to `superseded/` if it is one of another config."""
+        """Move the run to `superseded/` if it has another config, and print what differs."""
         known = self.config()
         changed = differences(known, config)
         if known and changed:
@@ -65,18 +66,21 @@ class RunFolder:
             print(f"{self.path.name} had {what}; the old run is kept as {self.set_apart()}")  # noqa: T201
 
     def config(self) -> dict[str, Any]:
-        """Return what `config.json` holds, nothing if there is none."""
+        """Return what `config.json` holds; an empty dict if there is none."""
         path = self.path / "config.json"
         return read_json(path) if path.exists() else {}
 
     def set_apart(self) -> Path:
-        """Move the run to `superseded/`, whole; return where it is now."""
+        """Move the whole run to `superseded/`; return its new path."""
         apart = self._apart(self.config())
         apart.parent.mkdir(exist_ok=True)
         return self.path.rename(apart)
 
     def _bring_back(self, config: dict[str, Any]) -> None:
-        """Move what `superseded/` has of this config back, `config.json` last: a kill in between is mended."""
+        """Move a run of this config back from `superseded/`.
+
+        `config.json` is moved last: if this process is killed before that, the next one moves the rest.
+        """
         apart = self._apart(config)
         if (self.path / "config.json").exists() or not (apart / "config.json").exists():
             return
@@ -90,21 +94,21 @@ class RunFolder:
         return self.path.parent / "superseded" / f"{self.path.name}-{digest}"
 
     def _note_code(self) -> None:
-        """Keep a list of all code that worked on the run, for `provenance.json`."""
+        """Add the present commit to the list of those that worked on the run, which goes into `provenance.json`."""
         path = self.path / "code.json"
         known = read_json(path) if path.exists() else []
         if code() not in known:
             write_whole(path, json.dumps([*known, code()], indent=2) + "\n")
 
     def read_table(self, name: str) -> "pd.DataFrame":
-        """Return `rounds` or `acquisitions`, empty if not yet written."""
+        """Return the table called `rounds` or `acquisitions`; an empty one if it is not written yet."""
         import pandas as pd
 
         path = self.path / f"{name}.csv"
         return read_csv(path) if path.exists() else pd.DataFrame()
 
     def last_row(self) -> dict[str, str]:
-        """Return the last row of `rounds.csv` as it is written there, empty if there is none; quick."""
+        """Return the last row of `rounds.csv` as text, without loading pandas; an empty dict if there is none."""
         try:
             with (self.path / "rounds.csv").open(newline="") as file:
                 return {name: value for row in csv.DictReader(file) for name, value in row.items()}
@@ -132,7 +136,7 @@ class RunFolder:
         write_whole(self.path / f"{name}.npz", buffer.getbuffer())
 
     def read_array(self, name: str) -> "np.ndarray":
-        """Return the array that `write_array` wrote, an empty one if it did not yet."""
+        """Return the array that `write_array` wrote; an empty one if it is not written yet."""
         import numpy as np
 
         path = self.path / f"{name}.npy"
@@ -142,7 +146,7 @@ class RunFolder:
             raise DataError(_damaged(path, error)) from error
 
     def save_state(self, name: str, state: dict[str, Any]) -> None:
-        """Replace `checkpoint.pt` or `model.pt`."""
+        """Replace `name`.pt."""
         import torch
 
         buffer = io.BytesIO()
@@ -150,7 +154,10 @@ class RunFolder:
         write_whole(self.path / f"{name}.pt", buffer.getbuffer())
 
     def load_state(self, name: str) -> dict[str, Any] | None:
-        """Return what `save_state` saved, tensors on the CPU, or `None`; nothing in it is run as code."""
+        """Return what `save_state` saved, with tensors on the CPU; `None` if there is none.
+
+        The file cannot run code when it is loaded.
+        """
         import torch
 
         path = self.path / f"{name}.pt"
@@ -158,11 +165,19 @@ class RunFolder:
             return torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None
-        except Exception as error:  # whatever a torn file makes of the unpickler
+        except Exception as error:  # a damaged file may raise anything
             raise DataError(_damaged(path, error)) from error
 
+    def save_checkpoint(self, member: int, state: dict[str, Any]) -> None:
+        """Replace the checkpoint of an ensemble's network, or of the only network, which is member 0."""
+        self.save_state(f"checkpoint{member or ''}", state)
+
+    def load_checkpoint(self, member: int) -> dict[str, Any] | None:
+        """Return what `save_checkpoint` saved, or `None`."""
+        return self.load_state(f"checkpoint{member or ''}")
+
     def finish(self, device: "torch.device") -> None:
-        """Write `provenance.json` and drop the checkpoint, unless that was done before: the run is done."""
+        """Write `provenance.json` if it is missing, and remove checkpoints: the run is done."""
         if not (self.path / "provenance.json").exists():
             rounds = self.read_table("rounds")
             seconds = float(rounds[["seconds_train", "seconds_query"]].sum().sum())
@@ -237,7 +252,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """Return the config in the run folder `run`; raise `DataError` if it is damaged."""
+    """Return the config in the run folder at `run`; raise `DataError` if it is damaged."""
     config = read_json(run / "config.json")
     missing = {"kind", "dataset", "model", "query", "seed"} - set(config)
     if missing:
@@ -251,7 +266,7 @@ def _damaged(path: Path, reason: object) -> str:
 
 
 def read_csv(path: Path) -> "pd.DataFrame":
-    """Read a table so that writing it again gives the same bytes; an item named 0012 or NA stays that."""
+    """Read a table so that writing it again gives the same bytes; items named 0012 or NA keep their names."""
     import pandas as pd
 
     options = {"float_precision": "round_trip", "dtype": {"item": str}, "keep_default_na": False, "na_values": [""]}
@@ -267,5 +282,5 @@ def read_csv(path: Path) -> "pd.DataFrame":
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Return the names under which two mappings hold different values, or only one of them a value."""
+    """Return the names whose values differ between two mappings, names that only one of them has included."""
     return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]

@@ -1,32 +1,50 @@
-"""Which images are labelled: one boolean mask is the whole state."""
+"""The pool: which of its pieces (images or regions) are labelled, and since which round."""
 
 import numpy as np
 
+UNLABELLED = -1
+
 
 class Pool:
-    """A pool of N images; only here are pool positions turned into data-set indices."""
+    """A pool of P pieces. Its whole state is one array, the round in which each piece is labelled.
+
+    Only here are positions among the unlabelled pieces turned into numbers of pieces.
+    """
 
     def __init__(self, size: int):
-        self.is_labelled = np.zeros(size, dtype=bool)
+        self._round_of = np.full(size, UNLABELLED)
 
     @property
-    def labelled(self) -> np.ndarray:
-        """Return the data-set indices of the labelled images, ascending."""
-        return np.flatnonzero(self.is_labelled)
+    def labelled_pieces(self) -> np.ndarray:
+        """Return the numbers of all labelled pieces, ascending."""
+        return np.flatnonzero(self._round_of != UNLABELLED)
 
     @property
-    def unlabelled(self) -> np.ndarray:
-        """Return the data-set indices of the unlabelled images, ascending."""
-        return np.flatnonzero(~self.is_labelled)
+    def unlabelled_pieces(self) -> np.ndarray:
+        """Return the numbers of the unlabelled pieces, ascending."""
+        return np.flatnonzero(self._round_of == UNLABELLED)
 
-    def label(self, positions: np.ndarray) -> np.ndarray:
-        """Label the images at `positions` of `unlabelled`; return their data-set indices in that order."""
-        indices = self.unlabelled[positions]
-        self.is_labelled[indices] = True
-        return indices
+    @property
+    def last_round(self) -> int:
+        """Return the last round for which pieces are labelled; one-shot runs label all rounds ahead."""
+        return int(self._round_of.max())
 
-    def label_indices(self, indices: np.ndarray) -> None:
-        """Label images by data-set index, as saved; raise `ValueError` if one was labelled already."""
-        if self.is_labelled[indices].any():
-            raise ValueError("an image would be labelled twice")
-        self.is_labelled[indices] = True
+    def labelled_by(self, round_number: int) -> np.ndarray:
+        """Return the numbers of the pieces that are labelled in this round or an earlier one, ascending."""
+        return np.flatnonzero((self._round_of != UNLABELLED) & (self._round_of <= round_number))
+
+    def labelled_in(self, round_number: int) -> np.ndarray:
+        """Return the numbers of the pieces that are labelled in this round, ascending."""
+        return np.flatnonzero(self._round_of == round_number)
+
+    def label(self, positions: np.ndarray, round_number: int) -> np.ndarray:
+        """Label the pieces at `positions` of `unlabelled_pieces`; return their numbers in that order."""
+        pieces = self.unlabelled_pieces[positions]
+        self._round_of[pieces] = round_number
+        return pieces
+
+    def label_pieces(self, pieces: np.ndarray, round_number: int) -> None:
+        """Label pieces by their numbers; raise `ValueError` if one is labelled already."""
+        if (self._round_of[pieces] != UNLABELLED).any() or len(np.unique(pieces)) < len(pieces):
+            raise ValueError("a piece would be labelled twice")
+        self._round_of[pieces] = round_number

@@ -1,264 +1,191 @@
-"""Active learning: rounds of train, test, score, label; and training on a share of a saved order."""
+"""Active learning, round by round: train, test, score, choose, label, save."""
 
-import hashlib
-import math
+import copy
 import time
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import torch
+from torch import Tensor
 
-from alutils.datasets import ImageDataset
-from alutils.errors import DataError, ParameterError, check_choice, check_range
-from alutils.models import FOR_DIGITS, MODELS, SplitModel, build_model
-from alutils.progress import Status
-from alutils.queries.query import QUERIES, find_query
+from alutils.errors import DataError, check_range
+from alutils.models import SplitModel
+from alutils.queries.committee import Committee
+from alutils.queries.embeddings import Candidates
+from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
-from alutils.runs.acquisition import (
-    acquire,
-    image_rows,
-    labelled,
-    pool_of,
-    score_pieces,
-    start_set,
-    total_cost,
-    with_cost,
-)
-from alutils.runs.config import BulkConfig, RoundsConfig, TrainingConfig
+from alutils.queries.scoring import random_scores, score_images
+from alutils.queries.selections import selection_of
+from alutils.runs.acquisition import Acquisitions, Row, Rows, piece_rows, start_set
+from alutils.runs.config import RoundsConfig
+from alutils.runs.data import load_sets
 from alutils.runs.folder import RunFolder
-from alutils.seeds import derive_seed
-from alutils.training.loop import default_device, evaluate, make_optimizer, train
-from alutils.training.metrics import accuracy, category_iou, class_iou, mean_iou
-from alutils.training.recipe import Recipe
-
-SAVE_EVERY = 30.0  # seconds between checkpoints inside a training
+from alutils.runs.networks import RunTraining, check_network
+from alutils.runs.sharding import score_in_shards
+from alutils.seeds import derive_seed, numpy_generator
+from alutils.training.loop import class_loss_weights, default_device, measure_on_test_set
 
 
 def run_rounds(config: RoundsConfig, scoring_workers: int = 1) -> pd.DataFrame:
-    """Run active learning, or what is left of it, and return `rounds.csv`: a row a round.
+    """Run active learning and return `rounds.csv`, one row per round.
 
-    After each round the run folder is saved whole; a run that was killed goes on from there, a finished one
-    is only read. `scoring_workers` processes score the pool, to the same result.
+    All files of the run are saved after each round. A run that was killed goes on from there, and a finished run is
+    only read. Everything that can be checked is checked before the run gets a folder.
+
+    scoring_workers : the number of processes that score the pool; it does not change the result
     """
-    query = find_query(config.query)
-    check_range("scoring_workers", scoring_workers, 1, 1000)
-    check_choice("start_query", config.start_query, [name for name, known in QUERIES.items() if known.score is None])
-    train_set, test_set = _load_sets(config)
-    budgets = config.budgets(len(train_set))
-    pieces = Pieces(train_set, query.regions)
-    run = RunFolder(config.experiment, config.run_name)
-    device = default_device()
-    with run.opened(config.as_dict(train_set, test_set)):
-        rows = _records(run.read_table("rounds"))
-        acquired, scores = _restore(config, run, pieces, rows, budgets)
-        networks = query.ensemble or 1
-        tell = _teller(config, config.trained_on(budgets), networks, rows)
-        for number in range(len(rows), config.rounds):
-            started = time.perf_counter()
-            pool = pool_of(pieces, acquired, number)
-            newest = [row for row in acquired if row["round"] == number]
-            chosen = labelled(pieces, newest) if config.regime == "new_data_only" else pool.labelled
-            models = [
-                _trained_model(
-                    config, run, *pieces.labelled_only(chosen), number, member, device, partial(tell, number, member)
-                )
-                for member in range(networks)
-            ]
-            measures = test_measures(models[0], test_set, config)
-            seconds_train, started = time.perf_counter() - started, time.perf_counter()
-            row = _row(number, budgets[number], len(train_set), measures, seconds_train) | total_cost(acquired, number)
-            batch = []
-            if acquired[-1]["round"] == number < config.rounds - 1:  # one_shot has ranked all in the first round
-                scores.append(score_pieces(config, query, models, pieces, pool, number, workers=scoring_workers))
-                batch = acquire(config, query, models[0], pieces, pool, number, scores[-1])
-            rows.append(row | {"seconds_query": time.perf_counter() - started})
-            acquired += with_cost(pieces, batch)
-            run.write_table("acquisitions", pd.DataFrame(acquired))
-            if query.score:
-                run.write_array("scores", np.array(scores, np.float32))
-            run.write_table("rounds", pd.DataFrame(rows))
-        run.finish(device)
-        return run.read_table("rounds")
+    learning = ActiveLearning(config, scoring_workers)
+    with learning.run.opened(config.as_dict(learning.pieces.dataset, learning.test_set)):
+        learning.restore()
+        while len(learning.rows) < config.rounds:
+            learning.do_round()
+        learning.run.finish(default_device())
+        return learning.run.read_table("rounds")
 
 
-def _load_sets(config: TrainingConfig) -> tuple[ImageDataset, ImageDataset]:
-    """Return the training and the test set, after checking that the model is one for such data."""
-    check_choice("model", config.model, MODELS)
-    train_set, test_set = config.load("train"), config.load_test()
-    models = [name for name in MODELS if (name not in FOR_DIGITS) == train_set.is_dense]
-    check_choice(f"model for {train_set.name}", config.model, models)
-    if not train_set.is_dense:
-        check_choice(f"augmentation for {train_set.name}", config.augmentation, ["none"])
-        if config.void_class:
-            raise ParameterError(f"void_class is True; {train_set.name} has no void, allowed: False")
-    return train_set, test_set
+class ActiveLearning:
+    """One run of active learning: what is the same in all rounds, and what each round adds to.
 
-
-def _restore(
-    config: RoundsConfig, run: RunFolder, pieces: Pieces, rows: list[dict[str, Any]], budgets: list[int]
-) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-    """Return acquisitions and scores (P,) after the rounds in `rows`; at first, the seed's start set and none.
-
-    Raises `DataError` if the run's two tables do not fit together.
+    pieces : the training set, divided into the images or regions that are labelled one by one
+    budgets : the number of labelled images in each round
+    rows : the rows of `rounds.csv`, one per finished round
+    acquired : the labelled pieces
+    scores : one array (P,) for each round in which the pool was scored
     """
-    if not rows:
-        return with_cost(pieces, start_set(config, pieces, budgets[0])), []
-    table = run.read_table("acquisitions")
-    last_round = config.rounds if config.regime == "one_shot" else len(rows)
-    acquired = _records(table[table["round"] <= last_round] if len(table) else table)
-    room = pieces.room(budgets[: last_round + 1][-1], labelled(pieces, acquired))
-    if [row["labelled"] for row in rows] != budgets[: len(rows)] or not 0 <= room < pieces.sizes.max():
-        raise DataError(
-            f"{run.path}: {len(acquired)} acquisitions after {len(rows)} rounds do not make {budgets[len(rows) - 1]} or"
-            f" more labelled images; its tables are damaged, put copies back or remove the folder"
-        )
-    return acquired, list(run.read_array("scores")[: len(rows)])
+
+    def __init__(self, config: RoundsConfig, scoring_workers: int = 1):
+        self.config, self.scoring_workers = config, scoring_workers
+        self.query = parse_query(config.query).loaded()
+        check_range("scoring_workers", scoring_workers, 1, 1000)
+        self.run = RunFolder(config.experiment, config.run_name)
+        train_set, self.test_set = load_sets(config)
+        self.budgets = config.budgets(len(train_set))
+        self.pieces = Pieces(train_set, self.query.regions)
+        check_network(config, train_set, self.run)
+        self.network_count = self.query.networks
+        self.training = RunTraining(config, self.run, config.training_sizes(self.budgets), self.network_count)
+        self.rows, self.acquired, self.scores = Rows(), Acquisitions(self.pieces), list[np.ndarray]()
+
+    def do_round(self) -> None:
+        """Train, test, score, choose, label and save."""
+        number, started = len(self.rows), time.perf_counter()
+        networks = self.train(number)
+        measures = measure_on_test_set(networks[0], self.test_set, self.config)
+        trained = time.perf_counter()
+        batch = Rows()
+        if self.acquired.pool.last_round == number < self.config.rounds - 1:  # one_shot labels ahead, once
+            self.scores.append(self.score(networks, number))
+            batch = self.choose(networks[0], number)
+        row = round_row(number, self.budgets[number], len(self.pieces.dataset), measures, trained - started)
+        seconds_query = time.perf_counter() - trained
+        self.rows.append(row | self.acquired.total_cost(number) | {"seconds_query": seconds_query})
+        self.acquired.label(batch)
+        self.training.measures = measures
+        self.save()
+
+    def train(self, number: int) -> list[SplitModel]:
+        """Return the round's networks, trained on what is labelled so far, or on what is newly labelled."""
+        pool = self.acquired.pool
+        chosen = pool.labelled_in(number) if self.config.regime == "new_data_only" else pool.labelled_by(number)
+        dataset, images = self.pieces.labelled_only(chosen)
+        return [self.training.train(dataset, images, number, member) for member in range(self.network_count)]
+
+    def score(self, networks: list[SplitModel], number: int) -> np.ndarray:
+        """Return the scores of all pieces, (P,); NaN for labelled ones."""
+        config, query, pieces, pool = self.config, self.query, self.pieces, self.acquired.pool
+        images = np.unique(pieces.images[pool.unlabelled_pieces])
+        committee, weights = self.committee(networks, number), self.class_weights()
+        if not query.asks_committee:
+            generator = numpy_generator(config.seed, "scores", number)
+            scores = random_scores(query, pieces.dataset, images, generator=generator)
+        elif self.scoring_workers > 1:
+            scores = score_in_shards(config, committee, images, self.scoring_workers, weights)
+        else:
+            scores = score_images(query, committee, pieces.dataset, images, config, weights)
+        of_images = np.full((len(pieces.dataset), *scores.shape[1:], 1), np.nan)
+        of_images[images] = scores[..., None]
+        of_pieces = of_images.reshape(len(of_images), -1)[pieces.images, pieces.regions]
+        of_pieces[pool.labelled_pieces] = np.nan
+        return of_pieces
+
+    def committee(self, networks: list[SplitModel], number: int) -> Committee:
+        """Return the committee of a round: an ensemble, or one network with dropout."""
+        if not self.query.has_dropout:
+            return Committee(networks)
+        seed = derive_seed(self.config.seed, "committee", number)
+        return Committee(networks, self.config.committee_members, self.config.committee_dropout, seed)
+
+    def class_weights(self) -> Tensor | None:
+        """Return the weights of the classes among the labels so far, (C,), for a balanced query; `None` for others."""
+        if not self.query.balanced:
+            return None
+        labelled = self.pieces.labelled_only(self.acquired.pool.labelled_pieces)
+        return class_loss_weights(*labelled, self.config.void_class)
+
+    def choose(self, network: SplitModel, number: int) -> Rows:
+        """Return rows of acquisitions of the next batch, or in regime `one_shot` of all further batches."""
+        config, pieces, scores = self.config, self.pieces, self.scores[-1]
+        ahead, generator = copy.deepcopy(self.acquired.pool), numpy_generator(config.seed, "query", number)
+        last_round = config.rounds - 1 if config.regime == "one_shot" else number + 1
+        rows = Rows()
+        for of_round in range(number + 1, last_round + 1):
+            unlabelled, labelled = ahead.unlabelled_pieces, ahead.labelled_pieces
+            room = pieces.room(self.budgets[of_round], labelled)
+            most = min(room // pieces.sizes[unlabelled].min(), len(unlabelled))
+            images = pieces.images[unlabelled], pieces.images[labelled]
+            candidates = Candidates(network, pieces.dataset, config, *images)
+            chosen = selection_of(self.query)(scores[unlabelled], most, generator, candidates)
+            taken = ahead.label(chosen[np.cumsum(pieces.sizes[unlabelled[chosen]]) <= room], of_round)
+            rows += piece_rows(pieces, taken, scores[taken], of_round)
+        return rows
+
+    def save(self) -> None:
+        """Write the run's tables; `rounds.csv` comes last, because a round counts once it stands there."""
+        self.run.write_table("acquisitions", pd.DataFrame(self.acquired.rows))
+        if self.query.asks_committee:
+            self.run.write_array("scores", np.array(self.scores, np.float32))
+        self.run.write_table("rounds", pd.DataFrame(self.rows))
+
+    def restore(self) -> None:
+        """Go on from the run's tables, or label the first batch of a new run.
+
+        Raises `DataError` if the two tables contradict each other.
+        """
+        self.rows = records(self.run.read_table("rounds"))
+        done = len(self.rows)
+        if not done:
+            self.acquired.label(start_set(self.config, self.pieces, self.budgets[0]))
+            return
+        table = self.run.read_table("acquisitions")
+        last_round = self.config.rounds if self.config.regime == "one_shot" else done
+        acquired = records(table[table["round"] <= last_round] if len(table) else table)
+        if not self._fits(acquired, last_round):
+            raise DataError(
+                f"{self.run.path}: {len(acquired)} acquisitions after {done} rounds do not make"
+                f" {self.budgets[done - 1]} or more labelled images; its tables are damaged, put copies back or remove"
+                " the folder"
+            )
+        self.scores = list(self.run.read_array("scores")[:done])
+        self.training.measures = self.rows[-1]
+
+    def _fits(self, acquired: Rows, last_round: int) -> bool:
+        """Label what is acquired up to a round; return whether that fills the budgets."""
+        try:
+            self.acquired.restore(acquired)
+        except ValueError:  # something is there twice
+            return False
+        room = self.acquired.room(self.budgets[: last_round + 1][-1])
+        done = len(self.rows)
+        is_filled = 0 <= room < self.pieces.sizes.max()
+        return is_filled and [row["labelled"] for row in self.rows] == self.budgets[:done]
 
 
-def _teller(
-    config: TrainingConfig, sizes: list[int], networks: int, rows: list[dict[str, Any]]
-) -> Callable[[int, int, int], None]:
-    """Return a function that tells whoever watches how far a run with `rows` so far is: round, member, its epochs done.
-
-    sizes : the number of images that each round trains on, each of its `networks`
-    """
-    steps = [config.of_round(number).total_steps(size) for number, size in enumerate(sizes)]
-    status = Status(networks * sum(steps))
-
-    def tell(round_number: int, member: int, epochs_done: int) -> None:
-        per_epoch = math.ceil(sizes[round_number] / config.batch_size)
-        steps_done = networks * sum(steps[:round_number]) + member * steps[round_number]
-        steps_done += min(epochs_done * per_epoch, steps[round_number])
-        score = {name: rows[-1][name] for name in ("miou", "accuracy") if rows and name in rows[-1]}
-        where = {"round": round_number + 1, "rounds": len(sizes)}
-        status.tell(steps_done, **where, epoch=epochs_done, epochs=math.ceil(steps[round_number] / per_epoch), **score)
-
-    return tell
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def records(table: pd.DataFrame) -> Rows:
+    """Return the rows of a table as dicts."""
     return [{str(name): value for name, value in record.items()} for record in table.to_dict("records")]
 
 
-def run_bulk(config: BulkConfig) -> pd.DataFrame:
-    """Train on a share of an order, or on what is left of it to train, and return `rounds.csv`: one row."""
-    if config.query != "all":
-        find_query(config.query, others=["all"])
-    train_set, test_set = _load_sets(config)
-    chosen = config.chosen(train_set)
-    run = RunFolder(config.experiment, config.run_name)
-    device = default_device()
-    order = {"order": hashlib.sha256(chosen.astype(np.int64).tobytes()).hexdigest()}
-    with run.opened(config.as_dict(train_set, test_set) | order):
-        if run.read_table("rounds").empty:
-            started = time.perf_counter()
-            tell = partial(_teller(config, [len(chosen)], 1, []), 0, 0)
-            model = _trained_model(config, run, train_set, chosen, 0, 0, device, tell)
-            measures = test_measures(model, test_set, config)
-            if config.keep_model:
-                run.save_state("model", model.state_dict())
-            row = _row(0, len(chosen), len(train_set), measures, time.perf_counter() - started)
-            acquired = image_rows(train_set, chosen, np.full(len(chosen), np.nan), 0)
-            run.write_table("acquisitions", pd.DataFrame(acquired))
-            run.write_table("rounds", pd.DataFrame([row | {"seconds_query": 0.0}]))
-        run.finish(device)
-        return run.read_table("rounds")
-
-
-def load_bulk_model(config: BulkConfig, dataset: ImageDataset) -> SplitModel:
-    """Return the network that a finished run with `keep_model` left, in evaluation mode."""
-    run = RunFolder(config.experiment, config.run_name)
-    state = run.load_state("model")
-    if state is None:
-        raise ParameterError(f"{run.path} holds no model; allowed: a finished run with keep_model")
-    model = build_model(config.model, config.outputs(dataset), seed=0)
-    model.load_state_dict(state)
-    return model.to(default_device()).to(memory_format=torch.channels_last).eval()
-
-
-def test_measures(model: SplitModel, test_set: ImageDataset, recipe: Recipe) -> dict[str, float]:
-    """Return accuracy and, for scenes, mean IoU, each class's and each category's, on the test set."""
-    confusion = evaluate(model, test_set, recipe)
-    if not test_set.is_dense:
-        return {"accuracy": accuracy(confusion)}
-    by_class = zip(test_set.class_names, class_iou(confusion).tolist(), strict=True)
-    by_category = zip(
-        test_set.categories, category_iou(confusion, list(test_set.categories.values())).tolist(), strict=True
-    )
-    ious = {f"iou_{name}": iou for name, iou in by_class} | {f"category_iou_{name}": iou for name, iou in by_category}
-    return {"miou": mean_iou(confusion), "accuracy": accuracy(confusion)} | ious
-
-
-def _row(
-    round_number: int, labelled: int, pool_size: int, measures: dict[str, float], seconds: float
-) -> dict[str, Any]:
-    """Return a row of `rounds.csv`."""
+def round_row(number: int, labelled: int, pool_size: int, measures: Mapping[str, float], seconds: float) -> Row:
+    """Return a row of `rounds.csv`; `seconds` are those of training and test."""
     share = {"labelled": labelled, "labelled_percent": round(100 * labelled / pool_size, 4)}
-    return {"round": round_number} | share | measures | {"seconds_train": seconds}
-
-
-def _trained_model(
-    config: TrainingConfig,
-    run: RunFolder,
-    train_set: ImageDataset,
-    labelled: np.ndarray,
-    round_number: int,
-    member: int,
-    device: torch.device,
-    tell: Callable[[int], None],
-) -> SplitModel:
-    """Return the network after training on `labelled`, from the last save on if there is one.
-
-    member : which of an ensemble; each has random numbers and saves of its own, member 0 those of a single network
-    """
-    first_round, decay = config.schedule(round_number)
-    seed = derive_seed(config.seed, "ensemble", member) if member else config.seed
-    weights_seed = derive_seed(seed, "weights", first_round)
-    model = build_model(config.model, config.outputs(train_set), seed=weights_seed, weights=config.weights)
-    model.to(device).to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(model, config)
-    checkpoint = f"checkpoint{member or ''}"
-    saved = run.load_state(checkpoint)
-    first_epoch = 0
-    if saved is not None and saved["round"] >= first_round:
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        first_epoch = saved["epochs"] if saved["round"] == round_number else 0
-    tell(first_epoch)
-    train(
-        model,
-        optimizer,
-        train_set,
-        labelled,
-        config.of_round(round_number),
-        seed=derive_seed(seed, "training", round_number),
-        decay=decay,
-        first_epoch=first_epoch,
-        after_epoch=_saver(run, checkpoint, model, optimizer, round_number, tell),
-    )
-    return model
-
-
-def _saver(
-    run: RunFolder,
-    checkpoint: str,
-    model: SplitModel,
-    optimizer: torch.optim.Optimizer,
-    round_number: int,
-    tell: Callable[[int], None],
-) -> Callable[[int, bool], None]:
-    """Return a function that tells of each epoch and saves after the last and, before it, every `SAVE_EVERY` s."""
-    last_save = time.monotonic()
-
-    def save(epochs_done: int, is_last: bool) -> None:
-        nonlocal last_save
-        tell(epochs_done)
-        if is_last or time.monotonic() - last_save >= SAVE_EVERY:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            run.save_state(checkpoint, state | {"round": round_number, "epochs": epochs_done})
-            last_save = time.monotonic()
-
-    return save
+    return {"round": number} | share | dict(measures) | {"seconds_train": seconds}

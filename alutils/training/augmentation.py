@@ -1,4 +1,4 @@
-"""Random changes to whole batches of scenes on the device; each geometric one moves image and label together."""
+"""Random changes to whole batches of scenes on the device. Geometric changes move an image and its label together."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,44 +9,49 @@ from torch.nn import functional as F
 
 from alutils.datasets import IGNORE_INDEX
 
-SCALES = (0.5, 2.0)  # an image is shrunk to half its size at the least, enlarged to double at the most
-FACTORS = (0.75, 1.33)  # of brightness, contrast and saturation
+SCALES = (0.5, 2.0)  # smallest and largest factor of an image's size
+FACTORS = (0.75, 1.33)  # smallest and largest factor of brightness, contrast and saturation
 
 
 def augment(
     images: Tensor, labels: Tensor, *, names: Iterable[str], generator: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return images (B, 3, H, W), 0 to 255 in bytes or floats, and labels (B, H, W) uint8 after the changes `names`."""
+    """Apply the changes `names` (keys of `CHANGES`) to a batch, one after the other.
+
+    images : (B, 3, H, W), bytes or floats from 0 to 255
+    labels : (B, H, W) uint8
+    """
     for name in names:
         images, labels = CHANGES[name](images, labels, generator)
     return images, labels
 
 
 def flip(images: Tensor, labels: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Mirror about half of the images, and their labels with them, left to right."""
+    """Mirror about half of the images and their labels left to right."""
     chosen = torch.from_numpy(generator.random(len(images)) < 0.5).to(images.device)
     images = torch.where(chosen[:, None, None, None], images.flip(-1), images)
     return images, torch.where(chosen[:, None, None], labels.flip(-1), labels)
 
 
 def scale(images: Tensor, labels: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Show each image larger or smaller, cropped or in a black frame that is labelled void.
+    """Enlarge or shrink each image and its label by a random factor.
 
-    Factors are log-uniform in `SCALES`; where the crop, or the image in its frame, lies is uniform. Images are
-    sampled bilinearly, labels at the nearest pixel of the same grid.
+    An enlarged image is cropped; a shrunk one gets a black frame, which is labelled void. Factors are log-uniform in
+    `SCALES`, and the position of the crop or of the image in its frame is uniform. Images are sampled bilinearly,
+    labels at the nearest pixel of the same grid.
     """
     factors = log_uniform(SCALES, (len(images),), generator)
     theta = np.zeros((len(images), 2, 3), np.float32)
     theta[:, 0, 0] = theta[:, 1, 1] = 1 / factors
     theta[:, :, 2] = generator.uniform(-1, 1, (len(images), 2)) * np.abs(1 - 1 / factors)[:, None]
     grid = F.affine_grid(torch.from_numpy(theta).to(images.device), list(images.shape), align_corners=False)
-    above_void = labels[:, None].float() - IGNORE_INDEX  # what lies outside is sampled as 0
+    above_void = labels[:, None].float() - IGNORE_INDEX  # `grid_sample` gives 0 outside the image
     moved = F.grid_sample(above_void, grid, mode="nearest", align_corners=False)[:, 0] + IGNORE_INDEX
     return F.grid_sample(images.float(), grid, align_corners=False), moved.to(labels.dtype)
 
 
 def colour(images: Tensor, labels: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Change each image's brightness, contrast and saturation; labels stay."""
+    """Change each image's brightness, contrast and saturation, and no label."""
     drawn = log_uniform(FACTORS, (3, len(images), 1, 1, 1), generator).astype(np.float32)
     brightness, contrast, saturation = torch.from_numpy(drawn).to(images.device)
     mean = images.mean(dim=(1, 2, 3), keepdim=True, dtype=torch.float32)
@@ -56,7 +61,7 @@ def colour(images: Tensor, labels: Tensor, generator: np.random.Generator) -> tu
 
 
 def log_uniform(bounds: tuple[float, float], shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    """Return factors between `bounds`, of which as many enlarge by any factor as shrink by it if bounds allow."""
+    """Return random factors between `bounds`, an array of `shape`; their logarithms are uniform."""
     low, high = np.log(bounds)
     return np.exp(generator.uniform(low, high, shape))
 

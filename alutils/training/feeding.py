@@ -1,4 +1,4 @@
-"""Batches on the device: the whole data set is kept on a GPU if it fits, else batches are gathered ahead of use."""
+"""Batches on the device. A data set that fits is kept on the GPU; otherwise batches are gathered ahead of their use."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from alutils.datasets import ImageDataset
 
-RESIDENT_SHARE = 0.5  # of the GPU's free memory that a data set may take
+RESIDENT_SHARE = 0.5  # the share of the GPU's free memory that a data set may take
 CHUNK = 64  # images copied to the GPU at a time
 
 Asked = TypeVar("Asked")
@@ -24,10 +24,10 @@ def feed(
     device: torch.device,
     change: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = lambda images, labels: (images, labels),
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield, for each array of B indices, images (B, C, H, W) float32, normalised, and labels (B, ...) uint8.
+    """Yield images (B, C, H, W) float32, normalised, and labels (B, ...) uint8 for each array of B indices.
 
-    Both lie on `device`, and went through `change` as bytes. While a batch is worked on, the next one is gathered
-    from the memory-mapped arrays by another thread.
+    Both are on `device`. `change` is applied to both before the images are normalised. While a batch is in use,
+    another thread reads the next one from the memory-mapped arrays.
     """
     mean, std = (255 * torch.tensor(x, device=device).view(1, -1, 1, 1) for x in (dataset.mean, dataset.std))
     kept = resident(dataset, device)
@@ -47,7 +47,7 @@ def feed(
 
 @lru_cache(maxsize=2)  # a training and a test set
 def resident(dataset: ImageDataset, device: torch.device) -> tuple[Tensor, Tensor] | None:
-    """Return images and labels, uint8, copied to a GPU; `None` on a CPU, or if they would take too much of it."""
+    """Return copies of images and labels on the GPU, uint8; `None` on a CPU, or if the GPU has too little memory."""
     if device.type != "cuda":
         return None
     size = dataset.images.nbytes + dataset.labels.nbytes
@@ -57,7 +57,7 @@ def resident(dataset: ImageDataset, device: torch.device) -> tuple[Tensor, Tenso
 
 
 def _copied(array: np.ndarray, device: torch.device) -> Tensor:
-    """Return a memory-mapped array on `device`, without holding the whole of it in memory."""
+    """Return a copy of a memory-mapped array on `device`; main memory holds only `CHUNK` images at a time."""
     copy = torch.empty(array.shape, dtype=torch.uint8, device=device)
     for start in range(0, len(array), CHUNK):
         copy[start : start + CHUNK] = torch.from_numpy(np.array(array[start : start + CHUNK]))
@@ -65,7 +65,7 @@ def _copied(array: np.ndarray, device: torch.device) -> Tensor:
 
 
 def one_ahead(function: Callable[[Asked], Given], items: Iterable[Asked]) -> Iterator[Given]:
-    """Yield `function(item)` for each item, in order; the next one is computed meanwhile by another thread."""
+    """Yield `function(item)` for each item, in order; another thread computes the next result in the meantime."""
     with ThreadPoolExecutor(1) as worker:
         pending: Future[Given] | None = None
         for item in items:

@@ -1,8 +1,9 @@
-"""Training and evaluation; loss, schedule and precision in plain sight."""
+"""Training and testing: loss, learning rate and precision are all in this file."""
 
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +19,105 @@ from alutils.seeds import derive_seed, numpy_generator
 from alutils.training.augmentation import augment
 from alutils.training.feeding import feed
 from alutils.training.memory import keep_freed_memory
-from alutils.training.metrics import confusion_matrix, resize_predictions
+from alutils.training.metrics import accuracy, category_iou, class_iou, confusion_matrix, mean_iou, resize_predictions
 from alutils.training.recipe import Recipe
 
 AUXILIARY_WEIGHT = 0.4
 
-keep_freed_memory()
+
+class Trainer:
+    """A network in training, with its optimizer (Adam over all weights) and its recipe, on one device."""
+
+    def __init__(self, network: SplitModel, recipe: Recipe, device: torch.device | None = None):
+        keep_freed_memory()
+        self.device = device or default_device()
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.recipe = recipe
+        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
+            self.network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return the weights and the optimizer's state, for `load_state`."""
+        return {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self.network.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def train(
+        self,
+        dataset: ImageDataset,
+        indices: np.ndarray,
+        *,
+        seed: int,
+        decay: tuple[float, float] = (1.0, 0.0),
+        first_epoch: int = 0,
+        after_epoch: Callable[[int, bool], None] = lambda epochs_done, is_last: None,
+    ) -> None:
+        """Train the network on the images `indices` of `dataset`.
+
+        The learning rate falls linearly from `decay[0]` to `decay[1]` times the recipe's. The order of the images,
+        their augmentation and the dropout depend only on `seed` and the number of the epoch, so a training that is
+        resumed at `first_epoch` gives the same network as one that was never interrupted.
+
+        after_epoch : is called after each epoch, with the number of epochs done and whether this was the last one
+        """
+        check_labels(dataset, indices)
+        recipe, count, weights = self.recipe, len(indices), self._class_weights(dataset, indices)
+        total, per_epoch, epochs = recipe.total_steps(count), recipe.steps_per_epoch(count), recipe.total_epochs(count)
+        rates = recipe.learning_rate * (decay[0] + (decay[1] - decay[0]) * np.arange(total) / total)
+        progress = bar(total, f"training on {count}")
+        progress.update(first_epoch * per_epoch)
+        for epoch in range(first_epoch, epochs):
+            epoch_rates = rates[epoch * per_epoch :][:per_epoch]
+            torch.manual_seed(derive_seed(seed, "dropout", epoch))
+            losses = []
+            batches = self._batches(dataset, indices, len(epoch_rates), seed, epoch)
+            for rate, (images, targets) in zip(epoch_rates, batches, strict=True):
+                losses.append(self.step(images, targets, weights, float(rate)))
+                progress.update()
+            check_losses(torch.stack(losses), epoch_rates)
+            after_epoch(epoch + 1, epoch + 1 == epochs)
+        progress.close()
+
+    def _class_weights(self, dataset: ImageDataset, indices: np.ndarray) -> Tensor | None:
+        if not self.recipe.class_weights:
+            return None
+        return class_loss_weights(dataset, indices, self.recipe.void_class).to(self.device)
+
+    def _batches(
+        self, dataset: ImageDataset, indices: np.ndarray, steps: int, seed: int, epoch: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the first `steps` batches of an epoch, augmented: images (B, C, H, W) and targets (B, ...)."""
+        batches = epoch_batches(indices, self.recipe.batch_size, derive_seed(seed, "order", epoch))[:steps]
+        generator = numpy_generator(seed, "augmentation", epoch)
+        change = partial(augment, names=self.recipe.augmentations, generator=generator)
+        void = dataset.num_classes if self.recipe.void_class else IGNORE_INDEX
+        for images, labels in feed(dataset, batches, self.device, change):
+            yield images, labels.long().masked_fill_(labels == IGNORE_INDEX, void)
+
+    def step(self, images: Tensor, targets: Tensor, weights: Tensor | None, rate: float) -> Tensor:
+        """Take one optimizer step at the learning rate `rate` and return its loss.
+
+        The loss is a tensor on the device: reading its value waits for the GPU.
+
+        images : (B, C, H, W) float32
+        targets : (B, ...) int64, classes or `IGNORE_INDEX`
+        weights : (C,), the weight of each class in the loss; `None` for equal weights
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        with autocast(self.recipe.precision, images.device):
+            main, *auxiliary = self.network.training_logits(images)
+        losses = [F.cross_entropy(x.float(), targets, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)]
+        loss = losses[0] + AUXILIARY_WEIGHT * sum(losses[1:])
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
 
 
 def default_device() -> torch.device:
@@ -31,118 +125,39 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def make_optimizer(model: SplitModel, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return Adam over all weights of `model`."""
-    return torch.optim.Adam(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-
-
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """Return the context in which forward passes run."""
+    """Return the context in which forward passes run; `precision` is one of `recipe.PRECISIONS`."""
     enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 def class_loss_weights(dataset: ImageDataset, indices: np.ndarray, void_class: bool = False) -> Tensor:
-    """Return (C,) float32, ENet's 1 / ln(1.02 + share), shares counted on the labelled images only.
+    """Return ENet's class weights 1 / ln(1.02 + share), (C,) float32; with `void_class` also void's, (C + 1,).
 
-    With `void_class` void is one class more, the last.
+    A class's share is counted over the labels of the images `indices`.
     """
     counts = label_counts(dataset, indices, void_class)
     return torch.tensor(1 / np.log(1.02 + counts / max(counts.sum(), 1)), dtype=torch.float32)
 
 
-def train(
-    model: SplitModel,
-    optimizer: torch.optim.Optimizer,
-    dataset: ImageDataset,
-    indices: np.ndarray,
-    recipe: Recipe,
-    *,
-    seed: int,
-    decay: tuple[float, float] = (1.0, 0.0),
-    first_epoch: int = 0,
-    after_epoch: Callable[[int, bool], None] = lambda epochs_done, is_last: None,
-) -> None:
-    """Train `model` on the images `indices` of `dataset`, in place.
-
-    The learning rate falls linearly from `decay[0]` to `decay[1]` times the recipe's. Order, augmentation and
-    dropout of an epoch depend on `seed` and its number only, so that training resumed at `first_epoch` is the
-    same training; `after_epoch` is told how many are done and whether that was the last.
-    """
-    check_labels(dataset, indices)
-    device = next(model.parameters()).device
-    weights = class_loss_weights(dataset, indices, recipe.void_class).to(device) if recipe.class_weights else None
-    total, per_epoch = recipe.total_steps(len(indices)), math.ceil(len(indices) / recipe.batch_size)
-    rates = recipe.learning_rate * (decay[0] + (decay[1] - decay[0]) * np.arange(total) / total)
-    epochs = math.ceil(total / per_epoch)
-    progress = bar(total, f"training on {len(indices)}")
-    progress.update(first_epoch * per_epoch)
-    for epoch in range(first_epoch, epochs):
-        epoch_rates = rates[epoch * per_epoch :][:per_epoch]
-        torch.manual_seed(derive_seed(seed, "dropout", epoch))
-        losses = []
-        batches = _epoch(dataset, indices, recipe, len(epoch_rates), device, seed, epoch)
-        for rate, (images, targets) in zip(epoch_rates, batches, strict=True):
-            losses.append(train_step(model, optimizer, images, targets, weights, float(rate), recipe.precision))
-            progress.update()
-        check_losses(torch.stack(losses), epoch_rates)
-        after_epoch(epoch + 1, epoch + 1 == epochs)
-    progress.close()
-
-
-def _epoch(
-    dataset: ImageDataset, indices: np.ndarray, recipe: Recipe, steps: int, device: torch.device, seed: int, epoch: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images (B, C, H, W) and targets (B, ...) of an epoch's first `steps` batches, in its order, augmented."""
-    batches = epoch_batches(indices, recipe.batch_size, derive_seed(seed, "order", epoch))[:steps]
-    generator = numpy_generator(seed, "augmentation", epoch)
-    change = partial(augment, names=recipe.augmentations, generator=generator)
-    void = dataset.num_classes if recipe.void_class else IGNORE_INDEX
-    for images, labels in feed(dataset, batches, device, change):
-        yield images, labels.long().masked_fill_(labels == IGNORE_INDEX, void)
-
-
 def check_labels(dataset: ImageDataset, indices: np.ndarray) -> None:
-    """Raise `DataError` if no label of the images `indices` is of a class."""
+    """Raise `DataError` if all labels of the images `indices` are void."""
     if all((dataset.labels[index] == IGNORE_INDEX).all() for index in indices):
         raise DataError(f"{dataset.name} {dataset.split}: the labels of all {len(indices)} labelled images are void")
 
 
 def epoch_batches(indices: np.ndarray, batch_size: int, seed: int) -> np.ndarray:
-    """Return (steps, B) indices in random order; the last batch is filled up with the first images."""
+    """Return `indices` in random order as (steps, B); the first images are repeated to fill the last batch."""
     order = np.random.default_rng(seed).permutation(indices)
     steps = math.ceil(len(order) / batch_size)
     return np.resize(order, (steps, batch_size))
 
 
-def train_step(
-    model: SplitModel,
-    optimizer: torch.optim.Optimizer,
-    images: Tensor,
-    targets: Tensor,
-    weights: Tensor | None,
-    rate: float,
-    precision: str,
-) -> Tensor:
-    """Take one optimizer step; return its loss, of which nothing is known yet where a GPU is still computing it.
-
-    images (B, C, H, W) float32; targets (B, ...) int64, classes or `IGNORE_INDEX`
-    """
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    model.train()
-    with autocast(precision, images.device):
-        main, *auxiliary = model.training_logits(images)
-    losses = [F.cross_entropy(x.float(), targets, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)]
-    loss = losses[0] + AUXILIARY_WEIGHT * sum(losses[1:])
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    return loss.detach()
-
-
 def check_losses(losses: Tensor, rates: np.ndarray) -> None:
-    """Raise `FloatingPointError` if one of an epoch's losses is not finite: once an epoch, a GPU is not waited for."""
+    """Raise `FloatingPointError` if one of an epoch's losses is not finite.
+
+    Once an epoch is enough; looking at each step's loss would wait for the GPU each time.
+    """
     broken = torch.nonzero(~torch.isfinite(losses))
     if len(broken):
         step = int(broken[0])
@@ -152,11 +167,24 @@ def check_losses(losses: Tensor, rates: np.ndarray) -> None:
         )
 
 
+def measure_on_test_set(model: SplitModel, test_set: ImageDataset, recipe: Recipe) -> dict[str, float]:
+    """Return the accuracy on the test set and, for scenes, the mean IoU and that of each class and each category."""
+    confusion = evaluate(model, test_set, recipe)
+    if not test_set.is_dense:
+        return {"accuracy": accuracy(confusion)}
+    of_classes, of_categories = class_iou(confusion), category_iou(confusion, list(test_set.categories.values()))
+    return (
+        {"miou": mean_iou(confusion), "accuracy": accuracy(confusion)}
+        | {f"iou_{name}": iou for name, iou in zip(test_set.class_names, of_classes.tolist(), strict=True)}
+        | {f"category_iou_{name}": iou for name, iou in zip(test_set.categories, of_categories.tolist(), strict=True)}
+    )
+
+
 @torch.inference_mode()
 def evaluate(model: SplitModel, dataset: ImageDataset, recipe: Recipe) -> Tensor:
-    """Return the confusion matrix of `model` on the whole of `dataset`, int64, on the CPU.
+    """Return the confusion matrix of `model` on all of `dataset`, (C, C) int64, on the CPU.
 
-    (C, C), or (C, C + 1) of a network that can predict void. Predictions are enlarged to the labels' resolution.
+    It is (C, C + 1) for a network that can predict void. Predictions are enlarged to the labels' resolution.
     """
     outputs = recipe.outputs(dataset)
     total = torch.zeros(outputs, outputs, dtype=torch.int64)
@@ -167,7 +195,7 @@ def evaluate(model: SplitModel, dataset: ImageDataset, recipe: Recipe) -> Tensor
 
 @torch.inference_mode()
 def predict(model: SplitModel, dataset: ImageDataset, recipe: Recipe) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield predictions and labels, both (B, ...), of all images in order, a batch at a time."""
+    """Yield predictions and labels of all images in order, both (B, ...), a batch at a time."""
     device, model = next(model.parameters()).device, inference_copy(model)
     batches = in_batches(np.arange(len(dataset)), recipe.batch_size, f"testing on {len(dataset)}")
     for images, labels in feed(dataset, batches, device):
@@ -177,7 +205,7 @@ def predict(model: SplitModel, dataset: ImageDataset, recipe: Recipe) -> Iterato
 
 
 def in_batches(indices: np.ndarray, batch_size: int, description: str) -> Iterator[np.ndarray]:
-    """Yield `indices` in order, `batch_size` at a time, under a bar."""
+    """Yield `indices` in order, `batch_size` at a time, and show a progress bar."""
     progress = bar(len(indices), description)
     for start in range(0, len(indices), batch_size):
         batch = indices[start : start + batch_size]

@@ -1,4 +1,4 @@
-"""Accuracy and intersection over union, from one confusion matrix summed over the whole set."""
+"""Accuracy and intersection over union, from one confusion matrix of the whole test set."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,10 @@ from alutils.datasets import IGNORE_INDEX
 
 
 def confusion_matrix(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Count pixels (or digits) by true class (rows) and predicted class (columns), void labels left out.
+    """Count pixels (or digits) by true class (rows) and predicted class (columns): (classes, classes) int64.
 
-    predictions and labels (N, ...), integers below `classes` or, in labels, void, give (classes, classes) int64.
+    predictions : (N, ...), integers below `classes`
+    labels : (N, ...), integers below `classes`, or void, which is not counted
     """
     counted = labels != IGNORE_INDEX
     pairs = labels[counted].long() * classes + predictions[counted]
@@ -20,31 +21,31 @@ def confusion_matrix(predictions: Tensor, labels: Tensor, classes: int) -> Tenso
 
 
 def resize_predictions(predictions: Tensor, size: Sequence[int]) -> Tensor:
-    """Return predictions (N, h, w) at the height and width `size`: of each pixel's centre, the nearest one."""
+    """Return predictions (N, h, w) at the height and width `size`; each pixel takes the nearest prediction."""
     if predictions.shape[1:] == size:
         return predictions
-    small = predictions[:, None].to(torch.uint8)  # quick to enlarge, unlike int64
+    small = predictions[:, None].to(torch.uint8)  # far quicker to enlarge than int64
     return F.interpolate(small, size=tuple(size), mode="nearest-exact")[:, 0].long()
 
 
 def accuracy(confusion: Tensor) -> float:
-    """Return the share of pixels (or digits) whose class is predicted, 0 to 1."""
+    """Return the share of pixels (or digits) that are predicted correctly, 0 to 1."""
     return confusion.diagonal().sum().item() / confusion.sum().item()
 
 
 def class_iou(confusion: Tensor) -> Tensor:
-    """Return (C,) float64, intersection over union of each class, 0 to 1.
+    """Return the intersection over union of each class, (C,) float64, 0 to 1.
 
-    confusion : (C, P) with P >= C; columns from C on are predictions of no class, such as void, and always wrong
+    confusion : (C, P) with P >= C; the columns from C on count predictions that are no class, such as void
 
-    A class that is neither there nor predicted has no union and is NaN, as in the Cityscapes evaluation.
+    A class that is neither labelled nor predicted anywhere has no union and is NaN, as in the Cityscapes evaluation.
     """
     intersection = confusion.diagonal().double()
     return intersection / (confusion.sum(dim=0)[: len(confusion)] + confusion.sum(dim=1) - intersection)
 
 
 def category_iou(confusion: Tensor, categories: Sequence[Sequence[int]]) -> Tensor:
-    """Return (K,) float64, intersection over union of each category, a group of classes taken for one."""
+    """Return the intersection over union of each category, (K,) float64; a category is a group of classes."""
     group = torch.zeros(len(categories), confusion.shape[1], dtype=torch.int64)
     for position, classes in enumerate(categories):
         group[position, list(classes)] = 1
@@ -53,5 +54,5 @@ def category_iou(confusion: Tensor, categories: Sequence[Sequence[int]]) -> Tens
 
 
 def mean_iou(confusion: Tensor) -> float:
-    """Return the mean of `class_iou` over the classes that have one."""
+    """Return the mean of `class_iou` over all classes that are not NaN."""
     return float(torch.nanmean(class_iou(confusion)))

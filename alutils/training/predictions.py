@@ -1,4 +1,4 @@
-"""Predictions as files of label values, as the data set's own labels are; for Cityscapes, what its evaluation reads."""
+"""Predictions as image files with the data set's own label values; the Cityscapes evaluation reads its files."""
 
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from alutils.training.recipe import Recipe
 
 
 def write_predictions(model: SplitModel, dataset: ImageDataset, recipe: Recipe, folder: Path) -> None:
-    """Write `<item name>.png` for each image of `dataset`, at its labels' resolution: one byte a pixel, a label value.
+    """Write the prediction for each image of `dataset` to `<item name>.png` in `folder`.
 
-    What a network with a void class takes for void gets the value of void (0 for Cityscapes). Raises `ParameterError`
-    for digits.
+    A file has the resolution of the label and one byte a pixel, a label value of the data set. Where a network with a
+    void class predicts void, the pixel gets the label value of void (0 for Cityscapes). Raises `ParameterError` for
+    digits.
     """
     if not dataset.label_values:
         raise ParameterError(f"predictions of {dataset.name} cannot be written; allowed: scenes")

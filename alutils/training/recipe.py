@@ -1,4 +1,4 @@
-"""How a network is trained: checked parameters; torch is not loaded for it."""
+"""How a network is trained: checked parameters. This module does not load torch."""
 
 import math
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is trained: the same for every query that is compared.
+    """How a network is trained. Queries are compared with one and the same recipe.
 
-    steps : optimizer steps of one training; if `None`, `epochs` times the labelled images decide
-    class_weights : weigh the loss by 1 / ln(1.02 + share of the class among the labelled pixels)
-    void_class : train void as one more class, instead of leaving it out of the loss; where it is predicted on a
-        pixel of a class, that counts as an error
-    augmentation : changes to every batch, joined by "+", of "flip", "scale", "colour"; "none" for digits
-    precision : "float32", "bfloat16" (autocast), or "auto": bfloat16 on a GPU, float32 on a CPU
+    steps : optimizer steps of one training; if `None`, a training has `epochs` passes over its images
+    class_weights : weigh a pixel's loss by 1 / ln(1.02 + s), where s is its class's share of the labelled pixels
+    void_class : train void as one more class instead of leaving it out of the loss; a pixel of a class that is
+        predicted to be void counts as an error
+    augmentation : random changes to every batch, "flip", "scale" and "colour", joined by "+"; "none" for digits
+    precision : "float32", "bfloat16" (autocast), or "auto", which is bfloat16 on a GPU and float32 on a CPU
     """
 
     epochs: int
@@ -45,19 +45,21 @@ class Recipe:
 
     @property
     def augmentations(self) -> list[str]:
-        """Return the changes to make, in the order named."""
+        """Return the names of the random changes, in the order in which they are applied."""
         return [] if self.augmentation == "none" else self.augmentation.split("+")
 
-    def total_steps(self, labelled: int) -> int:
-        """Return the optimizer steps of one training on `labelled` images."""
-        return self.steps or self.epochs * math.ceil(labelled / self.batch_size)
+    def total_steps(self, image_count: int) -> int:
+        """Return the optimizer steps of one training on `image_count` images."""
+        return self.steps or self.epochs * self.steps_per_epoch(image_count)
+
+    def steps_per_epoch(self, image_count: int) -> int:
+        """Return the optimizer steps of one pass over `image_count` images."""
+        return math.ceil(image_count / self.batch_size)
+
+    def total_epochs(self, image_count: int) -> int:
+        """Return the epochs of one training on `image_count` images; `steps` may end within the last one."""
+        return math.ceil(self.total_steps(image_count) / self.steps_per_epoch(image_count))
 
     def outputs(self, dataset: ImageDataset) -> int:
-        """Return the number of classes that a network for `dataset` tells apart."""
+        """Return the number of classes that a network for `dataset` predicts."""
         return dataset.num_classes + self.void_class
-
-
-def check_committee(members: int, dropout: float) -> None:
-    """Raise `ParameterError` unless a committee of `members` at rate `dropout` is possible."""
-    check_range("committee_members", members, 1, 1000)
-    check_range("committee_dropout", dropout, 0, 0.99)

@@ -140,14 +140,15 @@ def test_splits_share_no_scene(tmp_path: Path) -> None:
 
 
 def test_complete_folder_is_left_alone_and_a_killed_one_does_no_harm(tmp_path: Path) -> None:
-    killed = tmp_path / "streets.killed"
+    killed = tmp_path / "streets.12345.part"
     killed.mkdir()
     (killed / "half.png").write_bytes(b"half")
     write_streets(tmp_path / "streets", {"train": 2}, height=64, processes=1)
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "streets").rglob("*.png")}
+    assert len(times) == 4
     write_streets(tmp_path / "streets", {"train": 2}, height=64, processes=1)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "streets").rglob("*.png")} == times
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["streets", "streets.killed"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["streets", "streets.lock"]
 
 
 def test_second_writer_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,5 +161,5 @@ def test_second_writer_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Path, "rename", late_rename)
     write_streets(root, {"train": 1}, height=64, processes=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["streets"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["streets", "streets.lock"]
     assert [path.name for path in root.iterdir()] == ["from_the_other"]

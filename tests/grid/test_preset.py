@@ -14,8 +14,9 @@ from alutils.errors import ParameterError
 from alutils.grid.parameters import check_parameters
 from alutils.grid.preset import Job, find_preset, load_jobs
 from alutils.paths import PARAMS
+from alutils.runs.bulk import run_bulk
 from alutils.runs.config import BulkConfig, RoundsConfig
-from alutils.runs.rounds import run_bulk, run_rounds
+from alutils.runs.rounds import run_rounds
 
 GRID = """
 recipe: &recipe {dataset: streets_tiny, steps: 3}
@@ -130,7 +131,7 @@ def test_a_job_is_called_with_arguments_that_mean_the_same_again(tmp_path: Path)
     """Also where they look like code of a shell, of Snakemake or of YAML: all of it stays data."""
     name = "$(touch x); `touch y` {input} 'it''s' \\ [1]"
     text = json.dumps(name)
-    grid = f"runs: [{{notebook: 01_mnist_sanity_checks, parameters: {{queries: [{text}, random], dataset: {text}}}}}]"
+    grid = f"runs: [{{notebook: 01_mnist_sanity_checks, parameters: {{regimes: [{text}, one_shot], dataset: {text}}}}}]"
     (job,) = load_jobs(write(tmp_path, grid)).values()
     done = subprocess.run(["bash", "-c", f"printf '%s\\0' {shlex.join(job.arguments)}"], capture_output=True, text=True)
     words = done.stdout.split("\0")
@@ -150,3 +151,17 @@ def test_a_grid_of_thousands_is_read_in_seconds(tmp_path: Path):
 def test_an_unknown_preset_lists_the_known_ones():
     with pytest.raises(ParameterError, match=r"nothing is no preset; known: .*demo"):
         find_preset("nothing")
+
+
+def test_a_job_depends_on_the_file_of_its_query(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("alutils.grid.preset.ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("my_scores.py").write_text("def mine(vote_share):\n    return vote_share.amax(dim=1)\n")
+    (tmp_path / "elsewhere").mkdir()
+    text = "runs: [{notebook: 03_active_learning_rounds, grid: {query: [random, my_scores.py:mine+top0.10]}}]"
+    random, mine = load_jobs(write(tmp_path, text)).values()
+    assert mine.name == "streets_tiny-unet_small-my_scores.mine+top0.1-seed0"
+    assert set(mine.files) - set(random.files) == {tmp_path / "my_scores.py"}
+    monkeypatch.setattr("alutils.grid.preset.ROOT", tmp_path / "elsewhere")
+    with pytest.raises(ParameterError, match=r"query is in .*/elsewhere/my_scores.py; there is no such file"):
+        load_jobs(write(tmp_path, text))

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import pty
 import re
@@ -13,13 +12,15 @@ import termios
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from alutils.__main__ import main
 from alutils.errors import ParameterError
-from alutils.files import locked, read_yaml, write_whole
+from alutils.files import read_yaml, write_whole
 from alutils.grid import snakemake as grid
-from alutils.grid.preset import Job, load_jobs
+from alutils.grid.preset import load_jobs
 from alutils.grid.snakemake import PROFILES, command, find_profile
 from alutils.grid.state import status
 from alutils.runs.folder import RunFolder
@@ -41,11 +42,6 @@ def preset(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def job(preset: Path) -> Job:
-    return load_jobs(preset)["small-good"]
-
-
 def test_a_failed_job_is_named_last_and_the_others_go_on(preset: Path, results: Path):
     words = [sys.executable, "-m", "alutils", "grid", str(preset), "--cores", "2"]
     done = subprocess.run(words, capture_output=True, text=True)
@@ -65,26 +61,6 @@ def test_a_failed_job_is_named_last_and_the_others_go_on(preset: Path, results: 
     assert [re.split("  +", line)[1].split()[0] for line in lines[:3]] == ["done", "failed", "done"]
     assert lines[1].endswith(f"AssertionError: as asked (see {failed})")
     assert lines[3] == "3 jobs: 2 done, 1 failed"
-
-
-def test_a_job_runs_as_long_as_its_lock_is_held(job: Job):
-    run = RunFolder("e", job.name)
-    assert state_of("e", job).state == "waiting"
-    write_whole(run.path / "config.json", "{}")
-    assert state_of("e", job).state == "begun"
-    write_whole(run.path / "rounds.csv", "round,labelled,miou\n0,10,0.25\n1,20,0.5\n")
-    with locked(run.lock("job"), "it"):
-        told = {"round": 3, "rounds": 4, "epoch": 2, "epochs": 10, "seconds_left": 240.0}
-        run.lock("job").write_text(json.dumps(told))
-        assert str(state_of("e", job)).endswith("running   round 3/4, epoch 2/10, mIoU 0.500, 4 min left")
-    assert str(state_of("e", job)).endswith("begun     20 labelled, mIoU 0.500")
-    write_whole(run.path / job.done, "")
-    assert state_of("e", job).state == "done"
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(5.2, "5 s"), (600, "10 min"), (9000, "2.5 h")])
-def test_time_left_is_said_in_words_that_fit(seconds: float, text: str):
-    assert str(JobState("x", "running", {"seconds_left": seconds})).endswith(f"{text} left")
 
 
 def test_runs_share_the_cores_and_where_there_are_gpus_these(preset: Path, monkeypatch: pytest.MonkeyPatch):
@@ -129,6 +105,71 @@ def test_a_run_that_fails_before_its_notebook_is_named_too(
     last = capfd.readouterr().err.splitlines()[-1]
     assert last.startswith("error: ")
     assert "small-bad" in last
+
+
+def test_equal_errors_are_one_line_with_their_number():
+    errors = [f"small-{n}: AssertionError: as asked (see /x/small-{n}/failed.ipynb)" for n in range(3)]
+    assert grouped([*errors, "other: KeyError: 'x' (see /y)"]) == [
+        f"3 runs failed alike, such as {errors[0]}",
+        "other: KeyError: 'x' (see /y)",
+    ]
+
+
+def test_equal_errors_of_a_grid_are_shown_once_when_they_come_and_once_at_the_end(
+    preset: Path, results: Path, capfd: pytest.CaptureFixture[str]
+):
+    preset.write_text(preset.read_text().replace("[good, bad, fine]", "[bad, good, other]"))
+    text = (preset.parent / "small.ipynb").read_text()
+    (preset.parent / "small.ipynb").write_text(text.replace("dataset != 'bad'", "dataset == 'good'"))
+    assert main(["grid", str(preset), "--cores", "2"]) == 1
+    lines = capfd.readouterr().err.splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert len(errors) == 2
+    assert errors[1].startswith("error: 2 runs failed alike, such as small-")
+    assert lines[-1] == errors[1]
+
+
+PHOTOS = """runs:
+  - notebook: 03_active_learning_rounds
+    parameters: {dataset: photos/mine.yaml, unit: images, start: 1, step: 1, rounds: 2}
+    grid: {seed: [0, 1]}
+"""
+
+
+def test_a_wrong_label_file_is_one_line_before_any_run_starts(
+    tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    for part in ("images", "labels"):
+        (tmp_path / "photos" / part).mkdir(parents=True)
+    for name in "ab":
+        Image.fromarray(np.zeros((32, 64, 3), np.uint8)).save(tmp_path / "photos" / "images" / f"{name}.png")
+        Image.fromarray(np.full((32, 64), 7, np.uint8)).save(tmp_path / "photos" / "labels" / f"{name}.png")
+    splits = "{train: {images: images, labels: labels}, test: {images: images, labels: labels}}"
+    (tmp_path / "photos" / "mine.yaml").write_text(f"name: mine\nclasses: {{a: [0, 0, 0]}}\nsplits: {splits}\n")
+    (tmp_path / "grid.yaml").write_text(PHOTOS)
+    monkeypatch.setattr("alutils.grid.preset.ROOT", tmp_path)
+    monkeypatch.setattr("alutils.grid.snakemake.ROOT", tmp_path)
+    assert main(["grid", str(tmp_path / "grid.yaml")]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "label value 7 is neither a class nor ignored" in line
+    assert not list((results / "grid").iterdir()), "Snakemake was not started"
+
+
+def test_data_are_loaded_once_for_all_runs_that_are_missing(
+    tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loaded: list[str] = []
+    monkeypatch.setattr(grid, "load_split", lambda config, split: loaded.append(f"{config.dataset} {split}"))
+    monkeypatch.setattr(grid, "load_test_set", lambda config: loaded.append(f"{config.dataset} {config.test_split}"))
+    path = tmp_path / "mine.yaml"
+    path.write_text("runs: [{notebook: 03_active_learning_rounds, grid: {seed: [0, 1]}}, {notebook: 04_bulk_training}]")
+    jobs = load_jobs(path)
+    grid.check_data("mine", jobs)
+    assert loaded == ["streets_tiny train", "streets_tiny test"]
+    for job in jobs.values():
+        write_whole(RunFolder("mine", job.name).done_file(job.key), "")
+    grid.check_data("mine", jobs)
+    assert len(loaded) == 2, "nothing is missing"
 
 
 def test_what_stops_snakemake_itself_is_said(preset: Path, results: Path, capfd: pytest.CaptureFixture[str]):

@@ -1,8 +1,12 @@
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -10,8 +14,9 @@ from torch import Tensor, nn
 from torchvision.models import resnet50, segmentation, vgg19_bn
 from torchvision.models._api import WeightsEnum
 
+from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import ParameterError
-from alutils.models import MODELS, SplitModel, build_model
+from alutils.models import MODELS, SplitModel, build_model, warn_of_size
 from alutils.models.base import inference_copy, resize_logits
 
 CLASSES = 5
@@ -149,6 +154,71 @@ def test_deeplabv3_is_torchvisions() -> None:
     assert expected["out"].std() > 0.01
     torch.testing.assert_close(main, expected["out"], atol=1e-4, rtol=0)
     torch.testing.assert_close(auxiliary, expected["aux"], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("program", "absent"),
+    [
+        ("from alutils.models import FOR_DIGITS, MODELS", ["torch", "torchvision"]),
+        ("from alutils.models import build_model; build_model('unet_small', 3, seed=0)", ["torchvision"]),
+    ],
+)
+def test_what_takes_long_to_load_is_loaded_when_it_is_needed(program: str, absent: list[str]) -> None:
+    check = f"import sys; {program}; print(*(name for name in {absent} if name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+# Sizes
+
+
+@torch.inference_mode()
+def test_the_coarsest_maps_have_a_pixel_for_each_stride(named_model: tuple[str, SplitModel]) -> None:
+    name, model = named_model
+    if name == "mnist_cnn":
+        return
+    areas: list[float] = []
+
+    def note(_: nn.Module, __: object, maps: Tensor) -> None:
+        if isinstance(maps, Tensor) and maps.ndim == 4 and maps.shape[-1] > 1:  # the pyramid also pools to one pixel
+            areas.append(maps.shape[-1])
+
+    handles = [module.register_forward_hook(note) for module in model.modules()]
+    model.eval()(images_for(name, 128, 128))
+    for handle in handles:
+        handle.remove()
+    assert min(areas) == 128 / model.stride
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "stored", "lines"),
+    [
+        (24, 32, None, "height x width is 24 x 32; unet_small works at best with multiples of 16, such as 32 x 32"),
+        (48, 64, (24, 128), "height x width is 48 x 64; tiny is stored at 24 x 128, to enlarge it costs time and"),
+        (10, 40, (9, 40), "such as 16 x 32; tiny is stored at 9 x 40, to enlarge it"),
+        (48, 64, None, ""),
+        (48, 64, (48, 64), ""),
+    ],
+)
+def test_a_size_that_does_not_suit_is_a_line_on_stderr(
+    height: int,
+    width: int,
+    stored: tuple[int, int] | None,
+    lines: str,
+    tiny_scenes: ImageDataset,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images = np.zeros((2, 3, height, width), np.uint8)
+    warn_of_size("unet_small", replace(tiny_scenes, images=images, stored_size=stored))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == bool(lines)
+    assert captured.err.startswith("warning: height x width is ") == bool(lines)
+    assert lines in captured.err
+
+
+def test_digits_suit_their_network(capsys: pytest.CaptureFixture[str]) -> None:
+    warn_of_size("mnist_cnn", load_dataset("digits", "test"))
+    assert capsys.readouterr().err == ""
 
 
 # Pretrained weights

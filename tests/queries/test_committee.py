@@ -82,7 +82,7 @@ def test_no_member_and_a_broken_member_are_refused():
 @pytest.mark.parametrize(("members", "dropout"), [(0, 0.5), (10, 1.0), (10, -0.1)])
 def test_impossible_committees_are_refused(members: int, dropout: float):
     with pytest.raises(ParameterError, match="committee_"):
-        Committee(members, dropout, seed=0)
+        Committee([], members, dropout)
 
 
 @pytest.mark.parametrize("size", [(7, 9), (13, 40), (28, 36), (5, 9), (1, 1)])
@@ -114,9 +114,10 @@ def test_statistics_are_as_precise_whatever_the_members_ran_in():
 @torch.inference_mode()
 def test_statistics_equal_those_of_members_kept_whole_in_float64():
     model, images = scene_model()
-    asked = Committee(10, 0.5, seed=1)
-    stats = committee_statistics(asked.logits([model], images), STATISTICS, (32, 48))
-    kept = torch.stack([resize_logits(m, (32, 48)) for m in asked.logits([model.double()], images.double())])
+    asked = Committee([model], 10, 0.5, seed=1)
+    stats = committee_statistics(asked.logits(images), STATISTICS, (32, 48))
+    model.double()
+    kept = torch.stack([resize_logits(m, (32, 48)) for m in asked.logits(images.double())])
     probs = kept.softmax(dim=2)
     votes = torch.nn.functional.one_hot(kept.argmax(dim=2), 3).movedim(-1, 2).double()
     entropies = -(probs * probs.log2()).nansum(dim=2)
@@ -130,25 +131,37 @@ def test_statistics_equal_those_of_members_kept_whole_in_float64():
 @torch.inference_mode()
 def test_a_member_is_the_same_network_whatever_the_batch():
     model, images = scene_model()
-    asked = Committee(3, 0.5, seed=1)
-    together = torch.stack(list(asked.logits([model], images)))
-    alone = torch.stack(
-        [torch.cat(m) for m in zip(*(asked.logits([model], image[None]) for image in images), strict=True)]
-    )
+    asked = Committee([model], 3, 0.5, seed=1)
+    together = torch.stack(list(asked.logits(images)))
+    alone = torch.stack([torch.cat(m) for m in zip(*(asked.logits(image[None]) for image in images), strict=True)])
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
-    reversed_ = torch.stack(list(asked.logits([model], images.flip(0)))).flip(1)
+    reversed_ = torch.stack(list(asked.logits(images.flip(0)))).flip(1)
     torch.testing.assert_close(together, reversed_, atol=1e-6, rtol=1e-5)
 
 
 @torch.inference_mode()
 def test_members_and_seeds_differ_and_no_dropout_is_the_plain_network():
     model, images = scene_model()
-    first, second = Committee(2, 0.5, seed=1).logits([model], images)
+    first, second = Committee([model], 2, 0.5, seed=1).logits(images)
     assert not torch.allclose(first, second)
-    (other,) = Committee(1, 0.5, seed=2).logits([model], images)
+    (other,) = Committee([model], 1, 0.5, seed=2).logits(images)
     assert not torch.allclose(first, other)
-    (plain,) = Committee(1, 0.0, seed=1).logits([model], images)
+    (plain,) = Committee([model]).logits(images)
     torch.testing.assert_close(plain, model.decode(model.encode(images)))
+
+
+@torch.inference_mode()
+def test_an_ensemble_has_one_member_a_network_and_copies_leave_its_networks_alone():
+    (model, images), other = scene_model(), build_model("unet_small", 3, seed=1)
+    before = [value.clone() for value in model.state_dict().values()]
+    ensemble = Committee([model, other])
+    first, second = ensemble.logits(images)
+    torch.testing.assert_close(first, model.decode(model.encode(images)))
+    torch.testing.assert_close(second, other.decode(other.encode(images)))
+    for copied in (ensemble.for_inference(), ensemble.to("cpu")):
+        assert not {*map(id, copied.networks)} & {*map(id, ensemble.networks)}
+        torch.testing.assert_close(next(copied.logits(images)), first, atol=1e-4, rtol=1e-4)
+    assert all(torch.equal(value, old) for value, old in zip(model.state_dict().values(), before, strict=True))
 
 
 def test_fixed_dropout_keeps_the_expected_share_and_scale():

@@ -1,40 +1,33 @@
-"""Queries by name, and what scoring must not see."""
+"""Queries as text and in Python."""
 
-import re
-from dataclasses import replace
+import subprocess
+import sys
+from random import Random
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from torch.fx import Proxy
+from hypothesis import given
+from hypothesis import strategies as st
 
-from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError
-from alutils.models import SplitModel, build_model
-from alutils.models.unet_small import UnetSmall
 from alutils.paths import ROOT
-from alutils.queries.committee import STATISTICS, Committee, committee_statistics
-from alutils.queries.query import QUERIES, SUFFIXES_HELP, Query, find_query
-from alutils.queries.regions import Regions
-from alutils.queries.scores import SCORES, consensus_entropy, vote_entropy
-from alutils.queries.scoring import committee_maps, score_images
-from alutils.queries.selections import diverse
-from alutils.training.recipe import Recipe
-
-
-def undecided_model() -> SplitModel:
-    """Return an untrained network with strong random weights, whose members vote differently."""
-    model = build_model("unet_small", 3, seed=0)
-    torch.nn.init.normal_(model.get_parameter("head.1.weight"), std=5, generator=torch.manual_seed(0))
-    return model
-
-
-RECIPE = Recipe(
-    epochs=1, steps=None, batch_size=4, learning_rate=0.01, weight_decay=0, class_weights=True, void_class=False,
-    augmentation="flip", precision="float32",
-)  # fmt: skip
-COMMITTEE = Committee(4, 0.5, seed=0)
+from alutils.queries.committee import STATISTICS, committee_statistics
+from alutils.queries.parts import (
+    MODIFIERS,
+    Diverse,
+    Ensemble,
+    Interior,
+    Mixture,
+    Power,
+    Sum,
+    Superpixels,
+    Top,
+    Windows,
+    form_of,
+)
+from alutils.queries.query import QUERIES, Query, modifiers_table, parse_query, queries_table
+from alutils.queries.scores import consensus_entropy, vote_entropy
 
 
 def test_two_members_who_disagree_by_hand():
@@ -56,116 +49,149 @@ def test_members_who_agree_on_a_class_have_no_vote_entropy_but_some_consensus_en
     assert consensus_entropy(stats["mean_probability"]).item() == pytest.approx(0.9709506, abs=1e-6)
 
 
-def test_suffixes_change_one_part_each():
-    query = find_query("bald_balanced_top_0.1_ensemble_5_power_2_windows_3x4")
-    assert query.score is QUERIES["bald"].score
-    assert query.is_balanced
-    assert query.reduction(torch.tensor([[0.0] * 9 + [5.0]])).tolist() == [5.0]
-    assert query.ensemble == 5
-    assert query.selection.keywords == {"beta": 2.0}  # type: ignore[attr-defined]
-    assert query.regions == Regions(3, 4)
-    assert find_query("strided_random") is QUERIES["strided_random"]
-    assert find_query("margin_diverse_10").selection.func is diverse  # type: ignore[attr-defined]
-    assert find_query("random_superpixels_50").regions == Regions(superpixels=50)
+@st.composite
+def queries(draw: st.DrawFn) -> Query:
+    """Return any query that is possible."""
+    entry = QUERIES[name := draw(st.sampled_from([*QUERIES]))]
+    if entry.selection != "top_k":
+        return Query(name)
+    parts: dict[str, Any] = {"select": draw(st.none() | SELECTIONS), "regions": draw(st.none() | REGIONS)}
+    if entry.score:
+        parts |= {"balanced": draw(st.booleans()), "reduce": draw(st.none() | REDUCTIONS)}
+        parts |= {"committee": draw(st.none() | st.builds(Ensemble, st.integers(2, 1000)))}
+    if parts["regions"]:
+        parts["select"] = parts["select"] if isinstance(parts["select"], Power) else None
+        parts["reduce"] = None if isinstance(parts.get("reduce"), Interior) else parts.get("reduce")
+    return Query(name, **parts)
 
 
-BAD = [
-    ("bald_sum_top_0.1", "is 'bald_sum_top_0.1'; allowed: random, strided_random"),
-    ("bald_power_1_sum", "after it, in this order: _balanced; _sum, _top_Q or _interior_W"),
-    ("core_set_power_1", "is 'core_set_power_1'"),
-    ("random_balanced", "is 'random_balanced'"),
-    ("bald_", "is 'bald_'"),
-    ("", "is ''"),
-    ("bald_power_0", "^exponent after power_ is 0; allowed: 1e-06 to 1000"),
-    ("bald_top_1.5", "^share of the pixels after top_ is 1.5; allowed: 1e-06 to 1"),
-    ("bald_interior_0", "^pixels after interior_ is 0; allowed: 1 to 1000"),
-    ("bald_diverse_0.5", "^factor after diverse_ is 0.5; allowed: 1 to 1000000"),
-    ("bald_ensemble_1", "^networks of an ensemble is 1; allowed: 2 to 1000"),
-    ("bald_mixture_0.5_0.1_0.1", "^shares after mixture_ sum to 0.7; allowed: 1"),
-    ("bald_diverse_3_windows_2x2", "regions are chosen by their scores, allowed: top k, _power_B"),
-    ("bald_interior_1_windows_2x2", "of regions allowed: the mean, _sum, _top_Q"),
+@st.composite
+def mixtures(draw: st.DrawFn) -> Mixture:
+    by_cluster = draw(st.floats(0, 1))
+    highest = draw(st.floats(0, 1 - by_cluster))
+    return Mixture(by_cluster, highest, max(0.0, 1 - by_cluster - highest))
+
+
+REDUCTIONS = st.just(Sum()) | st.builds(Top, st.floats(1e-6, 1)) | st.builds(Interior, st.integers(1, 1000))
+SELECTIONS = mixtures() | st.builds(Power, st.floats(1e-6, 1000)) | st.builds(Diverse, st.floats(1, 1e6))
+REGIONS = st.builds(Windows, *[st.integers(1, 256)] * 2) | st.builds(Superpixels, st.integers(2, 2**16))
+
+
+@given(queries(), st.randoms())
+def test_a_text_stands_for_its_query_in_any_order(query: Query, random: Random):
+    assert parse_query(str(query)) == query
+    name, *modifiers = str(query).split("+")
+    random.shuffle(modifiers)
+    assert str(parse_query("+".join([name, *modifiers]))) == str(query)
+
+
+TEXTS = [
+    (Query("margin", balanced=True, reduce=Top(0.1), select=Power(1)), "margin+balanced+top0.1+power1"),
+    (Query("vote_entropy", select=Mixture(0.6, 0.2, 0.2)), "vote_entropy+mixture0.6-0.2-0.2"),
+    (Query("entropy", regions=Superpixels(50)), "entropy+superpixels50"),
+    (Query("random", regions=Windows(8, 16)), "random+windows8x16"),
+    (Query("consensus_entropy", committee=Ensemble(5)), "consensus_entropy+ensemble5"),
+    (Query("bald", reduce=Sum(), select=Diverse(3)), "bald+sum+diverse3"),
+    (Query("bald", reduce=Interior(3)), "bald+interior3"),
+    (Query("core_set"), "core_set"),
 ]
 
 
-@pytest.mark.parametrize(("name", "message"), BAD)
-def test_a_name_that_cannot_be_is_one_line(name: str, message: str):
+@pytest.mark.parametrize(("query", "text"), TEXTS)
+def test_a_query_and_its_text(query: Query, text: str):
+    assert str(query) == query.word == text
+    assert parse_query(text) == query
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("bald+power1.0+top0.10", "bald+top0.1+power1"),
+        ("margin+ensemble5.0+sum+balanced", "margin+balanced+sum+ensemble5"),
+        ("bald+power.5+windows02x3", "bald+power0.5+windows2x3"),
+        ("bald+top0.000001", "bald+top0.000001"),
+    ],
+)
+def test_numbers_and_order_are_canonical(text: str, canonical: str):
+    assert str(parse_query(text)) == canonical
+
+
+BAD = [
+    ("entropie", "^query is 'entropie'; did you mean entropy\\? allowed: random, strided_random, .* or FILE.py:NAME$"),
+    ("entropie+top0.1", "did you mean entropy\\+top0.1\\?"),
+    ("bald_top_0.1", "did you mean bald\\+top0.1\\?"),
+    ("vote_entropy_balanced_mixture_0.6_0.2_0.2", "did you mean vote_entropy\\+balanced\\+mixture0.6-0.2-0.2\\?"),
+    ("entropy_windows_8x8", "did you mean entropy\\+windows8x8\\?"),
+    ("mean_kl", "^query is 'mean_kl'; allowed: random"),
+    ("", "is ''; allowed: random"),
+    ("bald+", "'' is no modifier; allowed: balanced, sum, top"),
+    (
+        "bald+tpo0.1",
+        "^query is 'bald\\+tpo0.1'; 'tpo0.1' is no modifier; did you mean top0.1\\? allowed: balanced, sum, top",
+    ),
+    ("bald+top", "'top' is no modifier; allowed: top<share>, such as top0.1$"),
+    ("bald+top1e-3", "'top1e-3' is no modifier; allowed: top<share>, such as top0.1$"),
+    ("bald+mixture0.5-0.5", "allowed: mixture<by_cluster>-<highest>-<random>, such as mixture0.6-0.2-0.2$"),
+    ("bald+sum2", "'sum2' is no modifier; allowed: sum$"),
+    ("bald+sum+top0.1", "sum and top0.1 are both given; allowed: one of sum, top, interior$"),
+    ("bald+top0.1+top0.10", "top0.1 and top0.1 are both given; allowed: one of sum, top, interior$"),
+    ("bald+balanced+balanced", "balanced and balanced are both given; allowed: one of balanced$"),
+    ("core_set+power1", "core_set has a selection of its own; allowed: core_set without power1$"),
+    ("random+balanced", "random has no score for balanced to change; allowed: mixture, power, diverse, windows, super"),
+    ("random+sum", "random has no score for sum to change"),
+    ("random+ensemble2", "random has no score for ensemble2 to change"),
+    ("bald+diverse3+windows2x2", "diverse3 chooses whole images only; allowed with windows2x2: power<beta>, or no"),
+    ("random+mixture0-0-1+windows2x2", "mixture0-0-1 chooses whole images only"),
+    ("bald+interior1+windows2x2", "interior1 reduces whole images only; allowed with windows2x2: sum, top<share>, or"),
+    ("bald+power0", "beta of power is 0; allowed: 1e-06 to 1000$"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD)
+def test_a_text_that_cannot_be_is_one_line(text: str, message: str):
     with pytest.raises(ParameterError, match=message) as caught:
-        find_query(name)
+        parse_query(text)
     assert "\n" not in str(caught.value)
 
 
-def test_every_query_and_suffix_is_documented():
+def test_other_words_are_named_where_a_caller_allows_them():
+    with pytest.raises(ParameterError, match=r"^query is 'best'; allowed: all, random"):
+        parse_query("best", others=["all"])
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"reduce": Power(1)}, r"^reduce is Power\(beta=1\); allowed: Sum, Top, Interior$"),
+        ({"balanced": 1.5}, r"^balanced is 1.5; allowed: bool$"),
+        ({"select": "power1"}, r"^select is 'power1'; allowed: Mixture, Power, Diverse$"),
+        ({"reduce": Interior(1), "regions": Windows(2, 2)}, "^interior1 reduces whole images only"),
+    ],
+)
+def test_impossible_queries_are_refused_in_python_too(parts: dict[str, Any], message: str):
+    with pytest.raises(ParameterError, match=message):
+        Query("bald", **parts)
+
+
+def test_who_is_asked():
+    asked = {text: parse_query(text) for text in ("random", "bald", "margin", "margin+ensemble3", "bald+ensemble2")}
+    assert [text for text, query in asked.items() if not query.asks_committee] == ["random"]
+    assert {text: query.networks for text, query in asked.items()} == dict.fromkeys(asked, 1) | {
+        "margin+ensemble3": 3, "bald+ensemble2": 2
+    }  # fmt: skip
+    assert [text for text, query in asked.items() if query.has_dropout] == ["random", "bald"]
+
+
+def test_a_name_is_checked_without_torch():
+    code = "import sys, alutils.queries.query as q; q.parse_query('bald+top0.1'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "alutils.queries.query" in loaded
+    assert not {"torch", "pandas", "sklearn", "scipy"} & {*loaded}
+
+
+def test_the_page_holds_both_tables():
     page = (ROOT / "docs" / "queries.md").read_text()
-    for name in QUERIES:
-        assert f"| `{name}` |" in page, name
-    for suffix in re.findall(r"_[a-z]+(?:_[A-Z]x?[A-Z]?)*", SUFFIXES_HELP):
-        assert f"| `{suffix}` |" in page, suffix
-
-
-def test_a_new_query_is_a_function_and_an_entry(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
-    """As docs/queries.md says."""
-
-    def mean_member_entropy(mean_entropy: Tensor) -> Tensor:
-        return mean_entropy
-
-    monkeypatch.setitem(QUERIES, "mean_member_entropy", Query(mean_member_entropy))
-    query, generator = find_query("mean_member_entropy_top_0.5"), np.random.default_rng(0)
-    scores = score_images(query, [undecided_model()], tiny_scenes, np.arange(12), RECIPE, COMMITTEE, generator)
-    assert scores.shape == (12,)
-    assert len(set(scores)) > 1
-
-
-def test_the_model_encodes_each_image_once_for_all_members(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
-    seen: list[int] = []
-    encode = UnetSmall.encode
-
-    def spy(model: UnetSmall, images: Tensor) -> Tensor:
-        if not isinstance(images, Proxy):  # else it is being traced
-            seen.append(len(images))
-        return encode(model, images)
-
-    monkeypatch.setattr(UnetSmall, "encode", spy)
-    generator = np.random.default_rng(0)
-    score_images(QUERIES["vote_entropy"], [undecided_model()], tiny_scenes, np.arange(10), RECIPE, COMMITTEE, generator)
-    assert seen == [4, 4, 2]
-
-
-@pytest.mark.parametrize("name", QUERIES)
-def test_scores_are_the_same_for_any_labels_batch_and_rest_of_the_pool(name: str, tiny_scenes: ImageDataset):
-    model = undecided_model()
-
-    def score(dataset: ImageDataset, indices: list[int], batch_size: int) -> np.ndarray:
-        recipe, generator = replace(RECIPE, batch_size=batch_size), np.random.default_rng(0)
-        return score_images(QUERIES[name], [model], dataset, np.array(indices), recipe, COMMITTEE, generator)
-
-    scores = score(tiny_scenes, list(range(12)), 4)
-    assert scores.shape == (12,)
-    assert len(set(scores)) > 1
-    unlabelled = replace(tiny_scenes, labels=np.full_like(tiny_scenes.labels, 255))
-    np.testing.assert_array_equal(scores, score(unlabelled, list(range(12)), 4))
-    np.testing.assert_allclose(scores, score(tiny_scenes, list(range(12)), 5), atol=1e-6)
-    if QUERIES[name].score:
-        np.testing.assert_allclose(scores[[7, 2]], score(tiny_scenes, [7, 2], 2), atol=1e-6)
-
-
-def test_a_score_that_is_not_finite_is_refused(tiny_scenes: ImageDataset):
-    model = build_model("unet_small", 3, seed=0)
-    query = replace(QUERIES["vote_entropy"], score=lambda mean_entropy: mean_entropy * float("inf"))
-    with pytest.raises(ValueError, match="not finite"):
-        score_images(query, [model], tiny_scenes, np.arange(12), RECIPE, COMMITTEE, np.random.default_rng(0))
-
-
-def test_a_score_of_something_unknown_is_refused(tiny_scenes: ImageDataset):
-    query = replace(QUERIES["vote_entropy"], score=lambda votes: votes)
-    with pytest.raises(ParameterError, match=r"^a score's parameter is 'votes'; allowed: mean_probability, vote_share"):
-        score_images(
-            query, [undecided_model()], tiny_scenes, np.arange(12), RECIPE, COMMITTEE, np.random.default_rng(0)
-        )
-
-
-def test_committee_maps_have_the_images_size(tiny_scenes: ImageDataset):
-    model = build_model("unet_small", 3, seed=0)
-    prediction, maps = committee_maps(model, tiny_scenes, 3, RECIPE, COMMITTEE)
-    assert prediction.shape == (24, 32)
-    assert {name: scores.shape for name, scores in maps.items()} == dict.fromkeys(SCORES, (24, 32))
-    assert maps["consensus_entropy"].max() <= np.log2(3) + 1e-6
+    assert queries_table() in page, "run `make figures`"
+    assert modifiers_table() in page, "run `make figures`"
+    assert [name for name in QUERIES if f"| `{name}` |" not in queries_table()] == []
+    assert [word for word in MODIFIERS if f"| `+{form_of(word)}` |" not in modifiers_table()] == []

@@ -10,10 +10,11 @@ from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import ParameterError
 from alutils.models import build_model
 from alutils.queries.committee import Committee
-from alutils.queries.query import find_query
-from alutils.queries.regions import Pieces, Regions, clicks, region_scores
-from alutils.queries.scores import mean_over_image, sum_over_image
-from alutils.queries.scoring import score_images
+from alutils.queries.parts import Superpixels, Windows
+from alutils.queries.query import parse_query
+from alutils.queries.reductions import mean_over_image, sum_over_image
+from alutils.queries.regions import Pieces, clicks, divide, region_scores
+from alutils.queries.scoring import random_scores, score_images
 from alutils.training.recipe import Recipe
 
 RECIPE = Recipe(
@@ -23,45 +24,45 @@ RECIPE = Recipe(
 
 
 def test_windows_are_a_grid_of_like_size(tiny_scenes: ImageDataset):
-    maps, most = Regions(3, 4).divide(tiny_scenes)
+    maps, most = divide(tiny_scenes, Windows(3, 4))
     assert most == 12
     assert maps.shape == (12, 24, 32)
     assert np.bincount(maps[5].ravel()).tolist() == [64] * 12
     assert maps[0, 0].tolist() == np.repeat(range(4), 8).tolist()
     assert maps[0, 23, 0] == 8
-    uneven, _ = Regions(5, 1).divide(tiny_scenes)
+    uneven, _ = divide(tiny_scenes, Windows(5, 1))
     assert set(np.bincount(uneven[0].ravel())) == {4 * 32, 5 * 32}
 
 
 def test_superpixels_follow_the_image_and_are_kept(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
     scenes = replace(tiny_scenes, fingerprint="superpixels" + "f" * 20)
-    maps, most = Regions(superpixels=12).divide(scenes)
+    maps, most = divide(scenes, Superpixels(12))
     assert most == 1 + maps.max()
     for regions, image in zip(maps, scenes.images, strict=True):
         assert set(np.unique(regions)) == set(range(regions.max() + 1)), "numbered without gaps"
         within = sum(image[:, regions == region].std(axis=1).sum() for region in np.unique(regions))
         assert within / (regions.max() + 1) < 0.8 * image.reshape(3, -1).std(axis=1).sum()
     monkeypatch.setattr("alutils.queries.regions._write_superpixels", None)
-    again, _ = Regions(superpixels=12).divide(scenes)
+    again, _ = divide(scenes, Superpixels(12))
     np.testing.assert_array_equal(again, maps)
 
 
 @pytest.mark.parametrize(
     ("regions", "message"),
     [
-        (Regions(0, 4), "rows of windows is 0; allowed: 1 to 24"),
-        (Regions(4, 33), "columns of windows is 33; allowed: 1 to 32"),
-        (Regions(superpixels=1), "superpixels is 1; allowed: 2 to 192"),
+        (Windows(25, 4), "rows of windows is 25; allowed: 1 to 24"),
+        (Windows(4, 33), "columns of windows is 33; allowed: 1 to 32"),
+        (Superpixels(193), "count of superpixels is 193; allowed: 2 to 192"),
     ],
 )
-def test_impossible_regions_are_one_line(regions: Regions, message: str, tiny_scenes: ImageDataset):
+def test_impossible_regions_are_one_line(regions: Windows | Superpixels, message: str, tiny_scenes: ImageDataset):
     with pytest.raises(ParameterError, match=f"^{message}$"):
-        regions.divide(tiny_scenes)
+        divide(tiny_scenes, regions)
 
 
 def test_digits_have_no_regions():
-    with pytest.raises(ParameterError, match=r"^digits has one label an image; allowed: queries of whole images$"):
-        Regions(2, 2).divide(load_dataset("digits", "test"))
+    with pytest.raises(ParameterError, match=r"^digits has one label per image; allowed: queries of whole images$"):
+        divide(load_dataset("digits", "test"), Windows(2, 2))
 
 
 def test_a_regions_score_is_that_of_its_pixels():
@@ -79,13 +80,15 @@ def test_windows_of_a_query_average_to_the_images_score(tiny_scenes: ImageDatase
     model = build_model("unet_small", 3, seed=0)
 
     def score(name: str) -> np.ndarray:
-        generator, indices = np.random.default_rng(0), np.array([7, 0, 3, 11, 4, 5, 6])
-        return score_images(find_query(name), [model], tiny_scenes, indices, RECIPE, Committee(3, 0.5, 0), generator)
+        indices = np.array([7, 0, 3, 11, 4, 5, 6])
+        return score_images(parse_query(name), Committee([model], 3, 0.5), tiny_scenes, indices, RECIPE)
 
-    windows = score("consensus_entropy_windows_4x4")
+    windows = score("consensus_entropy+windows4x4")
     assert windows.shape == (7, 16)
     np.testing.assert_allclose(windows.mean(axis=1), score("consensus_entropy"), rtol=1e-5)
-    assert score("random_windows_4x4").shape == (7, 16)
+    generator = np.random.default_rng(0)
+    drawn = random_scores(parse_query("random+windows4x4"), tiny_scenes, np.arange(7), generator=generator)
+    assert drawn.shape == (7, 16)
 
 
 def test_pieces_are_images_or_regions(tiny_scenes: ImageDataset):
@@ -96,7 +99,7 @@ def test_pieces_are_images_or_regions(tiny_scenes: ImageDataset):
     assert dataset is tiny_scenes
     assert chosen.tolist() == [1, 3]
 
-    windows = Pieces(tiny_scenes, Regions(2, 2))
+    windows = Pieces(tiny_scenes, Windows(2, 2))
     assert len(windows.sizes) == 48
     assert windows.numbers(np.array([2, 5, 5]), np.array([-1, 3, 0])).tolist() == [8, 9, 10, 11, 23, 20]
     assert windows.room(1, np.array([8, 23])) == 24 * 32 // 2

@@ -1,4 +1,4 @@
-"""Scores by hand, against modAL, baal and scikit-activeml, and what holds for any committee; reductions by hand."""
+"""Scores by hand, against modAL, baal and scikit-activeml, and properties that hold for any committee."""
 
 import math
 from collections.abc import Callable
@@ -17,25 +17,17 @@ from torch import Tensor
 
 from alutils.errors import ParameterError
 from alutils.queries.committee import LN2, STATISTICS, committee_statistics
-from alutils.queries.query import QUERIES
-from alutils.queries.scores import (
-    applied,
-    balanced,
-    interior_mean,
-    mean_over_image,
-    statistics_of,
-    sum_over_image,
-    top_mean,
-)
+from alutils.queries.query import QUERIES, Query
+from alutils.queries.reductions import interior_mean, mean_over_image
+from alutils.queries.scores import SCORES, applied, balanced, score_of, statistics_of
 
-SCORED = {name: query.score for name, query in QUERIES.items() if query.score}
-OF_MEMBERS = ("consensus_entropy", "vote_entropy", "bald", "mean_kl", "variation_ratio")
+SCORED = [name for name, entry in QUERIES.items() if entry.score]
+OF_MEMBERS = ("consensus_entropy", "vote_entropy", "bald", "variation_ratio")
 HIGHEST: dict[str, Callable[[int, int], float]] = {  # of C classes and T members
     "consensus_entropy": lambda c, t: math.log2(c),
     "entropy": lambda c, t: math.log2(c),
     "vote_entropy": lambda c, t: math.log2(min(c, t)),
     "bald": lambda c, t: math.log2(min(c, t)),
-    "mean_kl": lambda c, t: math.log2(min(c, t)),
     "variation_ratio": lambda c, t: 1 - 1 / min(c, t),
     "least_confidence": lambda c, t: 1 - 1 / c,
     "margin": lambda c, t: 1,
@@ -44,9 +36,9 @@ HIGHEST: dict[str, Callable[[int, int], float]] = {  # of C classes and T member
 
 def score(name: str, members: Tensor) -> Tensor:
     """Return a score (N, ...) of a committee's probabilities (T, N, C, ...)."""
-    query = QUERIES[name]
-    assert query.score
-    return applied(query.score, committee_statistics(members.clamp_min(1e-30).log(), STATISTICS))
+    function = score_of(Query(name))
+    assert function
+    return applied(function, committee_statistics(members.clamp_min(1e-30).log(), STATISTICS))
 
 
 def committee(*rows: list[float]) -> Tensor:
@@ -59,7 +51,7 @@ ALIKE = committee([0.6, 0.4], [0.6, 0.4], [0.6, 0.4])
 THREE_TO_ONE = committee([0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.6, 0.2, 0.2])
 BY_HAND = [
     ("bald", DISAGREE, 1 - 0.4689955936),  # 1 bit less the entropy of 0.9, 0.1
-    ("mean_kl", DISAGREE, 0.9 * math.log2(0.9 / 0.5) + 0.1 * math.log2(0.1 / 0.5)),
+    ("bald", DISAGREE, 0.9 * math.log2(0.9 / 0.5) + 0.1 * math.log2(0.1 / 0.5)),
     ("variation_ratio", DISAGREE, 0.5),
     ("least_confidence", DISAGREE, 0.5),
     ("margin", DISAGREE, 1.0),
@@ -130,7 +122,7 @@ def test_certainty_is_zero_and_the_bound_is_reached(name: str, classes: int, mem
 @given(members=committees())
 def test_members_who_agree_have_nothing_to_disagree_on(members: Tensor):
     alike = members[:1].expand_as(members)
-    for name in ("vote_entropy", "bald", "mean_kl", "variation_ratio"):
+    for name in ("vote_entropy", "bald", "variation_ratio"):
         assert score(name, alike).abs().max() < 1e-9
 
 
@@ -141,7 +133,7 @@ def test_a_step_towards_not_knowing_never_scores_lower(name: str, members: Tenso
     """Of a plain prediction; what members disagree on may well shrink when each knows less."""
     plain = members[:1]
     blurred = (1 - share) * plain + share / plain.shape[2]
-    if name not in ("bald", "mean_kl", "vote_entropy", "variation_ratio"):
+    if name not in ("bald", "vote_entropy", "variation_ratio"):
         assert (score(name, blurred) >= score(name, plain) - 1e-9).all()
 
 
@@ -177,7 +169,7 @@ def test_scores_are_those_of_scikit_activeml(members: Tensor):
     theirs = {
         "vote_entropy": skactiveml.pool.vote_entropy(votes, np.arange(classes)) / LN2,
         "variation_ratio": skactiveml.pool.variation_ratios(votes),
-        "mean_kl": skactiveml.pool.average_kl_divergence(probabilities, eps=1e-12) / LN2,
+        "bald": skactiveml.pool.average_kl_divergence(probabilities, eps=1e-12) / LN2,
         "least_confidence": skactiveml.pool.uncertainty_scores(mean, method="least_confident"),
         "margin": skactiveml.pool.uncertainty_scores(mean, method="margin_sampling"),
         "entropy": skactiveml.pool.uncertainty_scores(mean, method="entropy") / LN2,
@@ -204,39 +196,19 @@ def test_scores_are_those_of_baal_on_maps():
         np.testing.assert_allclose(score(name, members), expected.squeeze(), atol=1e-9, err_msg=name)
 
 
-# Reductions
-
-MAPS = torch.tensor([[[0.0, 1.0], [2.0, 5.0]], [[4.0, 4.0], [4.0, 4.0]]])
-
-
-def test_reductions_by_hand():
-    assert mean_over_image(MAPS).tolist() == [2.0, 4.0]
-    assert sum_over_image(MAPS).tolist() == [8.0, 16.0]
-    assert top_mean(MAPS, share=0.5).tolist() == [3.5, 4.0]
-    assert top_mean(MAPS, share=0.01).tolist() == [5.0, 4.0], "of one pixel at least"
-
-
-@pytest.mark.parametrize("reduction", [mean_over_image, sum_over_image, partial(top_mean, share=0.1)])
-def test_a_digits_score_is_its_own(reduction: Callable[[Tensor], Tensor]):
-    assert reduction(torch.tensor([3.0, 4.0])).tolist() == [3.0, 4.0]
-    assert interior_mean(torch.tensor([3.0]), torch.tensor([[0.5, 0.5]]), width=1).tolist() == [3.0]
-
-
-def test_the_interior_leaves_out_what_lies_along_outlines():
-    classes = torch.tensor([[[0, 0, 0, 1, 1, 1]] * 2, [[0, 1, 0, 1, 0, 1]] * 2])  # (N, H, W)
-    probability = torch.nn.functional.one_hot(classes, 2).permute(0, 3, 1, 2).float()
-    scores = torch.tensor([[[1.0, 2, 9, 9, 3, 4]] * 2, [[1.0, 2, 3, 4, 5, 6]] * 2])
-    assert interior_mean(scores, probability, width=1).tolist() == [2.5, 3.5], "all outline: all of it"
-    assert interior_mean(scores, probability, width=2).tolist() == [2.5, 3.5]
-
-
 def test_rare_classes_weigh_more():
     probability = torch.tensor([[[[0.9, 0.2]], [[0.1, 0.8]]]])  # (N, C, H, W)
     assert balanced(torch.full((1, 1, 2), 0.5), probability, torch.tensor([1.0, 6.0])).tolist() == [[[0.5, 3.0]]]
 
 
+def test_the_dict_holds_every_score_by_its_functions_name():
+    assert {name: function.__name__ for name, function in SCORES.items()} == {name: name for name in SCORES}
+    assert {entry.score for entry in QUERIES.values() if entry.score} == {*SCORES}
+    assert score_of(Query("random")) is None
+
+
 def test_only_what_is_asked_for_is_computed():
-    assert statistics_of(QUERIES["bald"].score or mean_over_image) == ["mean_entropy", "mean_probability"]
+    assert statistics_of(SCORES["mutual_information"]) == ["mean_entropy", "mean_probability"]
     assert statistics_of(mean_over_image, partial(interior_mean, width=3)) == ["mean_probability"]
     with pytest.raises(ParameterError, match=r"^a score's parameter is 'votes'; allowed: mean_probability, vote_share"):
         statistics_of(lambda votes: votes)

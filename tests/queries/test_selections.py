@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from alutils.queries import selections as selection
 from alutils.queries.embeddings import Candidates
+from alutils.queries.parts import Diverse, Mixture, Power
+from alutils.queries.query import QUERIES, Query
 from alutils.queries.selections import (
     badge,
     core_set,
@@ -18,6 +20,7 @@ from alutils.queries.selections import (
     k_means,
     mixture,
     power,
+    selection_of,
     strided,
     top_k,
     typiclust,
@@ -45,7 +48,7 @@ def seeded(seed: int = 0) -> np.random.Generator:
 SELECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "top_k": top_k,
     "power": partial(power, beta=1.0),
-    "mixture": partial(mixture, shares=(0.6, 0.2, 0.2)),
+    "mixture": partial(mixture, by_cluster=0.6, highest=0.2, random=0.2),
     "diverse": partial(diverse, factor=3.0),
     "k_means": k_means,
     "core_set": core_set,
@@ -53,6 +56,16 @@ SELECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "typiclust": typiclust,
     "strided": strided,
 }
+
+
+def test_a_query_selects_by_its_part_or_by_its_name():
+    assert {name: selection_of(Query(name)) for name in QUERIES if selection_of(Query(name)) is not top_k} == {
+        "strided_random": strided, "core_set": core_set, "k_means": k_means, "badge": badge, "typiclust": typiclust
+    }  # fmt: skip
+    chosen = [selection_of(Query("bald", select=part)) for part in (Mixture(0.6, 0.2, 0.2), Power(2), Diverse(3))]
+    assert [(one.func, one.keywords) for one in chosen] == [  # type: ignore[attr-defined]
+        (mixture, {"by_cluster": 0.6, "highest": 0.2, "random": 0.2}), (power, {"beta": 2}), (diverse, {"factor": 3})
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SELECTIONS)
@@ -97,7 +110,7 @@ TWO_CLUSTERS = Known(np.repeat([[0.0, 0.0], [9.0, 9.0]], 5, axis=0))
 def test_a_mixture_by_hand(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(selection, "CLUSTERS", 2)
     scores = np.array([10.0, 9, 8, 7, 6, 5, 4, 3, 2, 1])  # cluster 0 holds the five highest
-    chosen = mixture(scores, 8, seeded(), TWO_CLUSTERS, shares=(0.5, 0.25, 0.25)).tolist()
+    chosen = mixture(scores, 8, seeded(), TWO_CLUSTERS, by_cluster=0.5, highest=0.25, random=0.25).tolist()
     assert chosen[:4] == [0, 5, 1, 6], "each cluster's highest, then each one's second"
     assert chosen[4:6] == [2, 3], "the highest of the others"
     assert set(chosen[6:]) < {4, 7, 8, 9}
@@ -107,13 +120,18 @@ def test_a_mixture_by_hand(monkeypatch: pytest.MonkeyPatch):
 def test_a_small_cluster_runs_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(selection, "CLUSTERS", 2)
     candidates = Known(np.array([[0.0], [0.0], [0.0], [9.0]]))
-    assert mixture(np.array([4.0, 3, 2, 1]), 4, seeded(), candidates, shares=(1, 0, 0)).tolist() == [0, 3, 1, 2]
+    assert mixture(np.array([4.0, 3, 2, 1]), 4, seeded(), candidates, by_cluster=1, highest=0, random=0).tolist() == [
+        0,
+        3,
+        1,
+        2,
+    ]
 
 
 def test_a_mixture_without_clusters_asks_for_no_features(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(Known, "features")
     monkeypatch.delattr(Candidates, "features")
-    assert mixture(np.arange(10.0), 3, seeded(), TWO_CLUSTERS, shares=(0, 1, 0)).tolist() == [9, 8, 7]
+    assert mixture(np.arange(10.0), 3, seeded(), TWO_CLUSTERS, by_cluster=0, highest=1, random=0).tolist() == [9, 8, 7]
 
 
 def test_diverse_takes_each_of_the_likely_clusters_once():

@@ -83,7 +83,7 @@ def test_curves_have_a_panel_a_query_but_the_baseline(rich: Comparison):
 
 
 def test_a_long_name_stays_within_its_panel():
-    names = ["random", "badge", "bald", "core_set", "consensus_entropy_mixture_0.6_0.2_0.2"]
+    names = ["random", "badge", "bald", "core_set", "consensus_entropy+mixture0.6-0.2-0.2"]
     figure = drawn(comparison_figures.curves(comparison_of(dict.fromkeys(names, RANDOM))))
     for axes in figure.axes:
         assert axes.title.get_window_extent().width <= axes.get_window_extent().width

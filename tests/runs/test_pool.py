@@ -6,39 +6,52 @@ from hypothesis import strategies as st
 from alutils.runs.pool import Pool
 
 
-def test_positions_become_dataset_indices() -> None:
+def test_positions_become_numbers_of_pieces() -> None:
     pool = Pool(5)
-    assert pool.label(np.array([3, 1])).tolist() == [3, 1]
-    assert pool.unlabelled.tolist() == [0, 2, 4]
-    assert pool.label(np.array([2, 0])).tolist() == [4, 0]  # positions among 0, 2, 4
-    assert pool.labelled.tolist() == [0, 1, 3, 4]
-    assert pool.unlabelled.tolist() == [2]
+    assert pool.label(np.array([3, 1]), 0).tolist() == [3, 1]
+    assert pool.unlabelled_pieces.tolist() == [0, 2, 4]
+    assert pool.label(np.array([2, 0]), 1).tolist() == [4, 0]  # positions among 0, 2, 4
+    assert pool.labelled_pieces.tolist() == [0, 1, 3, 4]
+    assert pool.unlabelled_pieces.tolist() == [2]
 
 
 @given(st.integers(1, 30), st.data())
 def test_labelled_and_unlabelled_partition_the_pool(size: int, data: st.DataObject) -> None:
-    pool, replayed = Pool(size), Pool(size)
-    while len(pool.unlabelled):
-        positions = st.lists(st.integers(0, len(pool.unlabelled) - 1), unique=True, min_size=1)
-        before, chosen = pool.unlabelled, np.array(data.draw(positions))
-        indices = pool.label(chosen)
-        replayed.label_indices(indices)
-        assert indices.tolist() == before[chosen].tolist()
-        assert set(indices) == set(before) - set(pool.unlabelled)
-        assert sorted([*pool.labelled, *pool.unlabelled]) == list(range(size))
-        assert np.array_equal(pool.labelled, replayed.labelled)
+    pool, replayed, number = Pool(size), Pool(size), 0
+    while len(pool.unlabelled_pieces):
+        positions = st.lists(st.integers(0, len(pool.unlabelled_pieces) - 1), unique=True, min_size=1)
+        before, chosen = pool.unlabelled_pieces, np.array(data.draw(positions))
+        pieces = pool.label(chosen, number)
+        replayed.label_pieces(pieces, number)
+        assert pieces.tolist() == before[chosen].tolist()
+        assert set(pieces) == set(before) - set(pool.unlabelled_pieces)
+        assert sorted([*pool.labelled_pieces, *pool.unlabelled_pieces]) == list(range(size))
+        assert np.array_equal(pool.labelled_pieces, replayed.labelled_pieces)
+        assert pool.labelled_in(number).tolist() == sorted(pieces)
+        number += 1
 
 
-def test_labelling_twice_is_refused_and_changes_nothing() -> None:
+def test_rounds_that_are_labelled_ahead_do_not_count_before_their_turn() -> None:
     pool = Pool(4)
-    pool.label_indices(np.array([2]))
+    assert pool.last_round == -1
+    for number, piece in enumerate([2, 0, 3]):
+        pool.label_pieces(np.array([piece]), number)
+    assert [pool.labelled_by(number).tolist() for number in range(3)] == [[2], [0, 2], [0, 2, 3]]
+    assert [pool.labelled_in(number).tolist() for number in range(4)] == [[2], [0], [3], []]
+    assert pool.last_round == 2
+
+
+@pytest.mark.parametrize("pieces", [[1, 2], [1, 1]])
+def test_labelling_twice_is_refused_and_changes_nothing(pieces: list[int]) -> None:
+    pool = Pool(4)
+    pool.label_pieces(np.array([2]), 0)
     with pytest.raises(ValueError, match="twice"):
-        pool.label_indices(np.array([1, 2]))
-    assert pool.labelled.tolist() == [2]
+        pool.label_pieces(np.array(pieces), 1)
+    assert pool.labelled_pieces.tolist() == [2]
 
 
 def test_a_position_outside_the_unlabelled_is_refused() -> None:
     pool = Pool(3)
-    pool.label(np.array([0]))
+    pool.label(np.array([0]), 0)
     with pytest.raises(IndexError):
-        pool.label(np.array([2]))
+        pool.label(np.array([2]), 1)

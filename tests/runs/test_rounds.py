@@ -1,4 +1,4 @@
-"""The loop end to end on a data set of twelve scenes: pairing, resuming, refusals."""
+"""Rounds of active learning, end to end on a data set of twelve scenes: pairing, resuming, refusals."""
 
 import errno
 import itertools
@@ -17,69 +17,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import BULK, ROUNDS, SECONDS, tables
 
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import DataError, ParameterError
-from alutils.models import SplitModel
 from alutils.queries.committee import Committee
-from alutils.queries.query import find_query
+from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
-from alutils.runs import acquisition
-from alutils.runs import config as config_module
-from alutils.runs import rounds as experiment
-from alutils.runs.config import REGIMES, BulkConfig, RoundsConfig
+from alutils.runs import data, networks, rounds
+from alutils.runs.config import REGIMES, RoundsConfig
+from alutils.runs.data import load_split, load_test_set
 from alutils.runs.folder import RunFolder
-from alutils.runs.rounds import load_bulk_model, run_bulk, run_rounds
-from alutils.training.loop import predict
+from alutils.runs.rounds import run_rounds
+from alutils.training.loop import Trainer
 
-COMMON: dict[str, Any] = {
-    "experiment": "e",
-    "dataset": "tiny",
-    "height": None,
-    "width": None,
-    "test_split": "test",
-    "test_resolution": "training",
-    "model": "unet_small",
-    "weights": None,
-    "seed": 0,
-    "epochs": 2,
-    "steps": None,
-    "batch_size": 2,
-    "learning_rate": 0.01,
-    "weight_decay": 0.0,
-    "class_weights": True,
-    "void_class": False,
-    "augmentation": "flip",
-    "precision": "float32",
-}
-ROUNDS = RoundsConfig(
-    **COMMON, query="consensus_entropy", regime="from_scratch", last_epochs=None, start=25.0, step=25.0, rounds=3,
-    unit="percent", committee_members=3, committee_dropout=0.5,
-)  # fmt: skip
-BULK = BulkConfig(
-    **COMMON,
-    query="random",
-    order_model="unet_small",
-    order_regime="from_scratch",
-    share=50.0,
-    skip=0.0,
-    keep_model=False,
-)
-SECONDS = ["seconds_train", "seconds_query"]
-
-
-@pytest.fixture(autouse=True)
-def _tiny_everywhere(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every config load the tiny scenes."""
-    scenes = {split: replace(tiny_scenes, split=split) for split in ("train", "test")}
-    monkeypatch.setattr(config_module, "load_dataset", lambda name, split, *size, **labels: scenes[split])
-
-
-def tables(config: RoundsConfig | BulkConfig) -> tuple[str, str]:
-    """Return the run's tables as text, seconds left out."""
-    run = RunFolder(config.experiment, config.run_name)
-    rounds = run.read_table("rounds").drop(columns=SECONDS).to_csv(index=False)
-    return rounds, (run.path / "acquisitions.csv").read_text()
+pytestmark = pytest.mark.usefixtures("tiny_everywhere")
 
 
 def test_a_run_labels_more_each_round_and_saves_what_the_architecture_says():
@@ -99,6 +51,12 @@ def test_a_run_labels_more_each_round_and_saves_what_the_architecture_says():
     }
     assert provenance["data"] == {"train_data": "f" * 64, "test_data": "f" * 64}
     assert not (run.path / "checkpoint.pt").exists()
+
+
+def test_a_size_that_does_not_suit_the_network_is_a_warning(capfd: pytest.CaptureFixture[str]):
+    run_rounds(replace(ROUNDS, query="random", rounds=1))
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("warning: height x width is 24 x 32; unet_small works at best with multiples of 16")
 
 
 def test_all_queries_of_a_seed_start_from_the_same_images_weights_and_score():
@@ -123,7 +81,7 @@ def test_the_same_parameters_give_the_same_numbers():
 
 def test_a_finished_run_is_only_read(monkeypatch: pytest.MonkeyPatch):
     first = run_rounds(ROUNDS)
-    monkeypatch.setattr(experiment, "train", None)
+    monkeypatch.setattr(Trainer, "train", None)
     pd.testing.assert_frame_equal(run_rounds(ROUNDS), first)
 
 
@@ -131,8 +89,8 @@ def test_a_finished_run_is_only_read(monkeypatch: pytest.MonkeyPatch):
     "changes",
     [
         *({"regime": regime} for regime in REGIMES),
-        {"query": "vote_entropy_ensemble_2_mixture_0.4_0.3_0.3", "regime": "incremental"},
-        {"query": "bald_balanced_power_1_windows_2x3", "start_query": "core_set"},
+        {"query": "vote_entropy+ensemble2+mixture0.4-0.3-0.3", "regime": "incremental"},
+        {"query": "bald+balanced+power1+windows2x3", "start_query": "core_set"},
     ],
     ids=str,
 )
@@ -143,7 +101,7 @@ def test_a_run_stopped_at_any_save_ends_with_the_same_tables(
     config = replace(ROUNDS, **changes)  # type: ignore[arg-type]
     undisturbed = replace(config, experiment="undisturbed")
     run_rounds(undisturbed)
-    monkeypatch.setattr(experiment, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(networks, "SAVE_EVERY", 0.0)
     left = [survives]
 
     def stop_after(original: Any) -> Any:
@@ -169,14 +127,12 @@ def spied_training(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """Return a list that will hold the images of each training."""
     seen: list[list[int]] = []
 
-    def spy(
-        model: SplitModel, optimizer: Any, dataset: ImageDataset, indices: np.ndarray, *rest: Any, **o: Any
-    ) -> None:
+    def spy(trainer: Trainer, dataset: ImageDataset, indices: np.ndarray, **options: Any) -> None:
         seen.append(indices.tolist())
-        train(model, optimizer, dataset, indices, *rest, **o)
+        train(trainer, dataset, indices, **options)
 
-    train = experiment.train
-    monkeypatch.setattr(experiment, "train", spy)
+    train = Trainer.train
+    monkeypatch.setattr(Trainer, "train", spy)
     return seen
 
 
@@ -221,23 +177,23 @@ def test_the_first_batch_may_be_chosen_and_is_the_same_for_every_query():
         run_rounds(replace(ROUNDS, start_query="bald"))
 
 
-@pytest.mark.parametrize("query", ["random_windows_2x3", "bald_windows_2x3", "margin_top_0.5_superpixels_6"])
+@pytest.mark.parametrize("query", ["random+windows2x3", "bald+windows2x3", "margin+top0.5+superpixels6"])
 def test_regions_fill_the_same_budget_and_the_rest_is_not_trained_on(query: str, monkeypatch: pytest.MonkeyPatch):
     seen: list[np.ndarray] = []
 
-    def spy(model: Any, optimizer: Any, dataset: ImageDataset, *rest: Any, **named: Any) -> None:
+    def spy(trainer: Trainer, dataset: ImageDataset, *rest: Any, **named: Any) -> None:
         seen.append(dataset.labels.copy())
-        train(model, optimizer, dataset, *rest, **named)
+        train(trainer, dataset, *rest, **named)
 
-    train = experiment.train
-    monkeypatch.setattr(experiment, "train", spy)
+    train = Trainer.train
+    monkeypatch.setattr(Trainer, "train", spy)
     config = replace(ROUNDS, query=query)
     table = run_rounds(config)
     whole = 24 * 32
     assert table["labelled"].tolist() == [3, 6, 9]
     assert table["labelled_pixels"].is_monotonic_increasing
     room = [images * whole - pixels for images, pixels in zip([3, 6, 9], table["labelled_pixels"], strict=True)]
-    largest = Pieces(config.load("train"), find_query(query).regions).sizes.max()
+    largest = Pieces(load_split(config, "train"), parse_query(query).regions).sizes.max()
     assert all(0 <= left < largest for left in room)
     acquired = RunFolder("e", config.run_name).read_table("acquisitions")
     assert acquired.groupby("round")["pixels"].sum().cumsum().tolist() == table["labelled_pixels"].tolist()
@@ -245,28 +201,21 @@ def test_regions_fill_the_same_budget_and_the_rest_is_not_trained_on(query: str,
     assert (acquired["region"] == -1).sum() == 3, "whole images to start with"
     assert not acquired.duplicated(["index", "region"]).any()
     assert acquired.loc[acquired["round"] > 0, "index"].nunique() > 3, "regions of more images than that"
-    full = config.load("train").labels
+    full = load_split(config, "train").labels
     for labels, pixels in zip(seen, table["labelled_pixels"], strict=True):
         assert ((labels == full) | (labels == 255)).all()
         assert 0.6 * pixels < (labels != 255).sum() <= pixels, "of what is labelled, some is void"
 
 
-def test_an_order_of_regions_is_no_order_of_images():
-    rounds = replace(ROUNDS, query="bald_windows_2x2")
-    run_rounds(rounds)
-    with pytest.raises(ParameterError, match="a share of an order is of whole images, not of regions"):
-        run_bulk(replace(BULK, query=rounds.query))
-
-
 def test_balanced_scores_look_at_labels_that_are_there_only(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
-    config = replace(ROUNDS, query="consensus_entropy_balanced", rounds=2)
+    config = replace(ROUNDS, query="consensus_entropy+balanced", rounds=2)
     run_rounds(config)
     acquired = RunFolder("e", config.run_name).read_table("acquisitions")
     labels = tiny_scenes.labels.copy()
     labels[~np.isin(np.arange(12), acquired.loc[acquired["round"] == 0, "index"])] = 0
     changed = replace(tiny_scenes, labels=labels, split="train")
-    sets = {"train": changed, "test": config.load_test()}
-    monkeypatch.setattr(config_module, "load_dataset", lambda name, split, *size, **labels: sets[split])
+    sets = {"train": changed, "test": load_test_set(config)}
+    monkeypatch.setattr(data, "load_dataset", lambda name, split, *size, **labels: sets[split])
     other = replace(config, experiment="changed")
     run_rounds(other)
     columns = ["round", "index", "score"]
@@ -302,17 +251,15 @@ def test_the_last_round_may_be_longer_and_the_rate_falls_over_all_epochs():
 def test_an_ensemble_is_several_networks_that_are_asked_together(monkeypatch: pytest.MonkeyPatch):
     seen: list[tuple[int, Committee]] = []
 
-    def spy(
-        query: Any, models: list[SplitModel], dataset: Any, indices: Any, recipe: Any, committee: Any, *others: Any
-    ) -> Any:
-        weights = {torch.cat([p.flatten() for p in model.parameters()]).sum().item() for model in models}
+    def spy(query: Any, committee: Committee, *others: Any) -> Any:
+        weights = {torch.cat([p.flatten() for p in model.parameters()]).sum().item() for model in committee.networks}
         seen.append((len(weights), committee))
-        return score_images(query, models, dataset, indices, recipe, committee, *others)
+        return score_images(query, committee, *others)
 
-    score_images = acquisition.score_images
-    monkeypatch.setattr(acquisition, "score_images", spy)
+    score_images = rounds.score_images
+    monkeypatch.setattr(rounds, "score_images", spy)
     trained = spied_training(monkeypatch)
-    table = run_rounds(replace(ROUNDS, query="vote_entropy_ensemble_3"))
+    table = run_rounds(replace(ROUNDS, query="vote_entropy+ensemble3"))
     assert [(number, committee.members, committee.dropout) for number, committee in seen] == [(3, 1, 0.0)] * 2
     assert len(trained) == 9
     assert trained[0] == trained[1] == trained[2]
@@ -322,51 +269,26 @@ def test_an_ensemble_is_several_networks_that_are_asked_together(monkeypatch: py
 
 def test_every_query_can_be_mixed_and_random_cannot_be_an_ensemble():
     for query in ("random", "vote_entropy"):
-        config = replace(ROUNDS, query=f"{query}_mixture_0.34_0.33_0.33")
+        config = replace(ROUNDS, query=f"{query}+mixture0.34-0.33-0.33")
         run_rounds(config)
         assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].is_unique
-    with pytest.raises(ParameterError, match=r"query is 'random_ensemble_2'; allowed: random, strided_random"):
-        run_rounds(replace(ROUNDS, query="random_ensemble_2"))
-    with pytest.raises(ParameterError, match=r"shares after mixture_ sum to 0.9; allowed: 1"):
-        run_rounds(replace(ROUNDS, query="random_mixture_0.3_0.3_0.3"))
-
-
-def test_void_may_be_a_class_of_its_own(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
-    config = replace(BULK, void_class=True, keep_model=True, epochs=60, share=100.0, augmentation="none")
-    row = run_bulk(config).iloc[0]
-    model = load_bulk_model(config, tiny_scenes)
-    predicted = torch.cat([predictions for predictions, _ in predict(model, tiny_scenes, config)])
-    assert set(predicted.unique().tolist()) == {0, 1, 2, 3}
-    counted = torch.from_numpy(tiny_scenes.labels) != 255
-    assert row["accuracy"] == (predicted == torch.from_numpy(tiny_scenes.labels).long())[counted].double().mean().item()
-    assert not [name for name in row.index if name.startswith("iou_") and name[-1] not in "abc"]
-    without = run_bulk(replace(config, void_class=False, experiment="ignored"))
-    assert without["miou"].item() != row["miou"]
-
-
-def test_an_order_is_found_by_its_regime():
-    rounds = replace(ROUNDS, regime="incremental")
-    run_rounds(rounds)
-    config = replace(BULK, query=rounds.query, order_regime="incremental", share=50.0)
-    run_bulk(config)
-    order = RunFolder("e", rounds.run_name).read_table("acquisitions")["index"]
-    assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].tolist() == order[:6].tolist()
-    assert config.run_name == "tiny-unet_small-bulk-consensus_entropy_by_unet_small_incremental-share50-seed0"
-    with pytest.raises(ParameterError, match="has no acquisitions"):
-        run_bulk(replace(config, order_regime="from_scratch"))
+    with pytest.raises(ParameterError, match=r"random has no score for ensemble2 to change; allowed: mixture, power"):
+        run_rounds(replace(ROUNDS, query="random+ensemble2"))
+    with pytest.raises(ParameterError, match=r"shares of mixture sum to 0.9; allowed: 1"):
+        run_rounds(replace(ROUNDS, query="random+mixture0.3-0.3-0.3"))
 
 
 def test_incremental_training_goes_on_with_the_same_network(monkeypatch: pytest.MonkeyPatch):
     seen: list[tuple[torch.Tensor, torch.Tensor, tuple[float, float]]] = []
 
-    def spy(model: SplitModel, optimizer: torch.optim.Optimizer, *arguments: Any, **options: Any) -> None:
-        before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
-        train(model, optimizer, *arguments, **options)
-        after = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+    def spy(trainer: Trainer, *arguments: Any, **options: Any) -> None:
+        before = torch.cat([p.detach().flatten().clone() for p in trainer.network.parameters()])
+        train(trainer, *arguments, **options)
+        after = torch.cat([p.detach().flatten().clone() for p in trainer.network.parameters()])
         seen.append((before, after, options["decay"]))
 
-    train = experiment.train
-    monkeypatch.setattr(experiment, "train", spy)
+    train = Trainer.train
+    monkeypatch.setattr(Trainer, "train", spy)
     run_rounds(replace(ROUNDS, regime="incremental"))
     assert torch.equal(seen[0][1], seen[1][0])
     assert torch.equal(seen[1][1], seen[2][0])
@@ -375,38 +297,6 @@ def test_incremental_training_goes_on_with_the_same_network(monkeypatch: pytest.
     run_rounds(replace(ROUNDS, experiment="scratch"))
     assert not torch.equal(seen[0][1], seen[1][0])
     assert [decay for *_, decay in seen] == [(1, 0)] * 3
-
-
-def test_bulk_training_takes_its_share_of_an_order():
-    run_rounds(ROUNDS)
-    order = RunFolder("e", ROUNDS.run_name).read_table("acquisitions")["index"].tolist()
-    config = replace(BULK, query="consensus_entropy", skip=25.0, share=50.0)
-    assert run_bulk(config)["labelled"].item() == 6
-    assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].tolist() == order[3:9]
-    random = replace(BULK, share=25.0)
-    run_bulk(random)
-    assert RunFolder("e", random.run_name).read_table("acquisitions")["index"].tolist() == order[:3], (
-        "a random order begins with the seed's start set"
-    )
-
-
-def test_bulk_training_on_all_labels_keeps_its_model_on_request(tiny_scenes: ImageDataset):
-    config = replace(BULK, query="all", share=100.0, keep_model=True)
-    row = run_bulk(config).iloc[0]
-    assert row["labelled"] == 12
-    model = load_bulk_model(config, tiny_scenes)
-    measures = experiment.test_measures(model, tiny_scenes, config)
-    assert measures["miou"] == row["miou"]
-    with pytest.raises(ParameterError, match="keep_model"):
-        load_bulk_model(BULK, tiny_scenes)
-
-
-def test_an_order_that_is_missing_or_too_short_is_one_line():
-    with pytest.raises(ParameterError, match=r"no acquisitions; run 03_active_learning_rounds"):
-        run_bulk(replace(BULK, query="vote_entropy"))
-    run_rounds(ROUNDS)
-    with pytest.raises(ParameterError, match=r"share is 12 images .* allowed: 1 to 9"):
-        run_bulk(replace(BULK, query="consensus_entropy", share=100.0))
 
 
 @pytest.mark.parametrize(
@@ -439,22 +329,7 @@ def test_impossible_parameters_are_one_line_before_anything_is_saved(
         run_rounds(replace(ROUNDS, **changes))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not list(results.glob("**/rounds.csv"))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"share": 0.0}, "share is 0 percent; allowed: 0.01 to 100"),
-        ({"share": 60.0, "skip": 50.0}, "share is 60 percent; allowed: 0.01 to 50"),
-        ({"query": "all"}, "share is 50, skip is 0; with query all: 100 and 0"),
-        ({"query": "best"}, "query is 'best'; allowed: all, random"),
-    ],
-)
-def test_impossible_shares_are_one_line(changes: dict[str, Any], message: str):
-    with pytest.raises(ParameterError) as caught:
-        run_bulk(replace(BULK, **changes))
-    assert message in str(caught.value)
+    assert not list(results.glob("*"))
 
 
 def test_a_run_of_another_recipe_is_kept_apart_and_comes_back(
@@ -469,7 +344,7 @@ def test_a_run_of_another_recipe_is_kept_apart_and_comes_back(
     assert after != before
     (kept,) = (results / "e" / "superseded").iterdir()
     assert (kept / "acquisitions.csv").read_text() == before[1]
-    monkeypatch.setattr(experiment, "train", None)
+    monkeypatch.setattr(Trainer, "train", None)
     run_rounds(ROUNDS)
     assert tables(ROUNDS) == before
     run_rounds(changed)
@@ -492,7 +367,7 @@ def test_a_kill_while_a_run_is_moved_back_loses_nothing(monkeypatch: pytest.Monk
         stopping.setattr(Path, "replace", stopped)
         with pytest.raises(KeyboardInterrupt):
             run_rounds(ROUNDS)
-    monkeypatch.setattr(experiment, "train", None)
+    monkeypatch.setattr(Trainer, "train", None)
     run_rounds(ROUNDS)
     assert tables(ROUNDS) == before
 
@@ -500,26 +375,16 @@ def test_a_kill_while_a_run_is_moved_back_loses_nothing(monkeypatch: pytest.Monk
 def test_a_run_of_other_data_is_not_mixed_in(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch, results: Path):
     run_rounds(ROUNDS)
     changed = replace(tiny_scenes, fingerprint="0" * 64)
-    monkeypatch.setattr(config_module, "load_dataset", lambda *_, **labels: changed)
+    monkeypatch.setattr(data, "load_dataset", lambda *_, **labels: changed)
     run_rounds(ROUNDS)
     assert len(list((results / "e" / "superseded").iterdir())) == 1
-
-
-def test_bulk_training_on_an_order_that_changed_is_done_again(results: Path):
-    bulk = replace(BULK, query="vote_entropy")
-    run_rounds(replace(ROUNDS, query="vote_entropy"))
-    run_bulk(bulk)
-    assert not (results / "e" / "superseded").exists()
-    run_rounds(replace(ROUNDS, query="vote_entropy", committee_dropout=0.9, learning_rate=0.02))
-    run_bulk(bulk)
-    assert len(list((results / "e" / "superseded").glob("*bulk*"))) == 1
 
 
 @pytest.mark.parametrize("survives", range(0, 14, 2))
 def test_a_full_disk_at_any_write_loses_nothing(survives: int, monkeypatch: pytest.MonkeyPatch, results: Path):
     """The disk is full at one write, whichever; when there is room again, the run goes on."""
     run_rounds(replace(ROUNDS, experiment="undisturbed"))
-    monkeypatch.setattr(experiment, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(networks, "SAVE_EVERY", 0.0)
     left = [survives]
 
     def full(descriptor: int) -> None:
@@ -536,6 +401,12 @@ def test_a_full_disk_at_any_write_loses_nothing(survives: int, monkeypatch: pyte
     assert tables(ROUNDS) == tables(replace(ROUNDS, experiment="undisturbed"))
 
 
+def first_row_last(text: str) -> str:
+    """Replace the last row by the first one, which labels its image twice."""
+    lines = text.splitlines(keepends=True)
+    return "".join([*lines[:-1], lines[1]])
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "message"),
     [
@@ -545,6 +416,7 @@ def test_a_full_disk_at_any_write_loses_nothing(survives: int, monkeypatch: pyte
         ("rounds.csv", lambda text: text.replace("\n0,", "\nx,"), "invalid literal"),
         ("acquisitions.csv", lambda text: "".join(text.splitlines(keepends=True)[:4]), "3 acquisitions after 2 rounds"),
         ("acquisitions.csv", lambda text: text + ",,,,,,,,\n", "Expected 7 fields"),
+        ("acquisitions.csv", first_row_last, "9 acquisitions after 2 rounds"),
         ("config.json", lambda text: text[:20], "config.json: damaged"),
         ("checkpoint.pt", lambda text: "torn", "checkpoint.pt: damaged"),
     ],
@@ -589,7 +461,7 @@ run_rounds(RoundsConfig(**json.loads(sys.argv[1])))
 
 
 def test_digits_are_not_augmented(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(config_module, "load_dataset", load_dataset)
+    monkeypatch.setattr(data, "load_dataset", load_dataset)
     with pytest.raises(ParameterError, match=r"^augmentation for digits is 'flip'; allowed: none$"):
         run_rounds(replace(ROUNDS, dataset="digits", height=None, width=None, model="mnist_cnn"))
 
@@ -617,3 +489,45 @@ def test_a_process_killed_at_random_moments_ends_with_the_same_tables(results: P
 def start(config: RoundsConfig) -> "subprocess.Popen[bytes]":
     parameters = json.dumps({field.name: getattr(config, field.name) for field in fields(config)})
     return subprocess.Popen([sys.executable, "-c", PROCESS, parameters])
+
+
+def test_a_query_has_one_text_in_a_config():
+    config = replace(ROUNDS, query="bald+power1.0+top0.10")
+    assert config.query == replace(BULK, query="bald+power1+top0.1").query == "bald+top0.1+power1"
+    assert config.run_name == "tiny-unet_small-bald+top0.1+power1-seed0"
+    assert replace(BULK, query=config.query).order_run_name == config.run_name
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "message"),
+    [
+        (ROUNDS, {"query": "bold"}, "query is 'bold'; did you mean bald?"),
+        (ROUNDS, {"query": "all"}, "query is 'all'"),
+        (ROUNDS, {"start_query": "core_sets"}, "start_query is 'core_sets'; allowed: random, strided_random, core_set"),
+        (BULK, {"query": "bald+tpo0.1"}, "'tpo0.1' is no modifier; did you mean top0.1?"),
+    ],
+)
+def test_a_misspelt_query_is_refused_before_anything_is_loaded(config: Any, changes: dict[str, str], message: str):
+    with pytest.raises(ParameterError) as caught:
+        replace(config, **changes)
+    assert message in str(caught.value)
+
+
+def test_a_run_of_a_file_of_ones_own_keeps_the_files_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    content = (
+        "def mine(mean_probability, vote_share):\n    return vote_share.amax(dim=1) - mean_probability.amax(dim=1)\n"
+    )
+    Path("my_scores.py").write_text(content)
+    config = replace(ROUNDS, query="my_scores.py:mine+sum+power1", rounds=2)
+    assert config.run_name == "tiny-unet_small-my_scores.mine+sum+power1-seed0"
+    run = RunFolder("e", config.run_name)
+    digests = []
+    for text in (content, "# another\n" + content):
+        Path("my_scores.py").write_text(text)
+        assert len(run_rounds(config)) == 2
+        digests.append(run.config()["query_digest"])
+    assert digests[0] != digests[1]
+    assert len([*(run.path.parent / "superseded").iterdir()]) == 1, "the run of the file as it was is kept"
+    run_rounds(replace(ROUNDS, query="random", rounds=1))
+    assert "query_digest" not in RunFolder("e", replace(ROUNDS, query="random").run_name).config()

@@ -9,9 +9,11 @@ from alutils.errors import ParameterError
 from alutils.grid.parameters import check_parameters, find_notebook
 from alutils.models import build_model
 from alutils.queries.committee import Committee
-from alutils.queries.query import QUERIES
+from alutils.queries.query import parse_query
 from alutils.queries.scoring import score_images
+from alutils.queries.selections import top_k
 from alutils.runs.config import RoundsConfig
+from alutils.runs.data import load_split
 from alutils.runs.folder import RunFolder
 from alutils.runs.rounds import run_rounds
 from alutils.runs.sharding import score_in_shards, shards
@@ -35,17 +37,17 @@ def test_shards_are_whole_batches_in_a_row(count: int, workers: int, batch_size:
 
 def test_several_workers_give_the_scores_and_the_choice_of_one():
     config = config_of()
-    dataset = config.load("train")
+    dataset = load_split(config, "train")
     model = build_model(config.model, dataset.num_classes, seed=1)
-    committee, indices = Committee(3, 0.5, 7), np.arange(2, 39)
-    one = score_images(QUERIES[config.query], [model], dataset, indices, config, committee, np.random.default_rng(0))
-    three = score_in_shards(config, [model], indices, committee, 3)
+    committee, indices = Committee([model], 3, 0.5, 7), np.arange(2, 39)
+    one = score_images(parse_query(config.query), committee, dataset, indices, config)
+    three = score_in_shards(config, committee, indices, 3)
     assert three.tobytes() == one.tobytes()
-    chosen = [QUERIES[config.query].selection(scores, 5, np.random.default_rng(0)) for scores in (one, three)]
+    chosen = [top_k(scores, 5, np.random.default_rng(0)) for scores in (one, three)]
     assert chosen[0].tolist() == chosen[1].tolist()
 
 
-@pytest.mark.parametrize("query", ["consensus_entropy", "bald_balanced_windows_2x3"])
+@pytest.mark.parametrize("query", ["consensus_entropy", "bald+balanced+windows2x3"])
 def test_a_run_whose_pool_is_scored_by_two_workers_is_the_same_run(query: str):
     tables = []
     for workers, experiment in ((1, "one"), (2, "two")):

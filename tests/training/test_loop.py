@@ -16,14 +16,7 @@ from alutils.errors import ParameterError
 from alutils.models import SplitModel, build_model
 from alutils.training import loop as training
 from alutils.training.feeding import feed
-from alutils.training.loop import (
-    class_loss_weights,
-    epoch_batches,
-    evaluate,
-    make_optimizer,
-    train,
-    train_step,
-)
+from alutils.training.loop import Trainer, class_loss_weights, epoch_batches, evaluate
 from alutils.training.metrics import mean_iou
 from alutils.training.recipe import Recipe
 
@@ -54,9 +47,13 @@ def scenes(labels: np.ndarray) -> ImageDataset:
 
 def trained(dataset: ImageDataset, recipe: Recipe = RECIPE, indices: np.ndarray = ALL, **options: Any) -> Tensor:
     """Return all weights of a small network after training."""
-    model = build_model("unet_small", 3, seed=0)
-    train(model, make_optimizer(model, recipe), dataset, indices, recipe, seed=5, **options)
-    return flat(model)
+    trainer = new_trainer(recipe)
+    trainer.train(dataset, indices, seed=5, **options)
+    return flat(trainer.network)
+
+
+def new_trainer(recipe: Recipe = RECIPE, seed: int = 0) -> Trainer:
+    return Trainer(build_model("unet_small", 3, seed=seed), recipe, CPU)
 
 
 def flat(model: nn.Module) -> Tensor:
@@ -90,6 +87,7 @@ def test_total_steps() -> None:
     assert RECIPE.total_steps(13) == 2 * 4  # the last batch of an epoch is filled up
     assert RECIPE.total_steps(1) == 2
     assert replace(RECIPE, steps=7).total_steps(13) == 7
+    assert (RECIPE.total_epochs(13), replace(RECIPE, steps=7).total_epochs(12)) == (2, 3)
 
 
 # What goes into a step
@@ -146,8 +144,9 @@ class Constant(SplitModel):
 def one_step(weights: Tensor | None) -> Constant:
     model = Constant()
     labels = torch.tensor([[[0, 0, 0, 1, 255]]])  # three of a, one of b, one void
-    optimizer = torch.optim.SGD(model.parameters(), lr=123.0)
-    train_step(model, optimizer, torch.zeros(1, 3, 1, 5), labels, weights, 1.0, "float32")
+    trainer = Trainer(model, RECIPE, CPU)
+    trainer.optimizer = torch.optim.SGD(model.parameters(), lr=123.0)
+    trainer.step(torch.zeros(1, 3, 1, 5), labels, weights, 1.0)
     return model
 
 
@@ -162,10 +161,10 @@ def test_a_step_weighs_classes() -> None:
 
 
 def test_a_loss_that_is_not_finite_raises(tiny_scenes: ImageDataset) -> None:
-    model = build_model("unet_small", 3, seed=0)
-    next(model.parameters()).data.fill_(math.nan)
+    trainer = new_trainer()
+    next(trainer.network.parameters()).data.fill_(math.nan)
     with pytest.raises(FloatingPointError, match=r"^the loss is nan at learning rate 0\.01.*$"):
-        train(model, make_optimizer(model, RECIPE), tiny_scenes, ALL, RECIPE, seed=0)
+        trainer.train(tiny_scenes, ALL, seed=0)
 
 
 # A whole training
@@ -178,19 +177,16 @@ def test_a_loss_that_is_not_finite_raises(tiny_scenes: ImageDataset) -> None:
 def test_learning_rate_falls_linearly(
     decay: tuple[float, float], shares: list[float], tiny_scenes: ImageDataset
 ) -> None:
-    model, rates = build_model("unet_small", 3, seed=0), []
-    optimizer = make_optimizer(model, RECIPE)
-    optimizer.register_step_pre_hook(lambda opt, *_: rates.append(opt.param_groups[0]["lr"]))
-    train(model, optimizer, tiny_scenes, ALL, RECIPE, seed=0, decay=decay)
+    trainer, rates = new_trainer(), []
+    trainer.optimizer.register_step_pre_hook(lambda opt, *_: rates.append(opt.param_groups[0]["lr"]))
+    trainer.train(tiny_scenes, ALL, seed=0, decay=decay)
     assert rates == pytest.approx([0.01 * share for share in shares])
 
 
 def test_steps_may_end_within_an_epoch(tiny_scenes: ImageDataset) -> None:
-    model, rates, calls = build_model("unet_small", 3, seed=0), [], []
-    recipe = replace(RECIPE, steps=5)  # an epoch has 3
-    optimizer = make_optimizer(model, recipe)
-    optimizer.register_step_pre_hook(lambda opt, *_: rates.append(opt.param_groups[0]["lr"]))
-    train(model, optimizer, tiny_scenes, ALL, recipe, seed=0, after_epoch=lambda *call: calls.append(call))
+    trainer, rates, calls = new_trainer(replace(RECIPE, steps=5)), [], []  # an epoch has 3
+    trainer.optimizer.register_step_pre_hook(lambda opt, *_: rates.append(opt.param_groups[0]["lr"]))
+    trainer.train(tiny_scenes, ALL, seed=0, after_epoch=lambda *call: calls.append(call))
     assert rates == pytest.approx([0.01 * share for share in (1, 0.8, 0.6, 0.4, 0.2)])
     assert calls == [(1, False), (2, True)]
 
@@ -212,24 +208,21 @@ def test_every_epoch_sees_all_images_in_an_order_of_its_own(
 
 
 def test_training_resumed_is_the_same_training(tiny_scenes: ImageDataset) -> None:
-    model = build_model("unet_small", 3, seed=0)
-    optimizer = make_optimizer(model, RECIPE)
-    saved: dict[int, Any] = {}
+    recipe = replace(RECIPE, epochs=3)
+    trainer, saved = new_trainer(recipe), dict[int, Any]()
 
     def save(epochs_done: int, is_last: bool) -> None:
-        saved[epochs_done] = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+        saved[epochs_done] = copy.deepcopy(trainer.state())
 
-    recipe = replace(RECIPE, epochs=3)
-    train(model, optimizer, tiny_scenes, ALL, recipe, seed=5, after_epoch=save)
+    trainer.train(tiny_scenes, ALL, seed=5, after_epoch=save)
 
-    resumed = build_model("unet_small", 3, seed=1).eval()  # as an evaluation leaves it
-    optimizer = make_optimizer(resumed, recipe)
-    resumed.load_state_dict(saved[1][0])
-    optimizer.load_state_dict(saved[1][1])
-    assert not torch.equal(flat(resumed), flat(model))
+    resumed = new_trainer(recipe, seed=1)
+    resumed.network.eval()  # as an evaluation leaves it
+    resumed.load_state(saved[1])
+    assert not torch.equal(flat(resumed.network), flat(trainer.network))
     torch.rand(9)  # training seeds its own draws
-    train(resumed, optimizer, tiny_scenes, ALL, recipe, seed=5, first_epoch=1)
-    assert torch.equal(flat(resumed), flat(model))
+    resumed.train(tiny_scenes, ALL, seed=5, first_epoch=1)
+    assert torch.equal(flat(resumed.network), flat(trainer.network))
 
 
 def test_only_labelled_images_matter(tiny_scenes: ImageDataset) -> None:
@@ -249,11 +242,11 @@ def test_every_switch_of_the_recipe_acts(change: dict[str, Any], tiny_scenes: Im
 
 
 def test_training_learns(tiny_scenes: ImageDataset) -> None:
-    model, recipe = build_model("unet_small", 3, seed=0), replace(RECIPE, steps=60)
-    before = mean_iou(evaluate(model, tiny_scenes, recipe))
-    train(model, make_optimizer(model, recipe), tiny_scenes, ALL, recipe, seed=0)
+    trainer = new_trainer(replace(RECIPE, steps=60))
+    before = mean_iou(evaluate(trainer.network, tiny_scenes, RECIPE))
+    trainer.train(tiny_scenes, ALL, seed=0)
     assert before < 0.5
-    assert mean_iou(evaluate(model, tiny_scenes, recipe)) > 0.9
+    assert mean_iou(evaluate(trainer.network, tiny_scenes, RECIPE)) > 0.9
 
 
 def test_bfloat16_runs_on_a_cpu(tiny_scenes: ImageDataset) -> None:

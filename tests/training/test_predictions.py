@@ -17,7 +17,8 @@ from alutils.grid.parameters import check_parameters, find_notebook
 from alutils.models import SplitModel, build_model
 from alutils.paths import cache_dir
 from alutils.runs.config import BulkConfig
-from alutils.runs.rounds import test_measures as measures_of
+from alutils.runs.data import load_test_set
+from alutils.training.loop import measure_on_test_set
 from alutils.training.metrics import accuracy, category_iou, class_iou, confusion_matrix, mean_iou
 from alutils.training.predictions import write_predictions
 
@@ -64,7 +65,7 @@ class Guess(SplitModel):
 @pytest.mark.parametrize("void_class", [False, True])
 def test_scores_at_the_native_resolution_are_the_official_ones(void_class: bool, tmp_path: Path):
     config = config_of(void_class=void_class)
-    test_set = config.load_test()
+    test_set = load_test_set(config)
     assert test_set.images.shape[2:] == (32, 64)
     assert test_set.labels.shape[1:] == (128, 256)
     model = Guess(config.outputs(test_set))
@@ -74,7 +75,7 @@ def test_scores_at_the_native_resolution_are_the_official_ones(void_class: bool,
     ids = np.unique([np.asarray(Image.open(path)) for path in written])
     assert (0 in ids) == void_class, "some pixels are predicted to be void"
     theirs = official(written, files.labels)
-    assert_same(measures_of(model, test_set, config), theirs)
+    assert_same(measure_on_test_set(model, test_set, config), theirs)
     assert any(np.isnan(theirs["classScores"][name]) for name, _ in CLASSES.values()), "some class is absent"
     assert any(theirs["classScores"][name] == 0 for name, _ in CLASSES.values()), "some class is never right"
     assert theirs["averageScoreClasses"] > 0

@@ -1,0 +1,42 @@
+"""The keys of the YAML file that describes a folder of images and labels, and what is allowed for each.
+
+A module of its own, imported when such a file is read, because pydantic takes a while to load.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from alutils.datasets.base import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD
+
+LabelValue = Annotated[int, Field(ge=0, le=255)]
+Colour = Annotated[list[LabelValue], Field(min_length=3, max_length=3)]
+Means = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=3)]
+Deviations = Annotated[list[Annotated[float, Field(ge=1e-6, le=1)]], Field(min_length=3, max_length=3)]
+
+
+class Split(BaseModel):
+    """The two folders of one split, both below `root`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    images: str = Field(description="a folder of images")
+    labels: str = Field(description="a folder of labels")
+
+
+class Description(BaseModel):
+    """A data set in a folder. Its class k is the k-th entry of `classes`, and has the value k in label files."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    name: str = Field(pattern=r"^[\w-]+$", description="one word of letters, digits, _ and -")
+    classes: dict[str, Colour] = Field(
+        min_length=1, max_length=255, description="for each label value, from 0 on, a name and [red, green, blue]"
+    )
+    ignore: list[LabelValue] = Field([IGNORE_INDEX], description="a list of label values, each from 0 to 255")
+    root: str = Field(".", description="a folder, absolute or relative to the folder of the YAML file")
+    mean: Means = Field([*IMAGENET_MEAN], description="three numbers from 0 to 1")
+    std: Deviations = Field([*IMAGENET_STD], description="three numbers above 0, at most 1")
+    splits: dict[str, Split] = Field(
+        min_length=1, description="for each split two folders, images and labels, relative to root"
+    )

@@ -1,0 +1,40 @@
+"""The data of a run, loaded as its config says, and checked against its network."""
+
+from alutils.datasets import ImageDataset, load_dataset
+from alutils.errors import ParameterError, check_choice
+from alutils.models import FOR_DIGITS, MODELS, warn_of_size
+from alutils.runs.config import TrainingConfig
+
+
+def load_split(config: TrainingConfig, split: str) -> ImageDataset:
+    """Return one split of the data set at the config's height and width."""
+    return load_dataset(config.dataset, split, config.height, config.width)
+
+
+def load_test_set(config: TrainingConfig) -> ImageDataset:
+    """Return the split that networks are tested on, with labels at the config's `test_resolution`."""
+    native = config.test_resolution == "native"
+    return load_dataset(config.dataset, config.test_split, config.height, config.width, native_labels=native)
+
+
+def load_sets(config: TrainingConfig) -> tuple[ImageDataset, ImageDataset]:
+    """Return the training set and the test set; raise `ParameterError` if the config does not suit them.
+
+    A height or width that does not suit the network is a warning, one line on stderr.
+    """
+    check_choice("model", config.model, MODELS)
+    train_set, test_set = load_split(config, "train"), load_test_set(config)
+    _check_suits(config, train_set)
+    warn_of_size(config.model, train_set)
+    return train_set, test_set
+
+
+def _check_suits(config: TrainingConfig, train_set: ImageDataset) -> None:
+    """Raise `ParameterError` if the network or the recipe is not one for such data."""
+    models = [name for name in MODELS if (name not in FOR_DIGITS) == train_set.is_dense]
+    check_choice(f"model for {train_set.name}", config.model, models)
+    if train_set.is_dense:
+        return
+    check_choice(f"augmentation for {train_set.name}", config.augmentation, ["none"])
+    if config.void_class:
+        raise ParameterError(f"void_class is True; {train_set.name} has no void, allowed: False")

@@ -1,0 +1,42 @@
+"""Reductions by hand, and those that a query names."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from alutils.queries.parts import Interior, Sum, Top
+from alutils.queries.reductions import interior_mean, mean_over_image, reduction_of, sum_over_image, top_mean
+
+MAPS = torch.tensor([[[0.0, 1.0], [2.0, 5.0]], [[4.0, 4.0], [4.0, 4.0]]])
+
+
+def test_reductions_by_hand():
+    assert mean_over_image(MAPS).tolist() == [2.0, 4.0]
+    assert sum_over_image(MAPS).tolist() == [8.0, 16.0]
+    assert top_mean(MAPS, share=0.5).tolist() == [3.5, 4.0]
+    assert top_mean(MAPS, share=0.01).tolist() == [5.0, 4.0], "of one pixel at least"
+
+
+@pytest.mark.parametrize("reduction", [mean_over_image, sum_over_image, partial(top_mean, share=0.1)])
+def test_a_digits_score_is_its_own(reduction: Callable[[Tensor], Tensor]):
+    assert reduction(torch.tensor([3.0, 4.0])).tolist() == [3.0, 4.0]
+    assert interior_mean(torch.tensor([3.0]), torch.tensor([[0.5, 0.5]]), width=1).tolist() == [3.0]
+
+
+def test_the_interior_leaves_out_what_lies_along_outlines():
+    classes = torch.tensor([[[0, 0, 0, 1, 1, 1]] * 2, [[0, 1, 0, 1, 0, 1]] * 2])  # (N, H, W)
+    probability = torch.nn.functional.one_hot(classes, 2).permute(0, 3, 1, 2).float()
+    scores = torch.tensor([[[1.0, 2, 9, 9, 3, 4]] * 2, [[1.0, 2, 3, 4, 5, 6]] * 2])
+    assert interior_mean(scores, probability, width=1).tolist() == [2.5, 3.5], "all outline: all of it"
+    assert interior_mean(scores, probability, width=2).tolist() == [2.5, 3.5]
+
+
+def test_a_querys_part_names_a_reduction():
+    assert reduction_of(None) is mean_over_image
+    assert reduction_of(Sum())(MAPS).tolist() == [8.0, 16.0]
+    assert reduction_of(Top(0.5))(MAPS).tolist() == [3.5, 4.0]
+    interior = reduction_of(Interior(2))
+    assert (interior.func, interior.keywords) == (interior_mean, {"width": 2})  # type: ignore[attr-defined]
