@@ -153,7 +153,7 @@ def gpus_wanted(notebook: str, parameters: Mapping[str, Any]) -> int:
 
 
 def input_files(notebook: Path, parameters: Mapping[str, Any], base: Path = Path()) -> list[Path]:
-    """Return the files that a notebook's run depends on: itself, code that draws figures, a data set's YAML, queries."""
+    """Return the files that a notebook's run depends on: itself, figure code, a data set's YAML, query files."""
     files = [notebook]
     if about(notebook.stem).reads_results:
         files += sorted((paths.ROOT / "alutils" / "results").rglob("*.py"))

@@ -29,7 +29,7 @@ def test_parameters_are_read_as_the_type_declared(notebook: Path, given: Any, ex
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"cuont": 3}, "cuont is no parameter of small; known: experiment, count, rate"),
+        ({"cuont": 3}, "cuont is no parameter of small; did you mean count? known: experiment, count, rate"),
         ({"count": 3.5}, "count is 3.5; allowed: int"),
         ({"count": "many"}, "count is 'many'; allowed: int"),
         ({"count": True}, "count is True; allowed: int"),

@@ -21,7 +21,7 @@ from alutils.errors import ParameterError
 from alutils.files import read_yaml, write_whole
 from alutils.grid import snakemake as grid
 from alutils.grid.preset import load_jobs
-from alutils.grid.snakemake import PROFILES, command, find_profile
+from alutils.grid.snakemake import PROFILES, command, find_profile, grouped
 from alutils.grid.state import status
 from alutils.runs.folder import RunFolder
 
