@@ -57,4 +57,4 @@ def test_without_the_digits_their_figure_stays_as_it_is(
 def test_an_unknown_figure_is_one_line(capsys: pytest.CaptureFixture[str]):
     assert main(["figures", "bulk"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: figure is 'bulk'; allowed: bulk_all, bulk_mini_all, ")
+    assert line.startswith("error: figure is 'bulk'; did you mean bulk_all? allowed: bulk_all, bulk_mini_all, ")
