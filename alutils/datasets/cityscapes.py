@@ -48,7 +48,7 @@ CATEGORIES = {  # groups of classes; each is also scored as if it were one class
 }
 
 # The number of scenes of each split, their height in pixels (the width is twice that), and the step in frames from one
-# training scene to the next. With a step of 11, no two scenes are of one drive, and each of the ten positions in a drive
+# training scene to the next. With a step of 11, no two scenes are of one drive, and each of a drive's ten positions
 # is as frequent as with a step of 1.
 DRAWN = {
     "streets": ({"train": 200, "val": 60}, 1024, 1),
