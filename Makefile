@@ -1,37 +1,41 @@
 # Set-up and everything that is run; `make help` lists the targets.
 
 PYTHON ?= python3
-PRESET ?= demo
+PRESET ?=
+ARGS ?=
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 PROFILE ?= local
 BIN := .venv/bin
 READY := .venv/.ready-$(shell cksum requirements.lock | cut -d' ' -f1)
 
-.PHONY: help reproduce grid status compare figures lab test lint lock benchmark
+.PHONY: help reproduce grid status compare figures lab check test lint lock benchmark
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-11s %s\n", $$1, $$2}' Makefile
 
-reproduce:  ## the demonstration: every notebook on digits and drawn scenes (PRESET=demo)
+reproduce:  ## the demonstration: every notebook, on digits and drawn scenes
 	@$(MAKE) --no-print-directory grid PRESET=demo
 
-grid: $(READY)  ## what is still to run of params/$(PRESET).yaml, then its result table (CORES=, PROFILE=slurm)
-	@$(BIN)/python -m alutils.grid.snakemake run "$(PRESET)" --cores $(CORES) --profile "$(PROFILE)"
+grid: $(READY)  ## what is missing of params/$(PRESET).yaml, then its results (PRESET=, CORES=, PROFILE=, ARGS=--dry-run)
+	@$(BIN)/python -m alutils grid "$(PRESET)" --cores $(CORES) --profile "$(PROFILE)" $(ARGS)
 
-status: $(READY)  ## how far the grid of params/$(PRESET).yaml is: a line a job
-	@$(BIN)/python -m alutils.grid.snakemake status "$(PRESET)"
+status: $(READY)  ## how far the grid of params/$(PRESET).yaml is: a line a job (PRESET=)
+	@$(BIN)/python -m alutils status "$(PRESET)"
 
-compare: $(READY)  ## queries of EXPERIMENT= compared: verdicts, notebook 07; of a published one, README made again
-	@$(BIN)/python -m alutils.results.pages compare "$(EXPERIMENT)"
-	@$(BIN)/python -m alutils.grid.notebook 07_compare_queries -p experiment "$(EXPERIMENT)"
+compare: $(READY)  ## compare the queries of EXPERIMENT=: verdicts, notebook 07; if it is published, the pages too
+	@$(BIN)/python -m alutils compare "$(EXPERIMENT)"
+	@$(BIN)/python -m alutils run 07_compare_queries -p experiment "$(EXPERIMENT)"
 	@if [ -f "results/published/$(EXPERIMENT).csv" ]; then $(MAKE) --no-print-directory figures; fi
 
 figures: $(READY)  ## figures and tables of README and docs/, from results/published/
-	@$(BIN)/python -m alutils.results.readme_figures && $(BIN)/python -m alutils.results.pages pages
+	@$(BIN)/python -m alutils figures
 
-lab: $(READY)  ## JupyterLab on the notebooks
-	@$(BIN)/jupyter lab notebooks --ServerApp.ip=localhost
+lab: $(READY)  ## JupyterLab on the notebooks (ARGS=--no-browser)
+	@$(BIN)/jupyter lab notebooks --ServerApp.ip=localhost $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+
+check: lint  ## lint, types and the quick tests: what to run while working
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not slow" -n $(CORES) tests
 
 test: lint  ## lint, types, unit tests, every notebook
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) tests
@@ -50,8 +54,8 @@ lock: $(READY)  ## remake requirements.lock from pyproject.toml
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group dev \
 	    --upgrade pyproject.toml -o requirements.lock
 
-# Made again only when the lock changes: the marker's name carries the lock's checksum. Where uv cannot be had, pip
-# does the same, slower.
+# Made again only when the lock changes, as the marker's name holds the lock's checksum. Where uv cannot be installed,
+# pip does the same, slower.
 $(READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	@echo "making .venv from requirements.lock (some minutes, several GB)"

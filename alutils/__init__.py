@@ -74,9 +74,11 @@ results                 tables to numbers, pictures, pages
 
 grid                    many runs
     gpus                which GPU a run may use
+    notebooks           what is known of each notebook, in one table
     parameters          a notebook's parameters, checked
     notebook            one notebook run
-    preset              what a grid consists of
+    preset              the jobs of a grid
+    state               where each job is, and why it would run
     snakemake           a grid run by Snakemake
 """
 

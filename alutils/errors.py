@@ -1,6 +1,7 @@
 """The two errors a user can cause; each message is one line saying what is wrong and what is allowed."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class ParameterError(ValueError):
@@ -15,7 +16,13 @@ def check_choice(name: str, value: object, allowed: Iterable[str]) -> None:
     """Raise `ParameterError` unless `value` is one of `allowed`."""
     allowed = list(allowed)
     if value not in allowed:
-        raise ParameterError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+        raise ParameterError(f"{name} is {value!r}; {did_you_mean(str(value), allowed)}allowed: {', '.join(allowed)}")
+
+
+def did_you_mean(text: str, known: Iterable[str], after: str = "") -> str:
+    """Return "did you mean ...? " with the nearest of the `known` words and `after` behind it; "" if none is near."""
+    nearest = get_close_matches(text, list(known), 1)
+    return f"did you mean {nearest[0]}{after}? " if nearest else ""
 
 
 def check_range(name: str, value: float, low: float, high: float, unit: str = "") -> None:

@@ -10,14 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
 from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 
-from alutils.errors import ParameterError
+from alutils.errors import ParameterError, did_you_mean
 
 if TYPE_CHECKING:  # pydantic takes a while to load, and few calls need it
     from pydantic import BaseModel
@@ -164,8 +163,7 @@ def _described(model: type["BaseModel"], content: Any, mistake: Any) -> str:
     name = ".".join(map(str, keys))
     if kind == "extra_forbidden":
         known, _ = _known(model, keys[:-1])
-        near = get_close_matches(str(keys[-1]), known, 1)
-        return f"{name} is unknown{f', perhaps {near[0]} is meant' if near else ''}; allowed: {', '.join(known)}"
+        return f"{name} is unknown; {did_you_mean(str(keys[-1]), known)}allowed: {', '.join(known)}"
     _, allowed = _known(model, keys)
     says_it_itself = kind == "value_error" or not allowed
     rule = mistake["msg"].removeprefix("Value error, ") if says_it_itself else f"allowed: {allowed}"

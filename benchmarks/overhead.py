@@ -57,7 +57,7 @@ def measure(is_quick: bool) -> Result:
 def run_costs(base: Path, jobs: int) -> dict[str, float]:
     """Return what a run costs that has nothing left to train, and a job in a grid and without one."""
     command = [
-        "alutils.grid.notebook",
+        *("alutils", "run"),
         ROUNDS,
         *(word for name, value in SMALL.items() for word in ("-p", name, str(value))),
     ]
@@ -72,8 +72,8 @@ def run_costs(base: Path, jobs: int) -> dict[str, float]:
     preset.write_text(f"runs: [{{notebook: {notebook}, grid: {{dataset: {names}}}}}]")
     empty = base / "empty.yaml"
     empty.write_text("runs: []")
-    nothing, _ = call(["alutils.grid.snakemake", "run", str(empty), "--cores", "2"])
-    in_grid, _ = call(["alutils.grid.snakemake", "run", str(preset), "--cores", "2"])
+    nothing, _ = call(["alutils", "grid", str(empty), "--cores", "2"])
+    in_grid, _ = call(["alutils", "grid", str(preset), "--cores", "2"])
     return {
         "a run: start, imports, reading, drawing, s": seconds,
         "... peak memory of the process that starts it, MB": memory,
@@ -97,7 +97,7 @@ def grid_costs(base: Path, runs: int, seconds_a_run: float) -> dict[str, float]:
     single, _ = call(["snakemake", f"{first}/{done.name}", *snakemake[1:], *options])
     for seed in range(1, runs):
         copy_run(base / "results" / "grid" / first, seed)
-    looking, _ = call(["alutils.grid.snakemake", "status", str(preset)])
+    looking, _ = call(["alutils", "status", str(preset)])
     table_s = timed(lambda: load_experiment("grid"))
     disk = sum(path.stat().st_size for path in (base / "results" / "grid" / first).iterdir())
     return {

@@ -56,7 +56,7 @@ def write_notebook(path: Path) -> Path:
 
 def run_one(notebook: Path, number: int) -> int:
     """Run the notebook; return the exit code, -1 if it hangs."""
-    command = [sys.executable, "-m", "alutils.grid.notebook", str(notebook), "-p", "dataset", str(number)]
+    command = [sys.executable, "-m", "alutils", "run", str(notebook), "-p", "dataset", str(number)]
     try:
         return subprocess.run(command, stderr=subprocess.DEVNULL, timeout=LIMIT).returncode
     except subprocess.TimeoutExpired:

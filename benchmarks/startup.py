@@ -11,6 +11,8 @@ import tempfile
 
 from measure import Goal, Result, run, time_sides
 
+from alutils.results.readme_figures import FIGURES
+
 PARAMETERS = {"dataset": "streets_tiny", "height": 32, "width": 64, "epochs": 1, "rounds": 2, "committee_members": 2}
 
 
@@ -22,7 +24,7 @@ def python(*arguments: str) -> None:
 def notebook() -> None:
     """Run notebook 03 with a quick recipe."""
     options = [word for name, value in PARAMETERS.items() for word in ("-p", name, str(value))]
-    python("-m", "alutils.grid.notebook", "03_active_learning_rounds", *options)
+    python("-m", "alutils", "run", "03_active_learning_rounds", *options)
 
 
 def measure(quick: bool) -> Result:
@@ -30,14 +32,14 @@ def measure(quick: bool) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ALUTILS_RESULTS"] = folder
         notebook()
-        python("-m", "alutils.results.readme_figures")
+        python("-m", "alutils", "figures", *FIGURES)
         seconds = time_sides(
             {
                 "torch": lambda: python("-c", "import torch"),
                 "alutils": lambda: python("-c", "import torch, alutils"),
                 "everything": lambda: python("-c", "import torch, alutils.runs.rounds"),
                 "notebook": notebook,
-                "figures": lambda: python("-m", "alutils.results.readme_figures"),
+                "figures": lambda: python("-m", "alutils", "figures", *FIGURES),
             },
             rounds=1 if quick else 5,
         )

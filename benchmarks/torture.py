@@ -80,7 +80,7 @@ def start(base: Path, name: str) -> "subprocess.Popen[bytes]":
     preset = base / f"{name}.yaml"
     preset.write_text(PRESET)
     log = (base / f"{name}.log").open("a")
-    command = [sys.executable, "-m", "alutils.grid.snakemake", "run", str(preset), "--cores", "2"]
+    command = [sys.executable, "-m", "alutils", "grid", str(preset), "--cores", "2"]
     return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -12,16 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alutils.grid import notebook as run
-from alutils.grid import snakemake as grid
+from alutils.__main__ import main
 from alutils.grid.parameters import check_parameters, find_notebook
-from alutils.results import pages as report
 from alutils.runs.config import RoundsConfig
 from alutils.runs.data import load_split
 from alutils.runs.rounds import run_rounds
 
 ROUNDS = "03_active_learning_rounds"
 BULK = "04_bulk_training"
+DIGITS_01 = "01_mnist_sanity_checks"
 SMALL = {"height": 32, "width": 64, "rounds": 2, "steps": 2, "batch_size": 2, "committee_members": 2}
 DIGITS = {"dataset": "digits", "model": "mnist_cnn", "height": 28, "width": 28, "augmentation": "none"}
 NAME = "streets_tiny-unet_small-vote_entropy-seed0"
@@ -45,88 +45,121 @@ def nothing(folder: Path) -> None:
     """Prepare nothing."""
 
 
-# what is called, its arguments, what is prepared in the folder it is called in, a part of the line it gives
+# arguments, what is prepared in the folder that they are called in, a part of the line that is printed
 QUICK = [
-    (run, ["no_such_notebook"], nothing, "no_such_notebook is no notebook; known: 01_mnist"),
-    (run, [ROUNDS, *p(querry="random")], nothing, "querry is no parameter of 03_active_learning_rounds; known: exp"),
-    (run, [ROUNDS, *p(rounds="many")], nothing, "rounds is 'many', of type str; allowed: int"),
-    (run, [ROUNDS, *p(rounds=2.5)], nothing, "rounds is 2.5, of type float; allowed: int"),
-    (run, [ROUNDS, *p(rounds=0)], nothing, "rounds is 0; allowed: 1 to 10000"),
-    (run, [ROUNDS, *p(start=100, rounds=3)], nothing, "labels in the last round is 120 percent; allowed: 0 to 100"),
-    (run, [ROUNDS, *p(start=-1)], nothing, "start is -1, step is 10; allowed: more than 0"),
-    (run, [ROUNDS, *p(batch_size=1)], nothing, "batch_size is 1; allowed: 2 to inf"),
-    (run, [ROUNDS, *p(learning_rate=0)], nothing, "learning_rate is 0; allowed: 1e-12 to 10"),
-    (run, [ROUNDS, *p(learning_rate=".nan")], nothing, "learning_rate is nan; allowed: 1e-12 to 10"),
-    (run, [ROUNDS, *p(seed=-1)], nothing, "seed is -1; allowed: 0 to 2147483648"),
-    (run, [ROUNDS, *p(committee_dropout=1)], nothing, "committee_dropout is 1; allowed: 0 to 0.99"),
-    (run, [ROUNDS, *p(committee_members=0)], nothing, "committee_members is 0; allowed: 1 to 1000"),
-    (run, [ROUNDS, *p(precision="float16")], nothing, "precision is 'float16'; allowed: auto, float32, bfloat16"),
-    (run, [ROUNDS, *p(augmentation="flip+turn")], nothing, "augmentation is 'turn'; allowed: flip, scale, colour"),
-    (run, [ROUNDS, *p(regime="x")], nothing, "regime is 'x'; allowed: from_scratch, incremental"),
-    (run, [ROUNDS, *p(last_epochs=0)], nothing, "last_epochs is 0; allowed: 1 to inf"),
+    (["run", "no_such_notebook"], nothing, "no_such_notebook is no notebook; known: 01_mnist"),
     (
-        run,
-        [ROUNDS, *p(query="entropie")],
+        ["run", ROUNDS, *p(querry="random")],
+        nothing,
+        "querry is no parameter of 03_active_learning_rounds; did you mean query? known: exp",
+    ),
+    (["run", ROUNDS, *p(rounds="many")], nothing, "rounds is 'many'; allowed: int"),
+    (["run", ROUNDS, *p(rounds=2.5)], nothing, "rounds is 2.5; allowed: int"),
+    (["run", ROUNDS, *p(rounds=0)], nothing, "rounds is 0; allowed: 1 to 10000"),
+    (["run", ROUNDS, *p(start=100, rounds=3)], nothing, "labels in the last round is 120 percent; allowed: 0 to 100"),
+    (["run", ROUNDS, *p(start=-1)], nothing, "start is -1, step is 10; allowed: more than 0"),
+    (["run", ROUNDS, *p(batch_size=1)], nothing, "batch_size is 1; allowed: 2 to inf"),
+    (["run", ROUNDS, *p(learning_rate=0)], nothing, "learning_rate is 0; allowed: 1e-12 to 10"),
+    (["run", ROUNDS, *p(learning_rate=".nan")], nothing, "learning_rate is nan; allowed: 1e-12 to 10"),
+    (["run", ROUNDS, *p(seed=-1)], nothing, "seed is -1; allowed: 0 to 2147483648"),
+    (["run", ROUNDS, *p(committee_dropout=1)], nothing, "committee_dropout is 1; allowed: 0 to 0.99"),
+    (["run", ROUNDS, *p(committee_members=0)], nothing, "committee_members is 0; allowed: 1 to 1000"),
+    (
+        ["run", ROUNDS, *p(precision="float16")],
+        nothing,
+        "precision is 'float16'; did you mean bfloat16? allowed: auto, float32, bfloat16",
+    ),
+    (["run", ROUNDS, *p(augmentation="flip+turn")], nothing, "augmentation is 'turn'; allowed: flip, scale, colour"),
+    (
+        ["run", ROUNDS, *p(dataset="streets_big")],
+        nothing,
+        "is 'streets_big'; did you mean streets_tiny? allowed: digits",
+    ),
+    (["run", ROUNDS, *p(dataset="no.yaml")], nothing, "dataset is no.yaml; there is no such file; allowed: a YAML"),
+    (
+        ["run", ROUNDS, *p(dataset="mien.yaml")],
+        preset("", "mine.yaml"),
+        "no such file; did you mean mine.yaml? allowed",
+    ),
+    (["run", ROUNDS, *p(model="unet")], nothing, "model is 'unet'; allowed: mnist_cnn, unet_small"),
+    (["run", ROUNDS, *p(model="unetsmall")], nothing, "did you mean unet_small? allowed: mnist_cnn"),
+    (["run", BULK, *p(order_model="x")], nothing, "order_model is 'x'; allowed: mnist_cnn, unet_small"),
+    (["run", DIGITS_01, *p(queries="[entropie]")], nothing, "query is 'entropie'; did you mean entropy? allowed"),
+    (["run", DIGITS_01, *p(regimes="[x]")], nothing, "regime is 'x'; allowed: from_scratch, incremental"),
+    (["run", DIGITS_01, *p(seeds="[a]")], nothing, "seeds holds 'a'; allowed: a list of whole numbers"),
+    (["run", DIGITS_01, *p(seeds="[-1]")], nothing, "seed is -1; allowed: 0 to 2147483648"),
+    (["run", ROUNDS, *p(regime="x")], nothing, "regime is 'x'; allowed: from_scratch, incremental"),
+    (["run", ROUNDS, *p(last_epochs=0)], nothing, "last_epochs is 0; allowed: 1 to inf"),
+    (
+        ["run", ROUNDS, *p(query="entropie")],
         nothing,
         "query is 'entropie'; did you mean entropy? allowed: random, strided",
     ),
-    (run, [ROUNDS, *p(query="bald+top2")], nothing, "query is 'bald+top2'; share of top is 2; allowed: 1e-06 to 1"),
+    (["run", ROUNDS, *p(query="bald+top2")], nothing, "query is 'bald+top2'; share of top is 2; allowed: 1e-06 to 1"),
     (
-        run,
-        [ROUNDS, *p(query="my_scores.py:mine")],
+        ["run", ROUNDS, *p(query="my_scores.py:mine")],
         nothing,
         "my_scores.py: No such file or directory; allowed: FILE.py",
     ),
     (
-        run,
-        [ROUNDS, *p(start_query="bald")],
+        ["run", ROUNDS, *p(start_query="bald")],
         nothing,
-        "start_query is 'bald'; allowed: random, strided_random, core_set",
+        "start_query is 'bald'; did you mean badge? allowed: random, strided_random",
     ),
-    (run, [BULK, *p(query="best")], nothing, "query is 'best'; allowed: all, random"),
-    (run, [ROUNDS, *p(test_resolution="x")], nothing, "test_resolution is 'x'; allowed: training, native"),
-    (run, [BULK, *p(order_regime="x")], nothing, "order_regime is 'x'; allowed: from_scratch, incremental"),
-    (run, [ROUNDS, *p(unit="pixels")], nothing, "unit is 'pixels'; allowed: percent, images"),
-    (run, [BULK, *p(share=0)], nothing, "share is 0 percent; allowed: 0.01 to 100"),
+    (["run", BULK, *p(query="best")], nothing, "query is 'best'; allowed: all, random"),
+    (["run", ROUNDS, *p(test_resolution="x")], nothing, "test_resolution is 'x'; allowed: training, native"),
+    (["run", BULK, *p(order_regime="x")], nothing, "order_regime is 'x'; allowed: from_scratch, incremental"),
+    (["run", ROUNDS, *p(unit="pixels")], nothing, "unit is 'pixels'; allowed: percent, images"),
+    (["run", BULK, *p(share=0)], nothing, "share is 0 percent; allowed: 0.01 to 100"),
     (
-        run,
-        [ROUNDS, *p(experiment="../x")],
+        ["run", ROUNDS, *p(experiment="../x")],
         nothing,
         "'../x' is no name for an experiment or a run; allowed: one folder",
     ),
-    (run, [ROUNDS, *p(experiment="/tmp/x")], nothing, "'/tmp/x' is no name for an experiment or a run"),
-    (run, [ROUNDS, *p(experiment="")], nothing, "'' is no name for an experiment or a run"),
-    (run, [ROUNDS, *p(model="../../x")], nothing, "seed0' is no name for an experiment or a run"),
-    (run, [ROUNDS, "-f", "nowhere.yaml"], nothing, "nowhere.yaml cannot be read (No such file or directory)"),
-    (run, [ROUNDS, "-f", "x.yaml"], preset("a: [", "x.yaml"), "x.yaml is not YAML"),
-    (run, [ROUNDS, "-f", "x.yaml"], preset("- 1", "x.yaml"), "x.yaml holds a list; allowed: names with values"),
-    (run, [ROUNDS, "-f", "x.yaml"], preset("", "x.yaml"), "x.yaml is empty; allowed: names with values"),
-    (run, [ROUNDS, "--cell-timeout", "0"], nothing, "cell_timeout is 0 seconds; allowed: 1 to inf seconds"),
-    (grid, ["run", "nothing"], nothing, "nothing is no preset; known: camvid"),
-    (grid, ["run", "."], nothing, ". is no preset; known: camvid"),
-    (grid, ["status", "nothing.yaml"], nothing, "nothing.yaml is no preset; known: camvid"),
-    (grid, ["run", "wrong.yaml"], preset("rums: []"), "rums is unknown; allowed: recipe, runs"),
-    (grid, ["run", "wrong.yaml"], preset("runs: [{notebook: x}]"), "x is no notebook; known: 01_mnist"),
-    (grid, ["run", "wrong.yaml"], preset(f"runs: [{{notebook: {ROUNDS}, grid: {{seed: 3}}}}]"), "allowed: a list"),
-    (grid, ["run", "wrong.yaml"], preset("runs: !!python/object/apply:os.system [touch x]"), "is not YAML"),
-    (grid, ["run", "wrong.yaml"], preset(b"\xff\xfe\x00".decode("latin1")), "is not YAML"),
+    (["run", ROUNDS, *p(experiment="/tmp/x")], nothing, "'/tmp/x' is no name for an experiment or a run"),
+    (["run", ROUNDS, *p(experiment="")], nothing, "'' is no name for an experiment or a run"),
+    (["run", ROUNDS, *p(model="../../x")], nothing, "model is '../../x'; allowed: mnist_cnn, unet_small"),
+    (["run", ROUNDS, "-f", "nowhere.yaml"], nothing, "nowhere.yaml cannot be read (No such file or directory)"),
+    (["run", ROUNDS, "-f", "x.yaml"], preset("a: [", "x.yaml"), "x.yaml is not YAML"),
+    (["run", ROUNDS, "-f", "x.yaml"], preset("- 1", "x.yaml"), "x.yaml holds a list; allowed: names with values"),
+    (["run", ROUNDS, "-f", "x.yaml"], preset("", "x.yaml"), "x.yaml is empty; allowed: names with values"),
+    (["run", ROUNDS, "--cell-timeout", "0"], nothing, "cell_timeout is 0 seconds; allowed: 1 to inf seconds"),
+    (["grid", "nothing"], nothing, "nothing is no preset; known: camvid"),
+    (["grid", "."], nothing, ". is no preset; known: camvid"),
+    (["status", "nothing.yaml"], nothing, "nothing.yaml is no preset; known: camvid"),
+    (["grid", "wrong.yaml"], preset("rums: []"), "rums is unknown; did you mean runs? allowed: recipe, runs"),
+    (["grid", "wrong.yaml"], preset("runs: [{notebook: x}]"), "x is no notebook; known: 01_mnist"),
     (
-        grid,
-        ["run", "wrong.yaml"],
+        ["grid", "wrong.yaml"],
+        preset(f"runs: [{{notebook: {ROUNDS}, grid: {{seed: 3}}}}]"),
+        "grid.seed is 3; allowed: names, each with a list of values",
+    ),
+    (["grid", "wrong.yaml"], preset("runs: !!python/object/apply:os.system [touch x]"), "is not YAML"),
+    (["grid", "wrong.yaml"], preset(b"\xff\xfe\x00".decode("latin1")), "is not YAML"),
+    (
+        ["grid", "wrong.yaml"],
         preset(f"runs: [{{notebook: {ROUNDS}}}, {{notebook: {ROUNDS}}}]"),
         "two runs",
     ),
     (
-        grid,
-        ["run", "wrong.yaml"],
+        ["grid", "wrong.yaml"],
         preset(f"runs: [{{notebook: {ROUNDS}, parameters: {{dataset: no/mine.yaml}}}}]"),
         "no/mine.yaml; there is no such file",
     ),
-    (grid, ["run", "a{b}.yaml"], preset("runs: []", "a{b}.yaml"), "'a{b}' is no name for an experiment or a run"),
-    (grid, ["run", "demo", "--cores", "0"], nothing, "cores is 0; allowed: 1 to 100000"),
-    (grid, ["run", "demo", "--profile", "pbs"], nothing, "pbs is no profile; known: kubernetes, local, slurm"),
-    (report, ["show", "nothing"], nothing, "no finished run there; `make grid PRESET=nothing` makes some"),
-    (report, ["show", "../x"], nothing, "'../x' is no name for an experiment or a run"),
+    (["grid", "a{b}.yaml"], preset("runs: []", "a{b}.yaml"), "'a{b}' is no name for an experiment or a run"),
+    (["grid", "demo", "--cores", "0"], nothing, "cores is 0; allowed: 1 to 100000"),
+    (["grid", "demo", "--profile", "pbs"], nothing, "pbs is no profile; known: kubernetes, local, slurm"),
+    (
+        ["show", "nothing"],
+        nothing,
+        "run there; `alutils run 03_active_learning_rounds -p experiment nothing` makes some",
+    ),
+    (["show", "demo"], nothing, "no finished run there; `make grid PRESET=demo` makes some"),
+    (["figures", "bulk"], nothing, "figure is 'bulk'; did you mean bulk_all? allowed: bulk_all"),
+    (["grid"], nothing, "no preset is given; known: camvid, "),
+    (["status"], nothing, "no preset is given; known: camvid, "),
+    (["grid", "dmo"], nothing, "dmo is no preset; did you mean demo? known: camvid, "),
+    (["show", "../x"], nothing, "'../x' is no name for an experiment or a run"),
 ]
 
 
@@ -134,9 +167,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize(("called", "arguments", "prepare", "message"), QUICK)
+@pytest.mark.parametrize(("arguments", "prepare", "message"), QUICK)
 def test_what_is_wrong_from_the_start_is_one_line(
-    called: object,
     arguments: list[str],
     prepare: Callable[[Path], None],
     message: str,
@@ -148,11 +180,27 @@ def test_what_is_wrong_from_the_start_is_one_line(
     monkeypatch.chdir(tmp_path)
     prepare(tmp_path)
     before = contents(tmp_path)
-    assert called.main(arguments) == 1  # type: ignore[attr-defined]
+    assert main(arguments) == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert "error: " in line
     assert message in line
     assert contents(tmp_path) == before
+    assert not results.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[*p(query="entropie")], [*p(model="unet")], [*p(dataset="street")], [*p(dataset="no.yaml")], [*p(querry="bald")]],
+)
+def test_a_misspelt_name_is_said_within_a_second_and_a_half_and_leaves_no_folder(arguments: list[str], results: Path):
+    """Seconds of a processor, for other work may delay this one."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-m", "alutils", "run", ROUNDS, *arguments], capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert line.startswith("error: ")
     assert not results.exists()
 
 
@@ -194,8 +242,6 @@ def half_written(name: str) -> Callable[[Path], list[str]]:
 
 
 IN_KERNEL = [
-    (ROUNDS, lambda folder: p(dataset="streets_big"), "dataset is 'streets_big'; allowed: digits, mnist"),
-    (ROUNDS, lambda folder: p(model="unet"), "model is 'unet'; allowed: mnist_cnn, unet_small"),
     (ROUNDS, lambda folder: p(**DIGITS, query="bald+windows2x2"), "digits has one label per image; allowed: queries"),
     (ROUNDS, lambda folder: p(height=0), "height is 0, width is 64; allowed: two numbers from 1 on, or neither"),
     (ROUNDS, lambda folder: mine(folder, Path.unlink), "1.png: its label is missing"),
@@ -235,7 +281,7 @@ def test_what_turns_out_wrong_in_a_run_is_one_line(
     arguments += prepare(tmp_path)
     before = contents(results)
     capfd.readouterr()
-    assert run.main(arguments) == 1
+    assert main(["run", *arguments]) == 1
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 2, lines
     assert lines[0].endswith(": started")
@@ -249,8 +295,8 @@ def test_a_results_folder_that_is_a_file_is_one_line(
 ):
     write(tmp_path / "file", "mine")
     monkeypatch.setenv("ALUTILS_RESULTS", str(tmp_path / "file"))
-    for called, arguments in ((run, [ROUNDS]), (grid, ["run", "demo"]), (report, ["show", "demo"])):
-        assert called.main(arguments) == 1
+    for arguments in (["run", ROUNDS], ["grid", "demo"], ["show", "demo"]):
+        assert main(arguments) == 1
         (line,) = capfd.readouterr().err.splitlines()
         assert str(tmp_path / "file") in line
     assert (tmp_path / "file").read_text() == "mine"
@@ -263,8 +309,8 @@ def test_a_read_only_results_folder_is_one_line(tmp_path: Path, results: Path):
     results.mkdir()
     results.chmod(0o555)
     powerless = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.getuid() == 0 else []
-    for words in (["alutils.grid.notebook", ROUNDS], ["alutils.grid.snakemake", "run", "demo"]):
-        done = subprocess.run([*powerless, sys.executable, "-m", *words], capture_output=True, text=True)
+    for words in (["run", ROUNDS], ["grid", "demo"]):
+        done = subprocess.run([*powerless, sys.executable, "-m", "alutils", *words], capture_output=True, text=True)
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()
         assert "error: " in line

@@ -164,7 +164,7 @@ def test_what_is_right_is_an_instance_of_the_model() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"wheel": []}, "wheel is unknown, perhaps wheels is meant; allowed: wheels, named, load, colour"),
+        ({"wheel": []}, "wheel is unknown; did you mean wheels? allowed: wheels, named, load, colour"),
         ({"load": "x", "oxen": 2}, "oxen is unknown; allowed: wheels, named, load, colour"),
         ({"load": "x"}, "load is 'x'; allowed: kilograms, one number or several"),
         ({"load": [1, "x"]}, "load is [1, 'x']; allowed: kilograms, one number or several"),

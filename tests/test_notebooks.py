@@ -1,4 +1,4 @@
-"""Every notebook, run as `python -m alutils.grid.notebook` runs it with parameters that take seconds, and its form."""
+"""Every notebook, run as `alutils run` runs it with parameters that take seconds, and its form."""
 
 import ast
 import re

@@ -1,37 +1,36 @@
 """Run one notebook with checked parameters.
 
-    python -m alutils.grid.notebook NOTEBOOK [-f PARAMS.yaml] [-p NAME VALUE]... [--cell-timeout SECONDS]
-
-The executed notebook is written whole into the run's folder below the results folder. A wrong parameter is
-one line on stderr and exit code 1, before anything starts; so is a failing cell, whose notebook is kept there
-as `notebook.failed.ipynb`. A second start of a finished run only reads it.
+The executed notebook is written whole into the run's folder below the results folder. A failing cell is a
+`RuntimeError` of one line; its notebook is kept there, too. A second start of a finished run only reads it.
 """
 
-import argparse
+import json
 import logging
-import math
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import nbformat
-import papermill
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from papermill.exceptions import PapermillExecutionError
-from traitlets.config import Config
-
-from alutils.errors import DataError, ParameterError, check_range, one_line
-from alutils.files import is_locked, locked, read_yaml, write_whole
+from alutils.files import is_locked, locked, write_whole
 from alutils.grid.gpus import claimed
-from alutils.grid.parameters import check_parameters, done_file, find_notebook, gpus_wanted, run_name
+from alutils.grid.parameters import (
+    check_names,
+    check_parameters,
+    checksums,
+    done_key,
+    gpus_wanted,
+    input_files,
+    run_name,
+)
 from alutils.progress import BARS, STATUS
 from alutils.runs.folder import RunFolder
+
+# papermill and nbformat are imported where they are used: loading them takes a second, and mistakes are said first.
 
 START_TIMEOUT = 600  # seconds for a kernel to start, on a machine that many runs share
 
@@ -43,37 +42,42 @@ def run_notebook(notebook: Path, given: Mapping[str, Any], cell_timeout: int | N
     before anything starts, or `RuntimeError` with the failing cell's error.
     """
     parameters = check_parameters(notebook, given)
+    check_names(notebook.stem, parameters)
     name = run_name(notebook.stem, parameters)
     run = RunFolder(parameters["experiment"], name)
     title = name if name.startswith(notebook.stem) else f"{notebook.stem} {name}"
-    done, result = run.path / done_file(notebook.stem, parameters), run.path / "notebook.ipynb"
-    was_done, status = done.exists(), run.lock("job")
-    with locked(status, title), claimed(gpus_wanted(notebook.stem, parameters)) as gpus:
+    done = run.done_file(done_key(notebook.stem, parameters))
+    was_done = done.exists()
+    with locked(run.lock("job"), title), claimed(gpus_wanted(notebook.stem, parameters)) as gpus:
         if done.exists() and not was_done:
             _say(f"{title}: done by another process")
-            return result
-        started, last_finish = time.monotonic(), _time_of(run.path / "provenance.json")
+            return run.notebook
+        started, finished_before = time.monotonic(), run.finished_ns()
         _say(f"{title}: started")
-        for marker in run.path.glob("done-*"):
-            marker.unlink()
-        with _environment({STATUS: str(status)} | gpus):
-            _execute(notebook, parameters, run.path, title, cell_timeout)
-        (run.path / "notebook.failed.ipynb").unlink(missing_ok=True)
-        write_whole(done, time.strftime("%Y-%m-%d %H:%M:%S\n"))
-        status.write_text("")
-        only_read = last_finish and last_finish == _time_of(run.path / "provenance.json")
+        inputs = checksums(input_files(notebook, parameters))
+        run.forget_done()
+        with _told_in(run.status_file) as status, environment(status | gpus):
+            _execute(notebook, parameters, run, title, cell_timeout)
+        run.failed_notebook.unlink(missing_ok=True)
+        write_whole(done, json.dumps({"at": time.strftime("%Y-%m-%d %H:%M:%S"), "files": inputs}, indent=2) + "\n")
+        only_read = finished_before and finished_before == run.finished_ns()
         how = ", only read: it was finished before" if only_read else ""
         _say(f"{title}: done in {time.monotonic() - started:.0f} s{how}")
-    return result
-
-
-def _time_of(path: Path) -> int | None:
-    return path.stat().st_mtime_ns if path.exists() else None
+    return run.notebook
 
 
 @contextmanager
-def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Change environment variables, which kernels inherit, for a while."""
+def _told_in(status: Path) -> Iterator[dict[str, str]]:
+    """Let a run say in the file `status` how far it is; yield the environment that asks for it."""
+    status.parent.mkdir(parents=True, exist_ok=True)
+    status.unlink(missing_ok=True)
+    yield {STATUS: str(status)}
+    status.unlink(missing_ok=True)
+
+
+@contextmanager
+def environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Change environment variables for a while; kernels inherit them."""
     before = dict(os.environ)
     os.environ.update(changes)
     try:
@@ -83,16 +87,19 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _execute(notebook: Path, parameters: dict[str, Any], folder: Path, title: str, cell_timeout: int | None) -> None:
-    """Let papermill run `notebook` and keep what it gives in `folder`, as executed or as failed notebook."""
+def _execute(notebook: Path, parameters: dict[str, Any], run: RunFolder, title: str, cell_timeout: int | None) -> None:
+    """Let papermill run `notebook`; keep the result in the folder of `run`, as its executed or its failed notebook."""
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
     with _temporary_folder() as temporary:
         output = temporary / "notebook.ipynb"
         try:
             _run_papermill(notebook, output, parameters, cell_timeout)
         except (PapermillExecutionError, CellTimeoutError, DeadKernelError) as error:
             reason = _reason(error, cell_timeout)
-            raise RuntimeError(f"{title}: {reason} ({_keep_failed(output, folder, reason)})") from error
-        write_whole(folder / "notebook.ipynb", output.read_bytes())
+            raise RuntimeError(f"{title}: {reason} ({_keep_failed(output, run, reason)})") from error
+        write_whole(run.notebook, output.read_bytes())
 
 
 def _run_papermill(notebook: Path, output: Path, parameters: dict[str, Any], cell_timeout: int | None) -> None:
@@ -100,7 +107,10 @@ def _run_papermill(notebook: Path, output: Path, parameters: dict[str, Any], cel
 
     Over TCP, kernels that start at the same time now and then take each other's port.
     """
-    logging.getLogger("traitlets").setLevel(logging.CRITICAL)  # says what is in the error, too
+    import papermill
+    from traitlets.config import Config
+
+    logging.getLogger("traitlets").setLevel(logging.CRITICAL)  # it would repeat the error
     on_terminal = sys.stderr.isatty()
     os.environ.setdefault(BARS, "1" if on_terminal else "0")
     connection = {"connection_file": str(output.with_name("connection.json")), "transport": "ipc"}
@@ -121,15 +131,20 @@ def _run_papermill(notebook: Path, output: Path, parameters: dict[str, Any], cel
 
 def _reason(error: Exception, cell_timeout: int | None) -> str:
     """Return in one line why a notebook failed."""
+    from nbclient.exceptions import CellTimeoutError
+    from papermill.exceptions import PapermillExecutionError
+
     if isinstance(error, PapermillExecutionError):
         return " ".join(f"{error.ename}: {error.evalue}".split())
     if isinstance(error, CellTimeoutError):
         return f"a cell took more than the {cell_timeout} s that --cell-timeout allows"
-    return "the kernel died, killed from outside or for want of memory"
+    return "the kernel died, killed from outside or for lack of memory"
 
 
-def _keep_failed(output: Path, folder: Path, reason: str) -> str:
-    """Keep what was executed as `notebook.failed.ipynb`, its error in the failing cell; return where it is."""
+def _keep_failed(output: Path, run: RunFolder, reason: str) -> str:
+    """Keep the cells that were executed, with the error in the failing one; return a note that says where."""
+    import nbformat
+
     content = nbformat.read(output, 4)
     started = [
         cell for cell in content.cells if cell.metadata.get("papermill", {}).get("status", "pending") != "pending"
@@ -137,12 +152,11 @@ def _keep_failed(output: Path, folder: Path, reason: str) -> str:
     if started and not any(shown.output_type == "error" for cell in started for shown in cell.get("outputs", [])):
         shown = nbformat.v4.new_output("error", ename="Stopped", evalue=reason, traceback=[reason])
         started[-1].setdefault("outputs", []).append(shown)
-    failed = folder / "notebook.failed.ipynb"
     try:
-        write_whole(failed, nbformat.writes(content))
+        write_whole(run.failed_notebook, nbformat.writes(content))
     except OSError as error:
         return f"and its notebook is lost: {error.strerror}"
-    return f"see {failed}"
+    return f"see {run.failed_notebook}"
 
 
 @contextmanager
@@ -167,37 +181,5 @@ def _sweep(folder: Path) -> None:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")  # in one piece, unlike print: others write there too
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")  # one write: other processes write there, too
     sys.stderr.flush()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m alutils.grid.notebook", description="Run one notebook.")
-    parser.add_argument("notebook", metavar="NOTEBOOK", help="its path, or its name in notebooks/")
-    parser.add_argument("-f", metavar="PARAMS.yaml", action="append", default=[], help="a YAML file of parameters")
-    parser.add_argument("-p", metavar=("NAME", "VALUE"), nargs=2, action="append", default=[], help="a parameter")
-    parser.add_argument("--cell-timeout", metavar="SECONDS", type=int, help="let no cell take longer")
-    chosen = parser.parse_args(arguments)
-    try:
-        check_range("cell_timeout", 1 if chosen.cell_timeout is None else chosen.cell_timeout, 1, math.inf, "seconds")
-        run_notebook(find_notebook(chosen.notebook), _given(chosen.f, chosen.p), chosen.cell_timeout)
-    except (ParameterError, DataError, RuntimeError, OSError) as error:
-        _say(f"error: {one_line(error)}")
-        return 1
-    except KeyboardInterrupt:
-        _say("stopped; the same command goes on with what was saved")
-        return 130
-    return 0
-
-
-def _given(files: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return the parameters of all YAML files, then those of the command line, later ones winning."""
-    given: dict[str, Any] = {}
-    for file in files:
-        given |= read_yaml(Path(file))
-    return given | dict(pairs)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

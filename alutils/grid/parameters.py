@@ -1,85 +1,133 @@
-"""A notebook's parameters, declared in its first code cell and checked before anything starts, and what they name."""
+"""A notebook's parameters: declared in its cell tagged `parameters`, checked before anything starts.
+
+Nothing here loads torch or papermill, so a mistake is said at once.
+"""
 
 import ast
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import papermill
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from alutils.errors import ParameterError
-from alutils.paths import NOTEBOOKS
-from alutils.runs.config import BulkConfig, RoundsConfig
+from alutils import paths
+from alutils.datasets import DATASETS
+from alutils.errors import ParameterError, check_choice, did_you_mean
+from alutils.files import read_yaml, validated
+from alutils.grid.notebooks import NOTEBOOKS, about
+from alutils.models import MODELS
+from alutils.queries.own import query_file
 
-CONFIGS: dict[str, type[RoundsConfig] | type[BulkConfig]] = {
-    "03_active_learning_rounds": RoundsConfig,
-    "04_bulk_training": BulkConfig,
-}
-WITHOUT_NETWORK = {"02_street_scenes", "06_figures", "07_compare_queries"}  # they need no GPU
-TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
+TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
 
 
 def find_notebook(name: str, base: Path = Path()) -> Path:
-    """Return the path of a notebook given by path from `base` on, or by its name in the project's `notebooks/`."""
-    for path in (base / name, NOTEBOOKS / Path(name).name, NOTEBOOKS / f"{Path(name).name}.ipynb"):
+    """Return the path of a notebook, given as a path from `base` or as a name in the project's `notebooks/`."""
+    for path in (base / name, paths.NOTEBOOKS / Path(name).name, paths.NOTEBOOKS / f"{Path(name).name}.ipynb"):
         if path.suffix == ".ipynb" and path.is_file():
             return path
-    known = ", ".join(sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
-    raise ParameterError(f"{name} is no notebook; known: {known}")
+    known = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
+    raise ParameterError(f"{name} is no notebook; {did_you_mean(name, known)}known: {', '.join(known)}")
+
+
+def given_parameters(files: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return the parameters that YAML files and then pairs of name and text give; later ones win."""
+    given: dict[str, Any] = {}
+    for file in files:
+        given |= read_yaml(Path(file))
+    return given | dict(pairs)
 
 
 def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all parameters of `notebook`: its defaults, overridden by `given`, each of the declared type.
+    """Return all parameters of `notebook`: its defaults, replaced by `given`, each of the declared type.
 
-    Raises `ParameterError` for a name the notebook does not have, or a value of another type.
+    Text is read as the declared type, because it may come from a command line. Raises `ParameterError` for a name that
+    the notebook does not have or a value of another type.
     """
-    declared = _declared(notebook, notebook.stat().st_mtime_ns)
-    for name, entry in declared.items():
-        if entry["inferred_type_name"] not in TYPES:
-            raise ParameterError(f"{notebook}: {name} has no type; allowed: {', '.join(TYPES)}, as in n: int = 1")
-    if "experiment" not in declared:
-        raise ParameterError(f"{notebook} has no parameter experiment, the folder its run goes to")
+    model = _declared(notebook, notebook.stat().st_mtime_ns)
+    fields = model.model_fields
     for name in given:
-        if name not in declared:
-            raise ParameterError(f"{name} is no parameter of {notebook.stem}; known: {', '.join(declared)}")
-    defaults = {name: ast.literal_eval(entry["default"]) for name, entry in declared.items()}
-    types = {name: entry["inferred_type_name"] for name, entry in declared.items()}
-    values = {name: _convert(name, value, types[name], defaults[name]) for name, value in given.items()}
-    return defaults | values
+        if name not in fields:
+            known = f"{did_you_mean(name, fields)}known: {', '.join(fields)}"
+            raise ParameterError(f"{name} is no parameter of {notebook.stem}; {known}")
+    read = {name: _read(value, fields[name].annotation, fields[name].default) for name, value in given.items()}
+    return validated(model, read, notebook.stem).model_dump()
 
 
 @cache
-def _declared(notebook: Path, changed: int) -> dict[str, Any]:
-    return papermill.inspect_notebook(notebook)
+def _declared(notebook: Path, changed: int) -> type[BaseModel]:
+    """Return a pydantic model of what the notebook's parameters cell declares, as in `n: int = 1`."""
+    fields: dict[str, Any] = {}
+    for statement in _parameters_cell(notebook).body:
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", statement)
+        name = ast.unparse(target)
+        kind = TYPES.get(ast.unparse(statement.annotation)) if isinstance(statement, ast.AnnAssign) else None
+        if kind is None or not isinstance(statement, ast.AnnAssign) or statement.value is None:
+            raise ParameterError(f"{notebook}: {name} has no type; allowed: {', '.join(TYPES)}, as in n: int = 1")
+        default = ast.literal_eval(statement.value)
+        optional = default is None
+        allowed = f"{kind.__name__} or None" if optional else kind.__name__
+        fields[name] = (kind | None if optional else kind, Field(default, description=allowed))
+    if "experiment" not in fields:
+        raise ParameterError(f"{notebook} has no parameter experiment, the folder its run goes to")
+    return create_model("Parameters", __config__=ConfigDict(strict=True, protected_namespaces=()), **fields)
 
 
-def _convert(name: str, value: Any, declared: str, default: Any) -> Any:
-    """Return `value` as the `declared` type; text is read as that type, as it comes from a command line."""
-    if default is None and value in (None, "None", "null"):
+def _parameters_cell(notebook: Path) -> ast.Module:
+    try:
+        cells = json.loads(notebook.read_text())["cells"]
+        tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+        return ast.parse("".join(tagged[0]) if tagged else "")
+    except (OSError, ValueError, KeyError, SyntaxError) as error:
+        raise ParameterError(f"{notebook}: its parameters cannot be read ({' '.join(str(error).split())})") from error
+
+
+def _read(value: Any, kind: Any, default: Any) -> Any:
+    """Return a value as YAML reads it, unless text is what is wanted."""
+    if default is None and value in ("None", "null"):
         return None
-    if isinstance(value, str) and declared != "str":
-        value = _read_text(value)
-    wanted = TYPES[declared]
-    if wanted is float and type(value) is int:
-        return float(value)
-    if type(value) is not wanted:
-        allowed = f"{declared} or None" if default is None else declared
-        raise ParameterError(f"{name} is {value!r}, of type {type(value).__name__}; allowed: {allowed}")
-    return value
-
-
-def _read_text(text: str) -> Any:
+    if not isinstance(value, str) or kind in (str, str | None):
+        return value
     try:
         # YAML takes 1e-3 and 1.5e3 for words
-        return float(text) if re.fullmatch(r"[-+]?\d+\.?\d*[eE][-+]?\d+", text) else yaml.safe_load(text)
+        return float(value) if re.fullmatch(r"[-+]?\d+\.?\d*[eE][-+]?\d+", value) else yaml.safe_load(value)
     except (yaml.YAMLError, ValueError):
-        return text
+        return value
+
+
+def check_names(notebook: str, parameters: Mapping[str, Any], base: Path = Path()) -> None:
+    """Raise `ParameterError` unless the data set, models and runs that the `parameters` name can exist.
+
+    Only the notebooks of the project are checked: others may mean something else by these names. The path of a data
+    set's YAML file is relative to `base`.
+    """
+    if notebook not in NOTEBOOKS:
+        return
+    if "dataset" in parameters:
+        check_dataset(parameters["dataset"], base)
+    for name in ("model", "order_model"):
+        if name in parameters:
+            check_choice(name, parameters[name], MODELS)
+    run_name(notebook, parameters)
+    about(notebook).needs(parameters)
+    for path in _query_files(parameters, base):
+        if not path.is_file():
+            raise ParameterError(f"query is in {path}; there is no such file")
+
+
+def check_dataset(name: str, base: Path = Path()) -> None:
+    """Raise `ParameterError` unless `name` is a known data set or the path, from `base`, of a YAML file."""
+    if not name.endswith((".yaml", ".yml")):
+        check_choice("dataset", name, [*DATASETS, "<a folder's description>.yaml"])
+    elif not (path := base / name).is_file():
+        meant = did_you_mean(path.name, [file.name for file in path.parent.glob("*.y*ml")])
+        raise ParameterError(f"dataset is {path}; there is no such file; {meant}allowed: a YAML file that is there")
 
 
 def run_name(notebook: str, parameters: Mapping[str, Any]) -> str:
@@ -87,24 +135,50 @@ def run_name(notebook: str, parameters: Mapping[str, Any]) -> str:
 
     Raises `ParameterError` for parameters that cannot go together.
     """
-    config = CONFIGS.get(notebook)
+    config = about(notebook).config
     if config:
         return config.from_names(parameters).run_name
     return "-".join([notebook, *(Path(parameters[name]).stem for name in ("dataset", "model") if name in parameters)])
 
 
 def config_of(notebook: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config, but the data, of the one run that a notebook makes; nothing if it makes none or several."""
-    config = CONFIGS.get(notebook)
+    """Return what `config.json` of a notebook's one run will hold, without the data; empty for other notebooks."""
+    config = about(notebook).config
     return {"kind": config.kind} | asdict(config.from_names(parameters)) if config else {}
 
 
 def gpus_wanted(notebook: str, parameters: Mapping[str, Any]) -> int:
-    """Return how many GPUs a notebook's run uses where there are some."""
-    return 0 if notebook in WITHOUT_NETWORK else parameters.get("scoring_workers", 1)
+    """Return how many GPUs a notebook's run uses on a machine that has some."""
+    return parameters.get("scoring_workers", 1) if about(notebook).uses_gpu else 0
 
 
-def done_file(notebook: str, parameters: Mapping[str, Any]) -> str:
-    """Return the name of the file that says that a notebook has run with all its `parameters`."""
+def input_files(notebook: Path, parameters: Mapping[str, Any], base: Path = Path()) -> list[Path]:
+    """Return the files that a notebook's run depends on: itself, figure code, a data set's YAML, query files."""
+    files = [notebook]
+    if about(notebook.stem).reads_results:
+        files += sorted((paths.ROOT / "alutils" / "results").rglob("*.py"))
+    if str(parameters.get("dataset")).endswith((".yaml", ".yml")):
+        files.append(base / parameters["dataset"])
+    return files + _query_files(parameters, base)
+
+
+def _query_files(parameters: Mapping[str, Any], base: Path) -> list[Path]:
+    asked = [parameters.get("query", ""), *parameters.get("queries", [])]
+    return [base / file for file in map(query_file, map(str, asked)) if file]
+
+
+def done_key(notebook: str, parameters: Mapping[str, Any]) -> str:
+    """Return a checksum of a notebook's name and all its `parameters`."""
     content = json.dumps([notebook, parameters], sort_keys=True)
-    return f"done-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    return hashlib.sha256(content.encode()).hexdigest()[:8]
+
+
+def checksums(files: Iterable[Path]) -> dict[str, str]:
+    """Return a checksum of each file's content, by its path."""
+    return {str(file.resolve()): checksum(file.resolve(), file.stat().st_mtime_ns) for file in files}
+
+
+@cache
+def checksum(file: Path, changed: int) -> str:
+    """Return a checksum of a file's content as it was at the time `changed`, in nanoseconds."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]

@@ -1,28 +1,56 @@
-"""What a grid consists of: a preset is a YAML file of notebooks, parameters, and lists of parameters."""
+"""A preset, a YAML file of notebooks, parameters and lists of parameters, and the jobs that it lists."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from alutils.errors import ParameterError
-from alutils.files import read_yaml
-from alutils.grid.parameters import check_parameters, config_of, done_file, find_notebook, gpus_wanted, run_name
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from alutils.errors import ParameterError, did_you_mean
+from alutils.files import read_yaml, validated
+from alutils.grid.notebooks import about
+from alutils.grid.parameters import (
+    check_names,
+    check_parameters,
+    config_of,
+    done_key,
+    find_notebook,
+    gpus_wanted,
+    input_files,
+    run_name,
+)
 from alutils.paths import PARAMS, ROOT, results_dir
-from alutils.queries.own import query_file
-from alutils.runs.config import BulkConfig, rounds_name
 from alutils.runs.folder import check_name
 
-PRESET_KEYS = {"recipe", "runs"}
-ENTRY_KEYS = {"notebook", "parameters", "grid", "cell_timeout"}
-LAST = {  # notebooks that read what all others made, and the modules whose change changes what they show
-    "06_figures": ("analysis", "figures"),
-    "07_compare_queries": (
-        *("acquired", "analysis", "comparison", "comparison_figures", "comparison_text", "figures", "statistics"),
-    ),
-}
+
+class Entry(BaseModel):
+    """One entry of a preset's `runs`: a notebook and its parameters; every combination of `grid`'s lists is a run."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    notebook: str = Field(description="the name or the path of a notebook")
+    parameters: dict[str, Any] | None = Field(None, description="names with values, but experiment")
+    grid: dict[str, list[Any]] | None = Field(None, description="names, each with a list of values, but experiment")
+    cell_timeout: int | None = Field(None, ge=1, description="seconds, a whole number from 1")
+
+    @field_validator("parameters", "grid")
+    @classmethod
+    def _experiment_is_the_presets(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value and "experiment" in value:
+            raise ValueError("allowed: all names but experiment, which is the preset's name")
+        return value
+
+
+class Preset(BaseModel):
+    """A preset's content; `recipe` holds values that `runs` refer to."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    recipe: Any = None
+    runs: list[Entry] | None = Field(None, description="a list of runs, each with a notebook")
 
 
 @dataclass(frozen=True)
@@ -30,10 +58,10 @@ class Job:
     """One notebook run.
 
     given : the parameters that differ from the notebook's defaults
-    needs : names of the jobs before it
-    files : what it depends on beside these; if one changes, it is run again
-    done : name of the file in its folder that says that it has run
-    config : what `config.json` will hold, but the data; empty where a notebook's job is not one run
+    needs : names of the jobs that run before it
+    files : its other inputs; if one of them changes, it is run again
+    key : a checksum of its parameters, for the file that says that it has run
+    config : what `config.json` will hold, without the data; empty for a notebook that makes no run, or several
     """
 
     name: str
@@ -41,123 +69,83 @@ class Job:
     given: dict[str, Any]
     needs: list[str]
     files: list[Path]
-    done: str
+    key: str
     gpus: int
     cell_timeout: int | None
     config: dict[str, Any]
 
     @property
     def arguments(self) -> list[str]:
-        """Return what `python -m alutils.grid.notebook` is called with."""
+        """Return the arguments of `alutils run`."""
         words = [str(self.notebook)]
         for name, value in self.given.items():
             words += ["-p", name, value if isinstance(value, str) else json.dumps(value)]
         return words + (["--cell-timeout", str(self.cell_timeout)] if self.cell_timeout else [])
 
 
+def known_presets() -> list[str]:
+    """Return the names of the project's presets."""
+    return sorted(path.stem for path in PARAMS.glob("*.yaml"))
+
+
 def find_preset(name: str) -> Path:
-    """Return the path of a preset given by path, or by its name in the project's `params/`."""
+    """Return the path of a preset, given as a path or as a name in the project's `params/`."""
     for path in (Path(name), PARAMS / f"{name}.yaml"):
         if path.suffix == ".yaml" and path.is_file():
             return path
-    known = ", ".join(sorted(path.stem for path in PARAMS.glob("*.yaml")))
-    raise ParameterError(f"{name} is no preset; known: {known}; or the path of a .yaml file")
+    what = f"{name} is no preset" if name else "no preset is given"
+    known = f"{did_you_mean(name, known_presets())}known: {', '.join(known_presets())}"
+    raise ParameterError(f"{what}; {known}; or the path of a .yaml file")
 
 
 def load_jobs(preset: Path) -> dict[str, Job]:
     """Return the jobs of a preset by name; all parameters are checked.
 
-    A preset holds `runs`, a list of `notebook`, `parameters` and `grid` (lists, of which every combination is
-    run), and `recipe`, notes of values that `runs` refer to. Its experiment is called like the file; paths in it are
-    relative to the project.
+    The experiment is called like the file. Paths in a preset are relative to the project.
     """
     check_name(preset.stem)
-    content = read_yaml(preset)
-    _check_keys(str(preset), content, PRESET_KEYS)
+    content = validated(Preset, read_yaml(preset), str(preset))
     jobs: dict[str, Job] = {}
-    runs = content.get("runs") or []
-    if not isinstance(runs, list):
-        raise ParameterError(f"{preset}: runs is {runs!r}; allowed: a list of runs")
-    for job in _all_jobs(runs, preset.stem):
+    for job in _all_jobs(content.runs or [], preset.stem):
         if job.name in jobs:
             raise ParameterError(f"{preset}: two runs would be called {job.name}; vary what its name is made of")
         jobs[job.name] = job
+    others = [name for name, job in jobs.items() if not about(job.notebook.stem).reads_results]
     for job in jobs.values():
-        if job.notebook.stem in LAST:
-            job.needs.extend(name for name, other in jobs.items() if other.notebook.stem not in LAST)
-        else:
-            job.needs[:] = [name for name in job.needs if name in jobs]
+        reads_all = about(job.notebook.stem).reads_results
+        job.needs[:] = others if reads_all else [name for name in job.needs if name in jobs]
     return jobs
 
 
-def _all_jobs(entries: list[Any], experiment: str) -> Iterator[Job]:
+def _all_jobs(entries: list[Entry], experiment: str) -> Iterator[Job]:
     for entry in entries:
-        if not isinstance(entry, dict) or "notebook" not in entry:
-            raise ParameterError(f"{entry!r} is no run; allowed: notebook, parameters, grid, cell_timeout")
-        _check_keys(f"the run of {entry['notebook']}", entry, ENTRY_KEYS)
-        notebook = find_notebook(str(entry["notebook"]), ROOT)
-        fixed, grid = (_mapping(notebook.stem, key, entry.get(key) or {}) for key in ("parameters", "grid"))
-        for name, values in grid.items():
-            if not isinstance(values, list):
-                raise ParameterError(f"{notebook.stem}: {name} in grid is {values!r}; allowed: a list")
-        timeout = entry.get("cell_timeout")
-        if timeout is not None and (type(timeout) is not int or timeout < 1):
-            raise ParameterError(
-                f"{notebook.stem}: cell_timeout is {timeout!r}; allowed: seconds, a whole number from 1"
-            )
+        notebook, grid = find_notebook(entry.notebook, ROOT), entry.grid or {}
         for combination in product(*grid.values()):
-            given = {"experiment": experiment} | fixed | dict(zip(grid, combination, strict=True))
-            yield _job(notebook, given, timeout)
+            varied = dict(zip(grid, combination, strict=True))
+            given = {"experiment": experiment} | (entry.parameters or {}) | varied
+            yield _job(notebook, given, entry.cell_timeout)
 
 
 def _job(notebook: Path, given: dict[str, Any], cell_timeout: int | None) -> Job:
     parameters = check_parameters(notebook, given)
-    files = [notebook, *(ROOT / "alutils" / "results" / f"{module}.py" for module in LAST.get(notebook.stem, ()))]
-    if str(parameters.get("dataset")).endswith((".yaml", ".yml")):
-        files.append(ROOT / parameters["dataset"])
-        if not files[-1].is_file():
-            raise ParameterError(f"{notebook.stem}: dataset is {files[-1]}; there is no such file")
-    asked = [parameters.get("query", ""), *parameters.get("queries", [])]
-    for file in filter(None, (query_file(str(query)) for query in asked)):
-        files.append(ROOT / file)
-        if not files[-1].is_file():
-            raise ParameterError(f"{notebook.stem}: query is in {files[-1]}; there is no such file")
+    check_names(notebook.stem, parameters, ROOT)
+    files = input_files(notebook, parameters, ROOT)
+    for file in files:
+        if not file.is_file():
+            raise ParameterError(f"{notebook.stem}: {file} is needed; there is no such file")
     return Job(
         run_name(notebook.stem, parameters),
         notebook,
         given,
-        _needs(notebook, parameters),
+        about(notebook.stem).needs(parameters),
         files,
-        done_file(notebook.stem, parameters),
+        done_key(notebook.stem, parameters),
         gpus_wanted(notebook.stem, parameters),
         cell_timeout,
         config_of(notebook.stem, parameters),
     )
 
 
-def _mapping(notebook: str, key: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or "experiment" in value:
-        raise ParameterError(f"{notebook}: {key} is {value!r}; allowed: names with values, but experiment")
-    return value
-
-
-def _needs(notebook: Path, parameters: Mapping[str, Any]) -> list[str]:
-    """Return names of runs: the one whose order a bulk training uses, those that the notebook on digits shows."""
-    if notebook.stem == "04_bulk_training":
-        source = BulkConfig.from_names(parameters).order_run_name
-        return [source] if source else []
-    if notebook.stem == "01_mnist_sanity_checks":
-        shown = product(*(parameters[name] for name in ("regimes", "queries", "seeds")))
-        return [rounds_name(parameters["dataset"], "mnist_cnn", *names) for names in shown]
-    return []
-
-
-def _check_keys(where: str, content: Mapping[str, Any], allowed: set[str]) -> None:
-    for key in content:
-        if key not in allowed:
-            raise ParameterError(f"{where}: {key} is unknown; allowed: {', '.join(sorted(allowed))}")
-
-
 def folder_of(preset: Path) -> Path:
-    """Return the folder that a preset's runs lie in."""
+    """Return the folder that a preset's runs go to."""
     return results_dir() / preset.stem

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from alutils.errors import ParameterError, one_line
-from alutils.queries.parts import did_you_mean
+from alutils.errors import ParameterError, did_you_mean, one_line
 
 COMMITTEE_STATISTICS = ("mean_probability", "vote_share", "mean_entropy")  # keys of committee.STATISTICS, without torch
 

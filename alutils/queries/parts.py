@@ -1,14 +1,12 @@
 """The typed parts of a query, and the one table that reads them, writes them and explains them."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
 
-from alutils.errors import ParameterError, check_range
+from alutils.errors import ParameterError, check_range, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -265,9 +263,3 @@ def read_part(text: str) -> tuple[str, Any]:
 def _number(text: str) -> float:
     value = float(text)
     return int(value) if value.is_integer() else value
-
-
-def did_you_mean(text: str, known: Iterable[str], after: str = "") -> str:
-    """Return "did you mean ...? " with the nearest of the `known` words and `after` behind it, or nothing."""
-    nearest = get_close_matches(text, list(known), 1)
-    return f"did you mean {nearest[0]}{after}? " if nearest else ""

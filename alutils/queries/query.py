@@ -11,7 +11,7 @@ from functools import cached_property
 from inspect import Parameter, signature
 from typing import Any, Self
 
-from alutils.errors import ParameterError
+from alutils.errors import ParameterError, did_you_mean
 from alutils.queries.own import check_statistics, file_and_name, is_score, run_file, split_text
 from alutils.queries.parts import (
     MODIFIERS,
@@ -24,7 +24,6 @@ from alutils.queries.parts import (
     Superpixels,
     Top,
     Windows,
-    did_you_mean,
     form_of,
     read_part,
     text_of,

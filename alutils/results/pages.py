@@ -1,12 +1,5 @@
-"""What an experiment gave, and its way into the repository.
+"""What an experiment gave, and its way into the repository."""
 
-python -m alutils.results.pages show EXPERIMENT       print where things lie, and the result table
-python -m alutils.results.pages compare EXPERIMENT    print what a comparison of its queries says
-python -m alutils.results.pages publish EXPERIMENT    copy tables and what figures need to results/published/
-python -m alutils.results.pages pages                 write the published tables into README and docs/results.md
-"""
-
-import argparse
 import re
 import sys
 from collections.abc import Callable
@@ -14,7 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from alutils.errors import DataError, ParameterError
 from alutils.files import write_whole
 from alutils.paths import ROOT, published_dir, results_dir
 from alutils.queries.query import modifiers_table, queries_table
@@ -56,7 +48,6 @@ README = ROOT / "README.md"
 PAGES = (README, ROOT / "docs" / "results.md", ROOT / "docs" / "queries.md")
 # After a published table's name, in a page: verdicts on its queries, or all that their comparison says.
 VERDICTS, COMPARED = "_verdicts", "_comparison"
-DRAWN = ("06_figures", "07_compare_queries")  # notebooks that keep figures
 
 
 def report(experiment: str) -> str:
@@ -71,7 +62,7 @@ def report(experiment: str) -> str:
     folder = results_dir() / experiment
     lines += ["", f"executed notebooks  {folder}/*/notebook.ipynb"]
     lines += [f"tables              {folder}/*/rounds.csv, acquisitions.csv"]
-    lines += [f"figures             {folder}/{name}/" for name in DRAWN if (folder / name).is_dir()]
+    lines += [f"figures             {path}/" for path in sorted({file.parent for file in folder.glob("*/*.png")})]
     return "\n".join(lines)
 
 
@@ -218,29 +209,7 @@ def fill_tables(text: str, command: str = "make figures", write: Callable[[str],
     return re.sub(marker, fill, text, flags=re.DOTALL)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m alutils.results.pages", description="Show or publish an experiment."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("show", "compare", "publish"):
-        commands.add_parser(name).add_argument("experiment")
-    commands.add_parser("pages")
-    chosen = parser.parse_args(arguments)
-    try:
-        if chosen.command == "pages":
-            for page in PAGES:
-                page.write_text(fill_tables(page.read_text()))
-        elif chosen.command == "publish":
-            print(*publish_all(chosen.experiment), sep="\n")  # noqa: T201
-        else:
-            print({"show": report, "compare": compare}[chosen.command](chosen.experiment))  # noqa: T201
-    except (DataError, ParameterError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def fill_pages() -> None:
+    """Write the published tables into README and the pages in `docs/`."""
+    for page in PAGES:
+        page.write_text(fill_tables(page.read_text()))

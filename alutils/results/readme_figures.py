@@ -4,14 +4,14 @@ Two figures show MNIST's digits, which are not part of the project: without the 
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from alutils.datasets import load_dataset
-from alutils.errors import DataError
+from alutils.errors import DataError, check_choice
 from alutils.paths import IMAGE_EXAMPLES, published_dir
 from alutils.results import comparison_figures, figures
 from alutils.results.acquired import load_published_acquired, of_setting
@@ -117,12 +117,10 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 }
 
 
-def main(names: list[str]) -> int:
-    """Draw the figures called `names`, or all; return the exit code."""
-    unknown = [name for name in names if name not in FIGURES]
-    if unknown:
-        print(f"error: {unknown[0]} is no figure; allowed: {', '.join(FIGURES)}", file=sys.stderr)  # noqa: T201
-        return 1
+def draw(names: Sequence[str] = ()) -> None:
+    """Draw the figures called `names`, or all, and print their paths; one that cannot be drawn stays as it is."""
+    for name in names:
+        check_choice("figure", name, FIGURES)
     for name in names or FIGURES:
         path = IMAGE_EXAMPLES / f"{name}.png"
         try:
@@ -130,8 +128,3 @@ def main(names: list[str]) -> int:
         except (DataError, FileNotFoundError) as error:
             kept = f"{path} stays as it is" if path.exists() else f"{path} is not drawn"
             print(f"{kept}: {error}", file=sys.stderr)  # noqa: T201
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from alutils.errors import DataError
 from alutils.files import write_whole
-from alutils.paths import published_dir, results_dir
+from alutils.paths import PARAMS, published_dir, results_dir
 from alutils.runs.config import recipe_of, setting_of
 from alutils.runs.folder import RunFolder, differences, finished_runs, read_config, read_csv, read_json
 
@@ -27,7 +27,10 @@ def load_experiment(experiment: str) -> pd.DataFrame:
     """
     folder, runs = results_dir() / experiment, {run.path: read_config(run.path) for run in finished_runs(experiment)}
     if not runs:
-        raise DataError(f"{folder}: no finished run there; `make grid PRESET={experiment}` makes some")
+        is_preset = (PARAMS / f"{experiment}.yaml").exists()
+        of_one = f"alutils run 03_active_learning_rounds -p experiment {experiment}"
+        command = f"make grid PRESET={experiment}" if is_preset else of_one
+        raise DataError(f"{folder}: no finished run there; `{command}` makes some")
     _refuse_copies(folder, runs)
     check_agreement(folder, {run.name: (setting_of(config), recipe_of(config)) for run, config in runs.items()})
     tables = [_with_config(run, config) for run, config in runs.items()]

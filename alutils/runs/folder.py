@@ -188,6 +188,53 @@ class RunFolder:
         for path in [*self.path.glob("checkpoint*.pt"), *self.path.glob(".checkpoint*.part"), self.path / "code.json"]:
             path.unlink(missing_ok=True)
 
+    # What a grid needs to know of a run; none of it reads a whole table.
+
+    @property
+    def notebook(self) -> Path:
+        """Return the path of the executed notebook."""
+        return self.path / "notebook.ipynb"
+
+    @property
+    def failed_notebook(self) -> Path:
+        """Return the path of the notebook whose last execution failed."""
+        return self.path / "notebook.failed.ipynb"
+
+    @property
+    def status_file(self) -> Path:
+        """Return the path of the file in which a running job says how far it is; outside the folder, like locks."""
+        return self.path.parent / ".status" / f"{self.path.name}.json"
+
+    def done_file(self, key: str) -> Path:
+        """Return the path of the file that is there once the job with the checksum `key` has run."""
+        return self.path / done_name(key)
+
+    def any_done_file(self) -> Path | None:
+        """Return the file that some job, of these or other parameters, left when it had run."""
+        return next(self.path.glob(done_name("*")), None)
+
+    def forget_done(self) -> None:
+        """Remove the files that say that a job has run."""
+        for path in self.path.glob(done_name("*")):
+            path.unlink()
+
+    def finished_ns(self) -> int | None:
+        """Return when the training was finished, in nanoseconds since 1970; `None` if it was not."""
+        path = self.path / "provenance.json"
+        return path.stat().st_mtime_ns if path.exists() else None
+
+
+def done_name(key: str) -> str:
+    """Return the name, in a run's folder, of the file that says that the job with the checksum `key` has run."""
+    return f"done-{key}"
+
+
+def begun_runs(experiment: str) -> list[RunFolder]:
+    """Return the runs of an experiment that have a config, finished or not, by name."""
+    check_name(experiment)
+    paths = sorted((results_dir() / experiment).glob("*/config.json"))
+    return [RunFolder(experiment, path.parent.name) for path in paths]
+
 
 def finished_runs(experiment: str) -> list[RunFolder]:
     """Return the finished runs of an experiment, by name."""

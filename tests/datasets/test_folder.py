@@ -169,7 +169,7 @@ def test_label_values_are_checked_before_they_are_resized_away(tmp_path: Path) -
     ("changes", "rule"),
     [
         ({"palette": []}, "palette is unknown; allowed: name, classes, ignore, root, mean, std, splits"),
-        ({"ignored": [7]}, "ignored is unknown, perhaps ignore is meant; allowed: name, "),
+        ({"ignored": [7]}, r"ignored is unknown; did you mean ignore\? allowed: name, "),
         ({"name": "front/yard"}, "name"),
         ({"classes": ["grass", "path", "wall"]}, "classes"),
         ({"classes": {}}, "classes is {}; allowed: for each label value"),

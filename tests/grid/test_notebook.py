@@ -14,8 +14,12 @@ import nbformat
 import psutil
 import pytest
 
+from alutils.__main__ import main as command_line
 from alutils.files import locked
-from alutils.grid.notebook import main
+
+
+def main(arguments: list[str]) -> int:
+    return command_line(["run", *arguments])
 
 
 def test_a_run_writes_the_executed_notebook_and_leaves_nothing_else(
@@ -74,7 +78,7 @@ def write_body(notebook: Path, body: str) -> None:
     ("body", "reason"),
     [
         ("import time\ntime.sleep(60)", "a cell took more than the 1 s that --cell-timeout allows"),
-        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "the kernel died, killed from outside or for want"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "the kernel died, killed from outside or for lack"),
     ],
 )
 def test_a_cell_without_end_and_a_dead_kernel_are_one_line_and_shown_in_the_notebook(
@@ -93,7 +97,7 @@ def test_of_two_that_start_the_same_run_the_second_waits_and_has_nothing_to_do(n
     write_body(
         notebook, "import time\ntime.sleep(3)\nwith open(f'{experiment}.log', 'a') as log:\n    log.write('ran ')"
     )
-    words = [sys.executable, "-m", "alutils.grid.notebook", str(notebook)]
+    words = [sys.executable, "-m", "alutils", "run", str(notebook)]
     both = [subprocess.Popen(words, cwd=notebook.parent, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = sorted(process.communicate()[1] for process in both)
     assert [process.returncode for process in both] == [0, 0]
@@ -104,7 +108,7 @@ def test_of_two_that_start_the_same_run_the_second_waits_and_has_nothing_to_do(n
 
 def test_ctrl_c_is_one_line_and_leaves_no_kernel(notebook: Path, results: Path, tmp_path: Path):
     write_body(notebook, "import os, time\nopen('kernel', 'w').write(str(os.getpid()))\ntime.sleep(60)")
-    words = [sys.executable, "-m", "alutils.grid.notebook", str(notebook)]
+    words = [sys.executable, "-m", "alutils", "run", str(notebook)]
     process = subprocess.Popen(
         words,
         cwd=tmp_path,
@@ -189,5 +193,5 @@ def test_what_is_wrong_is_said_before_a_kernel_starts(
 
 
 def test_starting_a_run_does_not_load_torch():
-    code = "import sys, alutils, alutils.grid.notebook, alutils.grid.preset; sys.exit('torch' in sys.modules)"
+    code = "import sys, alutils.grid.notebook, alutils.grid.preset; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from alutils.errors import ParameterError
-from alutils.grid.parameters import check_parameters, done_file, find_notebook, run_name
+from alutils.grid.parameters import check_parameters, done_key, find_notebook, run_name
 
 
 @pytest.mark.parametrize(
@@ -29,17 +29,17 @@ def test_parameters_are_read_as_the_type_declared(notebook: Path, given: Any, ex
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"cuont": 3}, "cuont is no parameter of small; known: experiment, count, rate"),
-        ({"count": 3.5}, "count is 3.5, of type float; allowed: int"),
-        ({"count": "many"}, "count is 'many', of type str; allowed: int"),
-        ({"count": True}, "count is True, of type bool; allowed: int"),
-        ({"count": None}, "count is None, of type NoneType; allowed: int"),
-        ({"on": 1}, "on is 1, of type int; allowed: bool"),
-        ({"name": 5}, "name is 5, of type int; allowed: str"),
-        ({"items": "a"}, "items is 'a', of type str; allowed: list"),
-        ({"size": "big"}, "size is 'big', of type str; allowed: int or None"),
-        ({"rate": "2020-13-45"}, "rate is '2020-13-45', of type str; allowed: float"),
-        ({"rate": ": ["}, "rate is ': [', of type str; allowed: float"),
+        ({"cuont": 3}, "cuont is no parameter of small; did you mean count? known: experiment, count, rate"),
+        ({"count": 3.5}, "count is 3.5; allowed: int"),
+        ({"count": "many"}, "count is 'many'; allowed: int"),
+        ({"count": True}, "count is True; allowed: int"),
+        ({"count": None}, "count is None; allowed: int"),
+        ({"on": 1}, "on is 1; allowed: bool"),
+        ({"name": 5}, "name is 5; allowed: str"),
+        ({"items": "a"}, "items is 'a'; allowed: list"),
+        ({"size": "big"}, "size is 'big'; allowed: int or None"),
+        ({"rate": "2020-13-45"}, "rate is '2020-13-45'; allowed: float"),
+        ({"rate": ": ["}, "rate is ': ['; allowed: float"),
     ],
 )
 def test_wrong_parameters_are_one_line(notebook: Path, given: dict[str, Any], message: str):
@@ -74,7 +74,7 @@ def test_a_runs_name_says_what_it_is():
 
 def test_a_change_of_any_parameter_is_another_job(notebook: Path):
     values = check_parameters(notebook, {"count": "7"})
-    assert done_file("small", values) == done_file("small", check_parameters(notebook, {"count": 7}))
-    others = {done_file("small", check_parameters(notebook, {"count": 7, **other})) for other in ({}, {"on": True})}
+    assert done_key("small", values) == done_key("small", check_parameters(notebook, {"count": 7}))
+    others = {done_key("small", check_parameters(notebook, {"count": 7, **other})) for other in ({}, {"on": True})}
     assert len(others) == 2
-    assert done_file("other", values) not in others
+    assert done_key("other", values) not in others

@@ -100,19 +100,28 @@ def test_the_notebook_on_digits_asks_for_the_very_runs_that_were_made_before_it(
     ("text", "message"),
     [
         ("runs: [{notebook: nothing}]", "nothing is no notebook; known: 01_"),
-        ("runs: [{notebok: 06_figures}]", "is no run; allowed: notebook, parameters, grid"),
+        (
+            "runs: [{notebok: 06_figures}]",
+            "runs.0.notebok is unknown; did you mean notebook? allowed: notebook, parameters, grid",
+        ),
         (
             "runs: [{notebook: 06_figures, params: {}}]",
-            "params is unknown; allowed: cell_timeout, grid, notebook, parameters",
+            "runs.0.params is unknown; did you mean parameters? allowed: notebook, parameters, grid, cell_timeout",
         ),
-        ("rums: []", "rums is unknown; allowed: recipe, runs"),
-        ("runs: [{notebook: 03_active_learning_rounds, grid: {seed: 3}}]", "seed in grid is 3; allowed: a list"),
+        ("rums: []", "rums is unknown; did you mean runs? allowed: recipe, runs"),
+        (
+            "runs: [{notebook: 03_active_learning_rounds, grid: {seed: 3}}]",
+            "runs.0.grid.seed is 3; allowed: names, each with a list",
+        ),
         ("runs: [{notebook: 03_active_learning_rounds, grid: {sede: [3]}}]", "sede is no parameter"),
-        ("runs: [{notebook: 03_active_learning_rounds, parameters: {seed: x}}]", "seed is 'x', of type str"),
+        ("runs: [{notebook: 03_active_learning_rounds, parameters: {seed: x}}]", "seed is 'x'; allowed: int"),
         ("runs: [{notebook: 03_active_learning_rounds, grid: {steps: [1, 2]}}]", "two runs would be called"),
         ("runs: [{notebook: 03_active_learning_rounds, parameters: {start: 120}}]", "140 percent; allowed: 0 to 100"),
         ("runs: [{notebook: 06_figures, parameters: [1]}]", "parameters is [1]; allowed: names with values"),
-        ("runs: [{notebook: 06_figures, parameters: {experiment: x}}]", "allowed: names with values, but experiment"),
+        (
+            "runs: [{notebook: 06_figures, parameters: {experiment: x}}]",
+            "allowed: all names but experiment, which is the preset's",
+        ),
         ("runs: 3", "runs is 3; allowed: a list of runs"),
         ("runs: [{notebook: 06_figures, cell_timeout: 0}]", "cell_timeout is 0; allowed: seconds, a whole number"),
         ("runs: [", "is not YAML"),
@@ -127,17 +136,17 @@ def test_a_wrong_preset_is_one_line(tmp_path: Path, text: str, message: str):
     assert "\n" not in str(caught.value)
 
 
-def test_a_job_is_called_with_arguments_that_mean_the_same_again(tmp_path: Path):
+def test_a_job_is_called_with_arguments_that_mean_the_same_again(tmp_path: Path, notebook: Path):
     """Also where they look like code of a shell, of Snakemake or of YAML: all of it stays data."""
     name = "$(touch x); `touch y` {input} 'it''s' \\ [1]"
     text = json.dumps(name)
-    grid = f"runs: [{{notebook: 01_mnist_sanity_checks, parameters: {{regimes: [{text}, one_shot], dataset: {text}}}}}]"
+    grid = f"runs: [{{notebook: {notebook}, parameters: {{items: [{text}, random], name: {text}}}}}]"
     (job,) = load_jobs(write(tmp_path, grid)).values()
     done = subprocess.run(["bash", "-c", f"printf '%s\\0' {shlex.join(job.arguments)}"], capture_output=True, text=True)
     words = done.stdout.split("\0")
     pairs = dict(zip(words[2::3], words[3::3], strict=False))
     assert check_parameters(job.notebook, pairs) == check_parameters(job.notebook, job.given)
-    assert pairs["dataset"] == name
+    assert pairs["name"] == name
     assert not (tmp_path / "x").exists()
 
 

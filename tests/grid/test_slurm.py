@@ -114,7 +114,7 @@ def wait_until_idle(folder: Path) -> None:
 def test_a_grid_is_finished_by_slurm(slurm: Path, tmp_path: Path):
     preset = tmp_path / "cluster.yaml"
     preset.write_text(PRESET)
-    command = [sys.executable, "-m", "alutils.grid.snakemake", "run", str(preset), "--profile", "slurm"]
+    command = [sys.executable, "-m", "alutils", "grid", str(preset), "--profile", "slurm"]
     options = ["--default-resources", "mem_mb=2000", "runtime=10", "--seconds-between-status-checks", "2"]
     for jobs in (2, 2):  # the second time, nothing is left to do
         done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=400)

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import pty
 import re
@@ -13,13 +12,17 @@ import termios
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
+from alutils.__main__ import main
 from alutils.errors import ParameterError
-from alutils.files import locked, read_yaml, write_whole
+from alutils.files import read_yaml, write_whole
 from alutils.grid import snakemake as grid
-from alutils.grid.preset import Job, load_jobs
-from alutils.grid.snakemake import PROFILES, JobState, command, find_profile, main, state_of, status
+from alutils.grid.preset import load_jobs
+from alutils.grid.snakemake import PROFILES, command, find_profile, grouped
+from alutils.grid.state import status
 from alutils.runs.folder import RunFolder
 
 NOTEBOOK = """experiment: str = "e"  # folder
@@ -39,13 +42,8 @@ def preset(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def job(preset: Path) -> Job:
-    return load_jobs(preset)["small-good"]
-
-
 def test_a_failed_job_is_named_last_and_the_others_go_on(preset: Path, results: Path):
-    words = [sys.executable, "-m", "alutils.grid.snakemake", "run", str(preset), "--cores", "2"]
+    words = [sys.executable, "-m", "alutils", "grid", str(preset), "--cores", "2"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 1
     failed = results / "my preset" / "small-bad" / "notebook.failed.ipynb"
@@ -63,26 +61,6 @@ def test_a_failed_job_is_named_last_and_the_others_go_on(preset: Path, results: 
     assert [re.split("  +", line)[1].split()[0] for line in lines[:3]] == ["done", "failed", "done"]
     assert lines[1].endswith(f"AssertionError: as asked (see {failed})")
     assert lines[3] == "3 jobs: 2 done, 1 failed"
-
-
-def test_a_job_runs_as_long_as_its_lock_is_held(job: Job):
-    run = RunFolder("e", job.name)
-    assert state_of("e", job).state == "waiting"
-    write_whole(run.path / "config.json", "{}")
-    assert state_of("e", job).state == "begun"
-    write_whole(run.path / "rounds.csv", "round,labelled,miou\n0,10,0.25\n1,20,0.5\n")
-    with locked(run.lock("job"), "it"):
-        told = {"round": 3, "rounds": 4, "epoch": 2, "epochs": 10, "seconds_left": 240.0}
-        run.lock("job").write_text(json.dumps(told))
-        assert str(state_of("e", job)).endswith("running   round 3/4, epoch 2/10, mIoU 0.500, 4 min left")
-    assert str(state_of("e", job)).endswith("begun     20 labelled, mIoU 0.500")
-    write_whole(run.path / job.done, "")
-    assert state_of("e", job).state == "done"
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(5.2, "5 s"), (600, "10 min"), (9000, "2.5 h")])
-def test_time_left_is_said_in_words_that_fit(seconds: float, text: str):
-    assert str(JobState("x", "running", {"seconds_left": seconds})).endswith(f"{text} left")
 
 
 def test_runs_share_the_cores_and_where_there_are_gpus_these(preset: Path, monkeypatch: pytest.MonkeyPatch):
@@ -111,7 +89,7 @@ def test_a_profile_is_found_by_name_or_path_else_the_known_are_named(tmp_path: P
 
 
 def test_what_a_grid_cannot_start_with_is_one_line(capsys: pytest.CaptureFixture[str], results: Path):
-    for words in (["run", "nothing"], ["status", "nothing"], ["run", "demo", "--cores", "0"]):
+    for words in (["grid", "nothing"], ["status", "nothing"], ["grid", "demo", "--cores", "0"]):
         assert main(words) == 1
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(("error: nothing is no preset; known: ", "error: cores is 0; allowed: 1 to"))
@@ -123,14 +101,79 @@ def test_a_run_that_fails_before_its_notebook_is_named_too(
 ):
     """Here it cannot make a folder where a file is."""
     write_whole(results / preset.stem / "small-bad", "a file")
-    assert main(["run", str(preset)]) == 1
+    assert main(["grid", str(preset)]) == 1
     last = capfd.readouterr().err.splitlines()[-1]
     assert last.startswith("error: ")
     assert "small-bad" in last
 
 
+def test_equal_errors_are_one_line_with_their_number():
+    errors = [f"small-{n}: AssertionError: as asked (see /x/small-{n}/failed.ipynb)" for n in range(3)]
+    assert grouped([*errors, "other: KeyError: 'x' (see /y)"]) == [
+        f"3 runs failed alike, such as {errors[0]}",
+        "other: KeyError: 'x' (see /y)",
+    ]
+
+
+def test_equal_errors_of_a_grid_are_shown_once_when_they_come_and_once_at_the_end(
+    preset: Path, results: Path, capfd: pytest.CaptureFixture[str]
+):
+    preset.write_text(preset.read_text().replace("[good, bad, fine]", "[bad, good, other]"))
+    text = (preset.parent / "small.ipynb").read_text()
+    (preset.parent / "small.ipynb").write_text(text.replace("dataset != 'bad'", "dataset == 'good'"))
+    assert main(["grid", str(preset), "--cores", "2"]) == 1
+    lines = capfd.readouterr().err.splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert len(errors) == 2
+    assert errors[1].startswith("error: 2 runs failed alike, such as small-")
+    assert lines[-1] == errors[1]
+
+
+PHOTOS = """runs:
+  - notebook: 03_active_learning_rounds
+    parameters: {dataset: photos/mine.yaml, unit: images, start: 1, step: 1, rounds: 2}
+    grid: {seed: [0, 1]}
+"""
+
+
+def test_a_wrong_label_file_is_one_line_before_any_run_starts(
+    tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    for part in ("images", "labels"):
+        (tmp_path / "photos" / part).mkdir(parents=True)
+    for name in "ab":
+        Image.fromarray(np.zeros((32, 64, 3), np.uint8)).save(tmp_path / "photos" / "images" / f"{name}.png")
+        Image.fromarray(np.full((32, 64), 7, np.uint8)).save(tmp_path / "photos" / "labels" / f"{name}.png")
+    splits = "{train: {images: images, labels: labels}, test: {images: images, labels: labels}}"
+    (tmp_path / "photos" / "mine.yaml").write_text(f"name: mine\nclasses: {{a: [0, 0, 0]}}\nsplits: {splits}\n")
+    (tmp_path / "grid.yaml").write_text(PHOTOS)
+    monkeypatch.setattr("alutils.grid.preset.ROOT", tmp_path)
+    monkeypatch.setattr("alutils.grid.snakemake.ROOT", tmp_path)
+    assert main(["grid", str(tmp_path / "grid.yaml")]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "label value 7 is neither a class nor ignored" in line
+    assert not list((results / "grid").iterdir()), "Snakemake was not started"
+
+
+def test_data_are_loaded_once_for_all_runs_that_are_missing(
+    tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loaded: list[str] = []
+    monkeypatch.setattr(grid, "load_split", lambda config, split: loaded.append(f"{config.dataset} {split}"))
+    monkeypatch.setattr(grid, "load_test_set", lambda config: loaded.append(f"{config.dataset} {config.test_split}"))
+    path = tmp_path / "mine.yaml"
+    path.write_text("runs: [{notebook: 03_active_learning_rounds, grid: {seed: [0, 1]}}, {notebook: 04_bulk_training}]")
+    jobs = load_jobs(path)
+    grid.check_data("mine", jobs)
+    assert loaded == ["streets_tiny train", "streets_tiny test"]
+    for job in jobs.values():
+        write_whole(RunFolder("mine", job.name).done_file(job.key), "")
+    grid.check_data("mine", jobs)
+    assert len(loaded) == 2, "nothing is missing"
+
+
 def test_what_stops_snakemake_itself_is_said(preset: Path, results: Path, capfd: pytest.CaptureFixture[str]):
-    assert main(["run", str(preset), "--no-such-option"]) == 2
+    assert main(["grid", str(preset), "--no-such-option"]) == 2
     last = capfd.readouterr().err.splitlines()[-1]
     assert last.startswith("error: Snakemake: ")
     assert "unrecognized arguments: --no-such-option (see " in last
@@ -142,7 +185,7 @@ def test_a_live_line_is_shown_for_each_running_job_on_a_terminal(preset: Path, r
     (preset.parent / "small.ipynb").write_text(text.replace("print(dataset)", "import time; time.sleep(6)"))
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    words = [sys.executable, "-m", "alutils.grid.snakemake", "run", str(preset), "--cores", "2"]
+    words = [sys.executable, "-m", "alutils", "grid", str(preset), "--cores", "2"]
     process = subprocess.Popen(words, stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b""
@@ -183,7 +226,7 @@ def test_kubernetes_jobs_are_made_and_followed_through_kubectl(
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     for name, value in {"CLAIM": "shared", "VOLUME": "/shared", "IMAGE": "python:3.11"}.items():
         monkeypatch.setenv(f"ALUTILS_{name}", value)
-    words = ["run", str(preset), "--profile", "kubernetes", "--seconds-between-status-checks", "1"]
+    words = ["grid", str(preset), "--profile", "kubernetes", "--seconds-between-status-checks", "1"]
     assert main(words) == 1, "one of the three fails"
     assert sorted(path.parent.name for path in results.glob("*/*/notebook.ipynb")) == ["small-fine", "small-good"]
     manifests = [read_yaml(path) for path in (tmp_path / "bin").glob("job*.yaml")]

@@ -33,7 +33,7 @@ def started(project: Path, **values: object) -> list[str]:
     """Run the grid with `values` in its preset; return the names of the jobs that were started."""
     preset = project / "params" / "small.yaml"
     preset.write_text(PRESET.format(**values))
-    words = [sys.executable, "-m", "alutils.grid.snakemake", "run", "small", "--cores", "2"]
+    words = [sys.executable, "-m", "alutils", "grid", "small", "--cores", "2"]
     done = subprocess.run(words, cwd=project, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr
     return sorted(line.split()[-2].rstrip(":") for line in done.stderr.splitlines() if line.endswith(": started"))
@@ -65,7 +65,7 @@ def test_a_wrong_preset_is_one_line_and_starts_nothing(tmp_path: Path, results: 
     snakemake = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "workflow" / "Snakefile"), "--cores", "1"]
     for words in (
         [*snakemake, "--quiet", "all", "--config", f"preset={preset}"],
-        [sys.executable, "-m", "alutils.grid.snakemake", "run", str(preset)],
+        [sys.executable, "-m", "alutils", "grid", str(preset)],
     ):
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
         (line,) = done.stderr.strip().splitlines()

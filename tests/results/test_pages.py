@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 from conftest import finished_full_run, finished_run, finished_runs_of
 
+from alutils.__main__ import main
 from alutils.datasets import load_dataset
 from alutils.errors import DataError
 from alutils.paths import IMAGE_EXAMPLES
 from alutils.results.acquired import load_published_acquired
 from alutils.results.analysis import THESIS_FIGURES
-from alutils.results.pages import PAGES, README, fill_tables, main, markdown, report
+from alutils.results.pages import PAGES, README, fill_tables, markdown, report
 from alutils.results.readme_figures import FIGURES
 from alutils.results.tables import publish
 from alutils.runs.folder import RunFolder

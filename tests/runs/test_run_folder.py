@@ -131,7 +131,9 @@ def test_an_experiment_is_one_tidy_table_of_its_finished_runs(results: Path):
     table = load_experiment("e")
     assert len(table) == 4
     assert list(table.columns[:6]) == ["kind", "dataset", "model", "regime", "query", "order_model"]
-    with pytest.raises(DataError, match="no finished run there; `make grid PRESET=nothing`"):
+    with pytest.raises(
+        DataError, match="no finished run there; `alutils run 03_active_learning_rounds -p experiment nothing`"
+    ):
         load_experiment("nothing")
 
 

@@ -1,0 +1,167 @@
+"""The command line, `alutils` or `python -m alutils`: each subcommand is a thin function over its room.
+
+A subcommand imports what it needs when it is called, so that help and mistakes come at once.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import TypeAlias
+
+Parser: TypeAlias = argparse.ArgumentParser
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Run one notebook."""
+    from alutils.errors import check_range
+    from alutils.grid.parameters import find_notebook, given_parameters
+
+    notebook, given = find_notebook(chosen.notebook), given_parameters(chosen.f, chosen.p)
+    if chosen.cell_timeout is not None:
+        check_range("cell_timeout", chosen.cell_timeout, 1, float("inf"), "seconds")
+    from alutils.grid.notebook import run_notebook
+
+    run_notebook(notebook, given, chosen.cell_timeout)
+
+
+def grid(chosen: argparse.Namespace) -> int:
+    """Run what is missing of a grid, or print what would run; return the exit code."""
+    from alutils.errors import check_range
+    from alutils.grid.preset import find_preset
+
+    preset = find_preset(chosen.preset)
+    check_range("cores", chosen.cores, 1, 100_000)
+    check_range("threads", chosen.threads or 1, 1, 1000)
+    from alutils.grid.snakemake import command, find_profile
+    from alutils.grid.snakemake import run as run_grid
+
+    profile = find_profile(chosen.profile)
+    if chosen.dry_run:
+        from alutils.grid.state import plan
+
+        print(plan(preset))  # noqa: T201
+        return 0
+    return run_grid(preset, command(preset, chosen.cores, chosen.threads, profile, chosen.others), profile)
+
+
+def status(chosen: argparse.Namespace) -> None:
+    """Print a line for each job of a grid."""
+    from alutils.grid.preset import find_preset
+    from alutils.grid.state import status
+
+    print(status(find_preset(chosen.preset)))  # noqa: T201
+
+
+def show(chosen: argparse.Namespace) -> None:
+    """Print the results of an experiment."""
+    from alutils.results.pages import report
+
+    print(report(chosen.experiment))  # noqa: T201
+
+
+def compare(chosen: argparse.Namespace) -> None:
+    """Print what a comparison of an experiment's queries says."""
+    from alutils.results.pages import compare
+
+    print(compare(chosen.experiment))  # noqa: T201
+
+
+def publish(chosen: argparse.Namespace) -> None:
+    """Copy an experiment's tables into the repository."""
+    from alutils.results.pages import publish_all
+
+    print(*publish_all(chosen.experiment), sep="\n")  # noqa: T201
+
+
+def figures(chosen: argparse.Namespace) -> None:
+    """Draw published figures; all of them, and the tables of the pages, if none is named."""
+    from alutils.results.readme_figures import draw
+
+    draw(chosen.names)
+    if not chosen.names:
+        from alutils.results.pages import fill_pages
+
+        fill_pages()
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    whole = argparse.ArgumentParser(prog="alutils", description="Active learning by committee.", allow_abbrev=False)
+    commands = whole.add_subparsers(metavar="COMMAND", required=True)
+    add_runs(commands)
+    add_results(commands)
+    return whole
+
+
+def add_runs(commands: Commands) -> None:
+    """Add the subcommands that run notebooks."""
+    one = add(commands, run, "run one notebook", "03_active_learning_rounds -p query vote_entropy -p seed 3")
+    one.add_argument("notebook", metavar="NOTEBOOK", help="its path, or its name in notebooks/")
+    one.add_argument("-f", metavar="PARAMS.yaml", action="append", default=[], help="a YAML file of parameters")
+    one.add_argument("-p", metavar=("NAME", "VALUE"), nargs=2, action="append", default=[], help="one parameter")
+    one.add_argument("--cell-timeout", metavar="SECONDS", type=int, help="stop a cell that takes longer")
+
+    many = add(commands, grid, "run what is missing of a grid, then show its results", "demo --cores 2")
+    many.add_argument("--cores", metavar="N", type=int, default=os.cpu_count(), help="cores that all runs share")
+    many.add_argument("--threads", metavar="N", type=int, help="cores of each run (default 1; with GPUs, its share)")
+    many.add_argument("--profile", metavar="P", default="local", help="a name in workflow/profiles/, or a folder")
+    many.add_argument("--dry-run", action="store_true", help="list what would run, and why; start nothing")
+    many.usage = "alutils grid PRESET [--cores N] [--threads N] [--profile P] [--dry-run] [OPTIONS OF SNAKEMAKE]"
+    many.set_defaults(passes_on=True)
+    for command in (many, add(commands, status, "print how far each job of a grid is", "demo")):
+        command.add_argument(
+            "preset", metavar="PRESET", nargs="?", default="", help="a name in params/, or a YAML file"
+        )
+
+
+def add_results(commands: Commands) -> None:
+    """Add the subcommands that read finished runs."""
+    for call, what in (
+        (show, "print the results of an experiment, and where its files are"),
+        (compare, "compare the queries of an experiment"),
+        (publish, "copy an experiment's tables to results/published/"),
+    ):
+        command = add(commands, call, what, "demo")
+        command.add_argument("experiment", metavar="EXPERIMENT", help="a folder in results/")
+    drawn = add(
+        commands, figures, "draw published figures; without a name all of them, and the pages' tables", "bulk_all"
+    )
+    drawn.add_argument("names", metavar="NAME", nargs="*", help="a figure in image_examples/")
+
+
+def add(commands: Commands, call: Callable[[argparse.Namespace], int | None], what: str, example: str) -> Parser:
+    """Add and return a subcommand that is called like the function `call`."""
+    command = commands.add_parser(
+        call.__name__,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=f"Example:\n  alutils {call.__name__} {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.set_defaults(call=call, passes_on=False)
+    return command
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit code. What a user can cause is one line on stderr."""
+    chosen, others = parser().parse_known_args(arguments)
+    if others and not chosen.passes_on:
+        parser().error(f"unknown arguments: {' '.join(others)}")
+    chosen.others = others
+    from alutils.errors import DataError, ParameterError, one_line
+
+    try:
+        return chosen.call(chosen) or 0
+    except (ParameterError, DataError, RuntimeError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on with what was saved", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

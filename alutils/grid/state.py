@@ -1,0 +1,158 @@
+"""Where each job of a grid is, and why it would run."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alutils.errors import DataError
+from alutils.files import is_locked
+from alutils.grid.parameters import checksums
+from alutils.grid.preset import Job, load_jobs
+from alutils.progress import read_status
+from alutils.runs.folder import RunFolder, differences
+
+STATES = ("done", "out of date", "running", "failed", "begun", "new")
+
+
+@dataclass(frozen=True)
+class JobState:
+    """Where a job is.
+
+    state : one of `STATES`
+    where : how far its run is: what it last wrote into its status file, and the last row of its table
+    reason : why it would run; empty if it would not
+    """
+
+    name: str
+    state: str
+    where: dict[str, Any]
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """Return a line for a person."""
+        told = ", ".join(_progress(self.where)) if self.state in ("done", "running", "begun") else self.reason
+        return f"{self.name:48} {self.state:11}  {told}".rstrip()
+
+
+def _progress(where: dict[str, Any]) -> list[str]:
+    parts = []
+    if "rounds" in where:
+        parts.append(f"round {where['round']}/{where['rounds']}")
+        parts.append(f"epoch {where['epoch']}/{where['epochs']}")
+    elif "labelled" in where:
+        parts.append(f"{where['labelled']} labelled")
+    for measure, title in (("miou", "mIoU"), ("accuracy", "accuracy")):
+        if where.get(measure):
+            parts.append(f"{title} {float(where[measure]):.3f}")
+            break
+    if where.get("seconds_left") is not None:
+        parts.append(f"{_duration(where['seconds_left'])} left")
+    return parts
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes:.0f} min" if minutes < 120 else f"{hours:.1f} h"
+
+
+def states_of(experiment: str, jobs: dict[str, Job]) -> dict[str, JobState]:
+    """Return where each job is, by name."""
+    states: dict[str, JobState] = {}
+    for job in sorted(jobs.values(), key=lambda job: _depth(job, jobs)):
+        states[job.name] = state_of(experiment, job, [states[name] for name in job.needs])
+    return {name: states[name] for name in jobs}
+
+
+def _depth(job: Job, jobs: dict[str, Job]) -> int:
+    """Return 0 for a job that needs none, 1 for one that needs such, 2 for one that needs all others."""
+    return 2 if any(jobs[name].needs for name in job.needs) else 1 if job.needs else 0
+
+
+def state_of(experiment: str, job: Job, needs: Iterable[JobState] = ()) -> JobState:
+    """Return where a job is, from the files in its folder and whether a process holds its lock.
+
+    needs : where the jobs are that it needs
+    """
+    run = RunFolder(experiment, job.name)
+    if run.done_file(job.key).exists():
+        changed = _changed_input(run.done_file(job.key), experiment, job, needs)
+        return JobState(job.name, "out of date" if changed else "done", run.last_row(), changed)
+    if is_locked(run.lock("job")):
+        where = run.last_row() | read_status(run.status_file)
+        return JobState(job.name, "running", where, "another process works on it")
+    if run.failed_notebook.exists():
+        return JobState(job.name, "failed", {}, f"{_error_in(run.failed_notebook)} (see {run.failed_notebook})")
+    return JobState(job.name, *_not_done(run, job))
+
+
+def _not_done(run: RunFolder, job: Job) -> tuple[str, dict[str, Any], str]:
+    """Return state, progress and reason of a job that has not run with these parameters."""
+    try:
+        known = run.config()
+    except DataError as error:
+        return "begun", {}, str(error)
+    changed = [name for name in differences(known, job.config) if name in job.config] if known else []
+    if changed:
+        what = ", ".join(f"{name} {known.get(name)!r}, now {job.config[name]!r}" for name in changed)
+        return "out of date", {}, f"recipe changed: {what}"
+    if known and not run.finished_ns():
+        row = run.last_row()
+        return "begun", row, f"begun: goes on at round {int(row['round']) + 1 if row else 0}"
+    if run.any_done_file():
+        return "out of date", {}, "parameters changed"
+    return ("begun", run.last_row(), "its training is finished, its notebook is not") if known else ("new", {}, "new")
+
+
+def _changed_input(done: Path, experiment: str, job: Job, needs: Iterable[JobState]) -> str:
+    """Return which input changed after `done` was written; empty if none did. Snakemake goes by the same."""
+    when, kept = done.stat().st_mtime_ns, _kept_checksums(done)
+    for file in job.files:
+        if _newer_than(file, when) and checksums([file]).items() - kept.items():
+            return f"{file.name} changed"
+    for need in needs:
+        if need.state != "done":
+            return f"{need.name} runs first"
+        made = RunFolder(experiment, need.name).any_done_file()
+        if made and _newer_than(made, when):
+            return f"{need.name} is newer"
+    return ""
+
+
+def _newer_than(file: Path, when: int) -> bool:
+    return file.stat().st_mtime_ns > when
+
+
+def _kept_checksums(done: Path) -> dict[str, str]:
+    try:
+        return json.loads(done.read_text())["files"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def _error_in(notebook: Path) -> str:
+    """Return the error in a failed notebook in one line."""
+    try:
+        cells = json.loads(notebook.read_text())["cells"]
+        outputs = [output for cell in cells for output in cell.get("outputs", []) if output["output_type"] == "error"]
+    except (OSError, ValueError, KeyError):
+        return "its notebook cannot be read"
+    return " ".join(f"{outputs[-1]['ename']}: {outputs[-1]['evalue']}".split()) if outputs else "stopped"
+
+
+def status(preset: Path) -> str:
+    """Return a line a job of the preset, and how many jobs are in each state."""
+    states = states_of(preset.stem, load_jobs(preset)).values()
+    counts = Counter(state.state for state in states)
+    summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    return "\n".join([*map(str, states), f"{len(states)} jobs: {summary}"])
+
+
+def plan(preset: Path) -> str:
+    """Return a line for each job of the preset that would run, with the reason, and how many these are."""
+    states = states_of(preset.stem, load_jobs(preset)).values()
+    would_run = [state for state in states if state.state != "done"]
+    lines = [f"{state.name:48} {'failed: ' * (state.state == 'failed')}{state.reason}" for state in would_run]
+    return "\n".join([*lines, f"{len(would_run)} of {len(states)} jobs would run"])

@@ -1,0 +1,133 @@
+"""Where each job is, and why it would run; nothing is started and nothing written for it."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from alutils.__main__ import main
+from alutils.files import locked, write_whole
+from alutils.grid.parameters import checksums
+from alutils.grid.preset import Job, load_jobs
+from alutils.grid.state import JobState, plan, state_of, states_of, status
+from alutils.runs.folder import RunFolder
+
+PRESET = """runs:
+  - notebook: 03_active_learning_rounds
+    parameters: {{steps: {steps}}}
+    grid: {{query: [random], seed: {seeds}}}
+  - notebook: 06_figures
+"""
+
+
+@pytest.fixture
+def preset(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(PRESET.format(steps=2, seeds=[0, 1]))
+    return path
+
+
+@pytest.fixture
+def job(preset: Path) -> Job:
+    return next(iter(load_jobs(preset).values()))
+
+
+def has_run(job: Job, seconds: int) -> None:
+    """Leave what a job leaves that was done so many seconds after 2100; files that it depends on are older."""
+    run = RunFolder("mine", job.name)
+    if job.config:
+        write_whole(run.path / "config.json", json.dumps(job.config))
+        write_whole(run.path / "provenance.json", "{}")
+    run.forget_done()
+    write_whole(run.done_file(job.key), json.dumps({"files": checksums(job.files)}))
+    os.utime(run.done_file(job.key), (4102444800 + seconds,) * 2)
+
+
+def reasons(preset: Path) -> list[str]:
+    """Return the reason of each job, empty for what is done."""
+    return [state.reason for state in states_of("mine", load_jobs(preset)).values()]
+
+
+def test_a_job_runs_as_long_as_its_lock_is_held(job: Job):
+    run = RunFolder("mine", job.name)
+    assert state_of("mine", job).state == "new"
+    write_whole(run.path / "config.json", json.dumps(job.config))
+    assert state_of("mine", job).reason == "begun: goes on at round 0"
+    write_whole(run.path / "rounds.csv", "round,labelled,miou\n0,10,0.25\n1,20,0.5\n")
+    with locked(run.lock("job"), "it"):
+        told = {"round": 3, "rounds": 4, "epoch": 2, "epochs": 10, "seconds_left": 240.0}
+        write_whole(run.status_file, json.dumps(told))
+        assert str(state_of("mine", job)).endswith("running      round 3/4, epoch 2/10, mIoU 0.500, 4 min left")
+    assert run.lock("job").read_text() == "", "a lock only locks"
+    assert str(state_of("mine", job)).endswith("begun        20 labelled, mIoU 0.500")
+    assert state_of("mine", job).reason == "begun: goes on at round 2"
+    has_run(job, 0)
+    assert state_of("mine", job).state == "done"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5.2, "5 s"), (600, "10 min"), (9000, "2.5 h")])
+def test_time_left_is_said_in_words_that_fit(seconds: float, text: str):
+    assert str(JobState("x", "running", {"seconds_left": seconds})).endswith(f"{text} left")
+
+
+def test_each_job_has_the_reason_for_which_it_would_run(preset: Path, tmp_path: Path):
+    assert reasons(preset) == ["new", "new", "new"]
+    first, second, figures = load_jobs(preset).values()
+    has_run(first, 0)
+    has_run(second, 0)
+    has_run(figures, 10)
+    assert reasons(preset) == ["", "", ""]
+
+    has_run(second, 20)
+    assert reasons(preset) == ["", "", f"{second.name} is newer"]
+    has_run(figures, 30)
+
+    preset.write_text(PRESET.format(steps=3, seeds=[0]))
+    assert reasons(preset) == ["recipe changed: steps 2, now 3", f"{first.name} runs first"]
+    states = [state.state for state in states_of("mine", load_jobs(preset)).values()]
+    assert states == ["out of date", "out of date"]
+    assert status(preset).splitlines()[-1] == "2 jobs: 2 out of date"
+
+    preset.write_text(PRESET.format(steps=2, seeds=[0, 1, 2]))
+    assert [reason.rpartition("-")[2] for reason in reasons(preset)] == ["", "", "new", "seed2 runs first"]
+
+
+def test_changed_code_of_figures_or_a_changed_notebook_is_a_reason_but_touching_them_is_none(
+    preset: Path, monkeypatch: pytest.MonkeyPatch
+):
+    jobs = load_jobs(preset)
+    for number, job in enumerate(jobs.values()):
+        has_run(job, number)
+    monkeypatch.setattr("alutils.grid.state._newer_than", lambda file, when: "mine" not in file.parts)
+    assert reasons(preset) == ["", "", ""], "newer, of the same content"
+    for job in jobs.values():
+        done = RunFolder("mine", job.name).done_file(job.key)
+        done.write_text(json.dumps({"files": {**checksums(job.files), str(job.files[-1].resolve()): "another"}}))
+    run, again, figures = reasons(preset)
+    assert run == again == "03_active_learning_rounds.ipynb changed"
+    assert figures.endswith(".py changed")
+
+
+def test_a_dry_run_lists_what_would_run_and_makes_no_folder(
+    preset: Path, results: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["grid", str(preset), "--dry-run"]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [[name, "new"] for name in load_jobs(preset)]
+    assert last == "3 of 3 jobs would run"
+    assert not results.exists()
+    first, *_ = load_jobs(preset).values()
+    has_run(first, 0)
+    assert first.name not in plan(preset)
+    assert plan(preset).endswith("2 of 3 jobs would run")
+
+
+def test_a_failed_job_shows_its_error(job: Job):
+    run = RunFolder("mine", job.name)
+    error = {"output_type": "error", "ename": "DataError", "evalue": "no\nlabel"}
+    write_whole(run.failed_notebook, json.dumps({"cells": [{"outputs": [error]}, {}]}))
+    assert state_of("mine", job).state == "failed"
+    assert str(state_of("mine", job)).endswith(f"DataError: no label (see {run.failed_notebook})")
+    write_whole(run.failed_notebook, "torn")
+    assert "its notebook cannot be read" in str(state_of("mine", job))
