@@ -28,7 +28,7 @@ compare: $(READY)  ## queries of EXPERIMENT= compared: verdicts, notebook 07; of
 	@if [ -f "results/published/$(EXPERIMENT).csv" ]; then $(MAKE) --no-print-directory figures; fi
 
 figures: $(READY)  ## figures and tables of README and docs/, from results/published/
-	@$(BIN)/python -m alutils.results.readme_figures && $(BIN)/python -m alutils.results.pages pages
+	@$(BIN)/python -m alutils.results.figures.published && $(BIN)/python -m alutils.results.pages pages
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks --ServerApp.ip=localhost

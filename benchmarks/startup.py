@@ -30,14 +30,14 @@ def measure(quick: bool) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ALUTILS_RESULTS"] = folder
         notebook()
-        python("-m", "alutils.results.readme_figures")
+        python("-m", "alutils.results.figures.published")
         seconds = time_sides(
             {
                 "torch": lambda: python("-c", "import torch"),
                 "alutils": lambda: python("-c", "import torch, alutils"),
                 "everything": lambda: python("-c", "import torch, alutils.runs.rounds"),
                 "notebook": notebook,
-                "figures": lambda: python("-m", "alutils.results.readme_figures"),
+                "figures": lambda: python("-m", "alutils.results.figures.published"),
             },
             rounds=1 if quick else 5,
         )

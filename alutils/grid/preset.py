@@ -17,9 +17,10 @@ from alutils.runs.folder import check_name
 PRESET_KEYS = {"recipe", "runs"}
 ENTRY_KEYS = {"notebook", "parameters", "grid", "cell_timeout"}
 LAST = {  # notebooks that read what all others made, and the modules whose change changes what they show
-    "06_figures": ("analysis", "figures"),
+    "06_figures": ("analysis", "thesis", "figures/curves", "figures/style", "figures/thesis"),
     "07_compare_queries": (
-        *("acquired", "analysis", "comparison", "comparison_figures", "comparison_text", "figures", "statistics"),
+        *("acquired", "analysis", "comparison", "comparison_text", "significance"),
+        *("figures/comparison", "figures/style"),
     ),
 }
 
