@@ -14,8 +14,8 @@ from typing import Any
 from measure import Goal
 
 from alutils.files import write_whole
-from alutils.paths import ROOT, published_dir
-from alutils.results.pages import README, fill_tables
+from alutils.paths import published_dir
+from alutils.results.pages import all_pages, fill_tables
 from alutils.training.loop import default_device
 
 HERE = Path(__file__).parent
@@ -25,7 +25,7 @@ NAMES = [
     *("whole_loop", "training_step", "startup"),
     *("parallel_kernels", "torture", "overhead"),
 ]
-PAGES = [README, ROOT / "docs" / "grids.md"]
+PAGES = all_pages()
 
 
 def run_one(name: str) -> bool:

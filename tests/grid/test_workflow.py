@@ -46,7 +46,7 @@ def test_only_what_is_needed_is_run(project: Path, results: Path):
     assert started(project, steps=2, seeds=[0]) == []
     assert started(project, steps=2, seeds=[0, 1]) == ["06_figures", f"{RUN}1"], "an added seed"
 
-    with (project / "alutils" / "results" / "figures.py").open("a") as style:
+    with (project / "alutils" / "results" / "figures" / "style.py").open("a") as style:
         style.write("\n# thicker lines\n")
     assert started(project, steps=2, seeds=[0, 1]) == ["06_figures"], "a changed figure style"
 
