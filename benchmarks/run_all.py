@@ -17,7 +17,7 @@ from measure import Goal
 
 from alutils.files import write_whole
 from alutils.paths import ROOT, published_dir
-from alutils.results.pages import README, fill_tables
+from alutils.results.pages import fill_tables
 from alutils.training.loop import default_device
 
 HERE = Path(__file__).parent
@@ -33,7 +33,7 @@ MAIN = {  # benchmark: the claim of it that README's short table shows
     "selection": "selection: k-center, times faster than the fastest other",
     "whole_loop": "whole loop: times faster than baal's faster loop",
 }
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def run_one(name: str) -> bool:
@@ -48,8 +48,8 @@ def run_one(name: str) -> bool:
 def table(name: str) -> str:
     """Return the text between a page's markers.
 
-    `benchmarks` has one row per claim of every result, `main_benchmarks` those of `MAIN`. The name of a benchmark has one
-    row per further number that it measured.
+    `benchmarks` has one row per claim of every result, `main_benchmarks` one row per claim of `MAIN`. The name of a
+    benchmark has one row per further number that it measured.
     """
     results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
     results.sort(key=lambda result: NAMES.index(result["benchmark"]))
