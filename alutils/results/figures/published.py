@@ -143,17 +143,3 @@ def draw(names: Sequence[str] = ()) -> None:
         except (DataError, FileNotFoundError) as error:
             kept = f"{path} stays as it is" if path.exists() else f"{path} is not drawn"
             print(f"{kept}: {error}", file=sys.stderr)  # noqa: T201
-
-
-def main(names: list[str]) -> int:
-    """Draw the figures called `names`, or all; return the exit code."""
-    try:
-        draw(names)
-    except ParameterError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
