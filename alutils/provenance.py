@@ -20,7 +20,7 @@ def provenance(device: "torch.device") -> dict[str, Any]:
 
     versions : of Python and of every installed package
     device, threads : the GPU's or CPU's name, and how many threads torch uses
-    peak_memory, peak_gpu_memory : in bytes; the largest resident set of the process, the most that tensors took on a GPU
+    peak_memory, peak_gpu_memory : in bytes, the largest resident set and the most that tensors took on a GPU
     finished : the time, UTC
     """
     import torch
