@@ -38,6 +38,13 @@ def test_figures_are_written_as_png_and_pdf(tiny_scenes: ImageDataset, tmp_path:
     assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_each_round_has_a_row_of_the_images_that_it_labelled(tiny_scenes: ImageDataset):
+    acquired = pd.DataFrame({"round": [0, 0, 1, 1, 1], "index": [3, 1, 5, 5, 7]})
+    figure = scenes.images_by_round(tiny_scenes, acquired, most=3)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["round 0: the start", "", "", "round 1", "", ""]
+    assert [len(axes.images) for axes in figure.axes] == [1, 1, 0, 1, 1, 0], "an image is shown once a round"
+
+
 def test_committee_maps_share_one_scale(tiny_scenes: ImageDataset):
     maps = {"low": np.full((24, 32), 0.1), "high": np.full((24, 32), 1.0)}
     figure = scenes.scene_with_maps(tiny_scenes, 0, tiny_scenes.labels[0], maps, limit=1.0)

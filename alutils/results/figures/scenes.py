@@ -51,6 +51,25 @@ def example_images(dataset: ImageDataset, indices: list[int]) -> Figure:
     return figure
 
 
+def images_by_round(dataset: ImageDataset, acquired: pd.DataFrame, most: int = 5) -> Figure:
+    """Draw the first `most` images that each round labelled, one row per round; scenes with their labels laid over.
+
+    acquired : the rows of a run's `acquisitions.csv`
+    """
+    rounds = [(number, rows["index"].unique()[:most]) for number, rows in acquired.groupby("round", sort=True)]
+    height, width = dataset.images.shape[-2:]
+    size = (1.4 * width / height * most + 0.4, 1.6 * len(rounds))
+    figure, grid = plt.subplots(len(rounds), most, figsize=size, layout="constrained", squeeze=False)
+    for row, (number, indices) in zip(grid, rounds, strict=True):
+        for axes in row:
+            axes.set_axis_off()
+        row[0].set_title(f"round {number}" + (": the start" if number == 0 else ""), fontsize=9, loc="left")
+        for axes, index in zip(row, indices, strict=False):
+            item = dataset[index]
+            axes.imshow(overlay(item.image, item.label, dataset.colours) if dataset.is_dense else item.image[0])
+    return figure
+
+
 def class_shares(dataset: ImageDataset) -> pd.Series:
     """Return each class's share of the labelled pixels (or digits), in percent."""
     counts = label_counts(dataset, np.arange(len(dataset)))
