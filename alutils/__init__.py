@@ -62,14 +62,15 @@ runs                    rounds, saved and resumed
 
 results                 tables to numbers, pictures, pages
     tables              the tables of an experiment
-    statistics          areas, intervals, tests
+    maps                one scene's score maps, as they are stored
+    significance        areas, intervals, tests
     analysis            means over seeds, gains over random
-    comparison          queries compared
     acquired            what queries acquired
+    publish             an experiment's tables, copied into the repository
+    thesis              the thesis's result figures, in numbers
+    comparison          queries compared
     comparison_text     what a comparison says, in words
     figures             from tables and arrays to pictures
-    comparison_figures  from comparisons to pictures
-    readme_figures      the published figures
     pages               tables in README and docs/
 
 grid                    many runs

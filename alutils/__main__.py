@@ -70,20 +70,20 @@ def compare(chosen: argparse.Namespace) -> None:
 
 def publish(chosen: argparse.Namespace) -> None:
     """Copy an experiment's tables into the repository."""
-    from alutils.results.pages import publish_all
+    from alutils.results.publish import publish as publish_tables
 
-    print(*publish_all(chosen.experiment), sep="\n")  # noqa: T201
+    print(*publish_tables(chosen.experiment), sep="\n")  # noqa: T201
 
 
 def figures(chosen: argparse.Namespace) -> None:
     """Draw published figures; all of them, and the tables of the pages, if none is named."""
-    from alutils.results.readme_figures import draw
+    from alutils.results.figures.published import draw
 
     draw(chosen.names)
     if not chosen.names:
-        from alutils.results.pages import fill_pages
+        from alutils.results.pages import write_pages
 
-        fill_pages()
+        write_pages()
 
 
 def parser() -> argparse.ArgumentParser:

@@ -165,9 +165,8 @@ def _described(model: type["BaseModel"], content: Any, mistake: Any) -> str:
         known, _ = _known(model, keys[:-1])
         return f"{name} is unknown; {did_you_mean(str(keys[-1]), known)}allowed: {', '.join(known)}"
     _, allowed = _known(model, keys)
-    rule = (
-        mistake["msg"].removeprefix("Value error, ") if kind == "value_error" or not allowed else f"allowed: {allowed}"
-    )
+    says_it_itself = kind == "value_error" or not allowed
+    rule = mistake["msg"].removeprefix("Value error, ") if says_it_itself else f"allowed: {allowed}"
     if kind == "missing":
         return f"{name} is missing; {rule}"
     return f"{name} is {repr(mistake['input'])[:80]}; {rule}" if name else rule

@@ -1,4 +1,4 @@
-"""What made a run's numbers: versions, code, device, memory, time."""
+"""What produced a run's numbers: versions, code, device, memory and time."""
 
 import resource
 import subprocess
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 
 def provenance(device: "torch.device") -> dict[str, Any]:
-    """Return the versions of Python and of every package, device, threads, this process's peak memory, and the time.
+    """Return a record of this process, which `provenance.json` holds.
 
-    Memory is in bytes: the largest resident set of the process, and the most that tensors took on a GPU.
+    versions : of Python and of every installed package
+    device, threads : the GPU's or CPU's name, and how many threads torch uses
+    peak_memory, peak_gpu_memory : in bytes, the largest resident set and the most that tensors took on a GPU
+    finished : the time, UTC
     """
     import torch
 
@@ -35,14 +38,14 @@ def provenance(device: "torch.device") -> dict[str, Any]:
 
 
 def peak_memory() -> int:
-    """Return the largest resident set that this process has had, in bytes."""
+    """Return the largest resident set of this process so far, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 @cache
 def code() -> dict[str, Any]:
-    """Return the commit that was checked out when this was first called, and whether the tree was clean."""
+    """Return the commit that is checked out at the first call, and whether the tree is clean then."""
     return {"commit": _git("rev-parse", "HEAD") or "unknown", "clean": _git("status", "--porcelain") == ""}
 
 
@@ -55,7 +58,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def device_name(device: "torch.device") -> str:
-    """Return the GPU's or the CPU's name."""
+    """Return the name of the GPU, or "CPU" and the processor's name."""
     import torch
 
     if device.type == "cuda":

@@ -30,7 +30,7 @@ from alutils.queries.committee import Committee
 from alutils.queries.query import parse_query
 from alutils.queries.scoring import score_images
 from alutils.queries.selections import top_k
-from alutils.results.tables import load_experiment
+from alutils.results.tables import Experiment
 from alutils.runs.config import RoundsConfig
 from alutils.runs.folder import RunFolder
 
@@ -98,7 +98,7 @@ def grid_costs(base: Path, runs: int, seconds_a_run: float) -> dict[str, float]:
     for seed in range(1, runs):
         copy_run(base / "results" / "grid" / first, seed)
     looking, _ = call(["alutils", "status", str(preset)])
-    table_s = timed(lambda: load_experiment("grid"))
+    table_s = timed(lambda: Experiment.of_runs("grid").table)
     disk = sum(path.stat().st_size for path in (base / "results" / "grid" / first).iterdir())
     return {
         f"{runs} runs: planning them, s": planning,

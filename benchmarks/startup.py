@@ -11,7 +11,7 @@ import tempfile
 
 from measure import Goal, Result, run, time_sides
 
-from alutils.results.readme_figures import FIGURES
+from alutils.results.figures.published import FIGURES
 
 PARAMETERS = {"dataset": "streets_tiny", "height": 32, "width": 64, "epochs": 1, "rounds": 2, "committee_members": 2}
 

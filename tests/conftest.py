@@ -179,15 +179,12 @@ def comparison_of(
 def acquired() -> pd.DataFrame:
     """Return what `acquired_table` says of two queries, random like the pool, vote entropy with twice the cars."""
     shares = {"pool": (20, 80), "random": (20, 80), "vote_entropy": (40, 60)}
-    alike = {"random": (12, 30), "vote_entropy": (30, 50)}
     values = {
         **{
             ("classes", query, name): x
             for query, of in shares.items()
             for name, x in zip(("car", "road"), of, strict=True)
         },
-        **{("overlap", query, name): x for query, of in alike.items() for name, x in zip(alike, of, strict=True)},
-        **{("overlap", "chance", "queries"): 25, ("overlap", "chance", "seeds"): 10},
         **{("near_duplicates", "random", "images"): 4, ("near_duplicates", "vote_entropy", "images"): 1},
     }
     return pd.DataFrame(

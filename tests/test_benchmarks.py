@@ -1,4 +1,4 @@
-"""Each benchmark runs, at tiny sizes; README's table is the one that the results give."""
+"""Each benchmark runs, at tiny sizes; the pages hold the tables that the results give."""
 
 import json
 import subprocess
@@ -79,10 +79,19 @@ def test_a_benchmark_whose_rival_is_not_installed_says_how_to_install_it(monkeyp
 def test_pages_hold_the_tables_of_the_results():
     import run_all
 
-    for page in run_all.PAGES:
-        text = page.read_text()
+    pages = [page.read_text() for page in run_all.PAGES]
+    for text in pages:
         assert fill_tables(text, "make benchmark", run_all.table) == text, "run `python benchmarks/run_all.py`"
-        assert "<!-- end -->" in text
+    for name in ("benchmarks", "main_benchmarks", "overhead"):
+        assert sum(run_all.table(name) in text for text in pages) == 1, name
+
+
+def test_the_short_table_has_one_row_per_main_claim():
+    import run_all
+
+    rows = run_all.table("main_benchmarks").splitlines()[2:]
+    assert [row.rsplit(" | ", 2)[1].strip("`") for row in rows] == [f"{name}.py" for name in run_all.MAIN]
+    assert not [row for row in rows if "..." in row]
 
 
 def test_an_unknown_benchmark_is_one_line(capsys: pytest.CaptureFixture[str]):

@@ -58,7 +58,7 @@ def test_figures_are_drawn_and_queries_compared_from_finished_runs(results: Path
     (figure,) = (results / "scratch" / "06_figures").glob("*.png")
     assert figure.name == "streets_tiny-unet_small-rounds.png"
     compared = {path.name for path in (results / "scratch" / "07_compare_queries").glob("*.*")}
-    assert {"streets_tiny-unet_small-main.csv", "streets_tiny-unet_small-curves.png"} <= compared
+    assert {"streets_tiny-unet_small-by_query.csv", "streets_tiny-unet_small-curves.png"} <= compared
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)

@@ -1,4 +1,4 @@
-"""Data sets by name; each loader gives one split as an `ImageDataset`."""
+"""Data sets by name; each loader returns one split as an `ImageDataset`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -28,9 +28,13 @@ DATASETS: dict[str, Loader] = {
 def load_dataset(
     name: str, split: str, height: int | None = None, width: int | None = None, *, native_labels: bool = False
 ) -> ImageDataset:
-    """Return one split at `height` x `width` pixels (both `None`: as stored), labels as stored if `native_labels`.
+    """Return one split of a data set.
 
-    `name` is a key of `DATASETS` or the path of a YAML file that describes a folder of images.
+    name : a key of `DATASETS`, or the path of a YAML file that describes a folder of images
+    height, width : pixels of the images and labels; both `None` for the stored size
+    native_labels : whether labels keep their stored size
+
+    Raises `ParameterError` for an unknown name or split and an impossible size, `DataError` for wrong files.
     """
     sides = [side for side in (height, width) if side is not None]
     if len(sides) == 1 or min(sides, default=1) < 1:

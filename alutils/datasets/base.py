@@ -1,4 +1,4 @@
-"""What every data set gives: uint8 images and labels by index, with their names, classes and colours."""
+"""What every data set is: images and labels as uint8 arrays, with the names of items, classes and colours."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Item(NamedTuple):
-    """One image (C, H, W) uint8, its label (a class, or (H, W) classes) uint8, and its name."""
+    """One image, (C, H, W) uint8; its label, one class or (H, W) classes, uint8; and its name."""
 
     image: np.ndarray
     label: np.ndarray
@@ -26,13 +26,13 @@ class ImageDataset:
     """One split of a data set, as arrays that may be memory-mapped.
 
     images : (N, C, H, W) uint8; one channel for digits, three (RGB) for scenes
-    labels : (N,) uint8 for digits, (N, H, W) uint8 for scenes; `IGNORE_INDEX` marks void; of a test set they may
-        be larger than the images
-    item_names : N names, unique, as in the data set's files
-    class_names, colours : one name and one RGB triple (0..255) a class
-    mean, std : of each channel scaled to 0..1, for normalisation
+    labels : (N,) uint8 for digits, (N, H, W) uint8 for scenes; `IGNORE_INDEX` marks void; the labels of a test set may
+        be larger than its images
+    item_names : N unique names, as in the data set's files
+    class_names, colours : one name and one RGB triple (0..255) for each class
+    mean, std : mean and standard deviation of each channel scaled to 0..1, for normalisation
     fingerprint : hexadecimal SHA-256 of images and labels
-    label_values : of each class, and then of void, the value that label files hold; empty: there are no such files
+    label_values : the value of each class in label files, and last that of void; empty if there are no label files
     categories : named groups of classes; each is also scored as if it were one class
     stored_size : height and width of the first image as stored; None if there are no image files
     """
@@ -52,7 +52,7 @@ class ImageDataset:
     stored_size: tuple[int, int] | None = None
 
     def __len__(self) -> int:
-        """Return N."""
+        """Return N, the number of images."""
         return len(self.item_names)
 
     def __getitem__(self, index: int) -> Item:
@@ -61,17 +61,20 @@ class ImageDataset:
 
     @property
     def num_classes(self) -> int:
-        """Return C, void not counted."""
+        """Return C, the number of classes without void."""
         return len(self.class_names)
 
     @property
     def is_dense(self) -> bool:
-        """Tell whether each pixel has a label (scenes) or each image (digits)."""
+        """Return True if each pixel has a label (scenes), False if each image has one (digits)."""
         return self.labels.ndim == 3
 
 
 def label_counts(dataset: ImageDataset, indices: np.ndarray, void_class: bool = False) -> np.ndarray:
-    """Return (C,) int64, how many pixels (or digits) of each class the images `indices` hold; (C + 1,) with void."""
+    """Return (C,) int64: the number of pixels, or of digits, of each class in the images `indices`.
+
+    With `void_class`, the result is (C + 1,), and the last number counts void.
+    """
     counts = np.zeros(IGNORE_INDEX + 1, np.int64)
     for index in indices:
         counts += np.bincount(dataset.labels[index].ravel(), minlength=len(counts))
@@ -81,10 +84,10 @@ def label_counts(dataset: ImageDataset, indices: np.ndarray, void_class: bool = 
 
 @dataclass(frozen=True)
 class SceneFiles:
-    """One split of a scene data set on disk, before anything is decoded.
+    """The files of one split of scenes, before anything is decoded.
 
-    class_of_label : (256,) int16, the class of each label value; `IGNORE_INDEX` for void, -1 where the
-        value must not occur
+    class_of_label : (256,) int16, the class of each label value; `IGNORE_INDEX` for void, -1 for a value that must not
+        occur
     """
 
     name: str
@@ -101,7 +104,7 @@ class SceneFiles:
 
     @property
     def label_values(self) -> list[int]:
-        """Return the lowest label value that stands for each class and, last, for void."""
+        """Return the lowest label value of each class and, last, that of void."""
         numbers = [*range(len(self.class_names)), IGNORE_INDEX]
         found = [np.flatnonzero(self.class_of_label == number) for number in numbers]
         return [int(values[0]) if len(values) else IGNORE_INDEX for values in found]

@@ -1,4 +1,4 @@
-"""Decode and resize a scene data set once, into memory-mapped arrays that all runs share."""
+"""Scenes are decoded and resized once, into memory-mapped arrays that all runs share."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from alutils.files import built_once
 from alutils.paths import cache_dir
 from alutils.progress import bar
 
-VERSION = 2  # raise it when the same files would be decoded to other arrays
+VERSION = 2  # raise it when the same files would give other arrays
 
 
 def cached(files: SceneFiles, size: tuple[int, int] | None, native_labels: bool = False) -> ImageDataset:

@@ -1,4 +1,4 @@
-"""Cityscapes in its own layout, and the drawn street scenes written in the same layout."""
+"""Cityscapes in its own file layout, and the drawn street scenes, which have the same layout."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from alutils.datasets.base import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, Ima
 from alutils.errors import DataError, check_choice
 from alutils.paths import cache_dir, data_dir
 
-# The labels of the real test split are not public: `val` is what methods are tested on.
+# The labels of the real test split are not public, so methods are tested on `val`.
 FOLDERS = {"train": "train", "val": "val", "test": "val"}
 
-DRAWING_VERSION = 1  # raise it when a name of DRAWN would stand for other scenes
+DRAWING_VERSION = 1  # raise it when a name in DRAWN would give other scenes
 
 LABEL_IDS = 34  # ids 0 to 33 occur in label files
-CLASSES = {  # of the label ids that are trained on: name and colour; every other id is void
+CLASSES = {  # name and colour of each label id that is trained on; every other id is void
     7: ("road", (128, 64, 128)),
     8: ("sidewalk", (244, 35, 232)),
     11: ("building", (70, 70, 70)),
@@ -37,7 +37,7 @@ CLASSES = {  # of the label ids that are trained on: name and colour; every othe
     33: ("bicycle", (119, 11, 32)),
 }
 
-CATEGORIES = {  # scored as one class each, beside the classes
+CATEGORIES = {  # groups of classes; each is also scored as if it were one class
     "flat": ["road", "sidewalk"],
     "construction": ["building", "wall", "fence"],
     "object": ["pole", "traffic light", "traffic sign"],
@@ -47,8 +47,9 @@ CATEGORIES = {  # scored as one class each, beside the classes
     "vehicle": ["car", "truck", "bus", "train", "motorcycle", "bicycle"],
 }
 
-# Scenes drawn for each split, their height in pixels (the width is twice that), and frames from one training scene to
-# the next: with 11, no two are of one drive, and all frames of a drive are as frequent as they are with 1.
+# The number of scenes of each split, their height in pixels (the width is twice that), and the step in frames from one
+# training scene to the next. With a step of 11, no two scenes are of one drive, and each of a drive's ten positions
+# is as frequent as with a step of 1.
 DRAWN = {
     "streets": ({"train": 200, "val": 60}, 1024, 1),
     "streets_curated": ({"train": 200, "val": 60}, 1024, 11),
@@ -64,7 +65,7 @@ def cityscapes(split: str, size: tuple[int, int] | None = None, native_labels: b
 def drawn_streets(
     name: str, split: str, size: tuple[int, int] | None = None, native_labels: bool = False
 ) -> ImageDataset:
-    """Return a split of the drawn scenes `name`, drawing them first if they are not there yet."""
+    """Return a split of the drawn scenes `name`; the first call draws them into the cache."""
     check_choice("split", split, FOLDERS)
     counts, height, train_step = DRAWN[name]
     root = cache_dir() / f"{name}-drawn{DRAWING_VERSION}"
@@ -73,11 +74,11 @@ def drawn_streets(
 
 
 def scene_files(name: str, root: Path, split: str) -> SceneFiles:
-    """List the files of one split below `root`, in the order of their names."""
+    """List the files of one split below `root`, in the order of their names; raise `DataError` if there are none."""
     check_choice("split", split, FOLDERS)
     images_folder, labels_folder = (root / part / FOLDERS[split] for part in ("leftImg8bit", "gtFine"))
     if not (images_folder.is_dir() and labels_folder.is_dir()):
-        raise DataError(f"{root}: no Cityscapes there; it needs {images_folder} and {labels_folder}")
+        raise DataError(f"{root}: no Cityscapes there; it needs the folders {images_folder} and {labels_folder}")
     images = sorted(images_folder.glob("*/*_leftImg8bit.png"))
     if not images:
         raise DataError(f"{images_folder}: empty split; it needs <city>/*_leftImg8bit.png")
@@ -87,7 +88,7 @@ def scene_files(name: str, root: Path, split: str) -> SceneFiles:
         for image, item_name in zip(images, item_names, strict=True)
     ]
     class_of_label = np.full(256, -1, np.int16)
-    class_of_label[:LABEL_IDS] = class_of_label[255] = IGNORE_INDEX  # 255: the licence plates' -1, in a byte
+    class_of_label[:LABEL_IDS] = class_of_label[255] = IGNORE_INDEX  # 255 is -1, the id of licence plates, as a byte
     class_of_label[list(CLASSES)] = range(len(CLASSES))
     class_names, colours = zip(*CLASSES.values(), strict=True)
     categories = {name: [class_names.index(member) for member in group] for name, group in CATEGORIES.items()}

@@ -33,10 +33,10 @@ class Description(BaseModel):
     classes: dict[str, Colour] = Field(
         min_length=1, max_length=255, description="for each label value, from 0 on, a name and [red, green, blue]"
     )
-    ignore: list[LabelValue] = Field([IGNORE_INDEX], description="a list of label values, each from 0 to 255")
-    root: str = Field(".", description="a folder, absolute or relative to the folder of the YAML file")
-    mean: Means = Field([*IMAGENET_MEAN], description="three numbers from 0 to 1")
-    std: Deviations = Field([*IMAGENET_STD], description="three numbers above 0, at most 1")
+    ignore: list[LabelValue] = Field(default=[IGNORE_INDEX], description="a list of label values, each from 0 to 255")
+    root: str = Field(default=".", description="a folder, absolute or relative to the folder of the YAML file")
+    mean: Means = Field(default=[*IMAGENET_MEAN], description="three numbers from 0 to 1")
+    std: Deviations = Field(default=[*IMAGENET_STD], description="three numbers above 0, at most 1")
     splits: dict[str, Split] = Field(
         min_length=1, description="for each split two folders, images and labels, relative to root"
     )

@@ -19,9 +19,9 @@ DIGITS_TEST_SHARE = 0.25
 
 
 def digits(split: str, size: tuple[int, int] | None = None, native_labels: bool = False) -> ImageDataset:
-    """Return scikit-learn's 1,797 digits of 8x8 pixels, at 28x28; a fixed quarter is the test split.
+    """Return scikit-learn's 1,797 digits of 8x8 pixels, enlarged to 28x28; a fixed quarter is the test split.
 
-    Digits have one label an image, so that `native_labels` changes nothing.
+    Each digit has one label, so that `native_labels` changes nothing.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -47,7 +47,7 @@ def fashion_mnist(split: str, size: tuple[int, int] | None = None, native_labels
 
 
 def download_digits(name: str) -> None:
-    """Fetch `mnist` or `fashion_mnist` into the data folder; raise `DataError` without network."""
+    """Download `mnist` or `fashion_mnist` into the data folder; raise `DataError` if that fails."""
     try:
         _torchvision_class(name)(data_dir() / name, download=True)
     except (OSError, RuntimeError) as error:
@@ -85,7 +85,7 @@ def _check(split: str, size: tuple[int, int] | None) -> None:
 
 
 def _enlarge(image: np.ndarray) -> np.ndarray:
-    """Turn (8, 8) values 0..16 into (1, 28, 28) values 0..255."""
+    """Return an image (8, 8) of values 0..16 as (1, 28, 28) of values 0..255."""
     grey = Image.fromarray((image * (255 / 16)).round().astype(np.uint8))
     return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR))[None]
 

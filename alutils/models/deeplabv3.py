@@ -1,4 +1,4 @@
-"""The thesis's first network, torchvision's DeepLabV3 with an auxiliary head, and a small one for CPUs."""
+"""The thesis's first network, torchvision's DeepLabV3 with an auxiliary head, and a small DeepLabV3 for CPUs."""
 
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, ResNet101_Weights, resnet50, resnet101

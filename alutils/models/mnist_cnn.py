@@ -6,7 +6,7 @@ from alutils.models.base import SplitModel
 
 
 class MnistCnn(SplitModel):
-    """Two 3x3 convolutions, max pooling, a hidden layer of 128, dropout 0.5, a linear layer."""
+    """Two 3x3 convolutions, max pooling, a hidden layer of 128 units, dropout 0.5 and a linear layer."""
 
     def __init__(self, num_classes: int):
         super().__init__()
@@ -21,10 +21,10 @@ class MnistCnn(SplitModel):
         self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(128, num_classes))
 
     def encode(self, images: Tensor) -> Tensor:
-        """Return hidden activations (N, 128) of images (N, 1, 28, 28)."""
+        """Return the hidden units (N, 128) of images (N, 1, 28, 28)."""
         maps = self.convs(images)  # (N, 64, 12, 12)
         return self.hidden(maps)  # (N, 128)
 
     def decode(self, features: Tensor) -> Tensor:
-        """Return logits (N, classes)."""
+        """Return logits (N, classes) of hidden units (N, 128)."""
         return self.head(features)

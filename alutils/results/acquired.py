@@ -1,7 +1,7 @@
-"""What queries acquired: class shares, overlap, near-duplicates; from acquisitions and the data set's pixels."""
+"""What queries acquired: shares of the classes and near-duplicates, from acquisitions and the data set's pixels."""
 
 from collections.abc import Iterable, Mapping
-from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,29 +10,27 @@ from PIL import Image
 
 from alutils.datasets import ImageDataset, label_counts, load_dataset
 from alutils.errors import DataError, ParameterError
-from alutils.paths import published_dir
 from alutils.results.analysis import SETTING, over_seeds
-from alutils.results.statistics import with_interval
+from alutils.results.significance import with_interval
 from alutils.runs.config import setting_of
-from alutils.runs.folder import RunFolder, finished_runs
+from alutils.runs.folder import RunFolder
 
 COLUMNS = [*SETTING[1:], "what", "query", "name", "mean", "sd", "n"]
 THUMBNAIL = (32, 16)  # pixels (width, height) that images are reduced to before they are compared
-NEAR = 0.35  # root mean square difference of two thumbnails, of mean 0 and variance 1, below which they show one view
+NEAR = 0.35  # two thumbnails of mean 0 and variance 1 whose root mean square difference is smaller show one view
 
 
-def acquired_table(experiment: str) -> tuple[pd.DataFrame, list[str]]:
-    """Return what the finished rounds of an experiment acquired beyond their start sets, and notes on what is left out.
+def acquired_table(runs: Iterable[RunFolder]) -> tuple[pd.DataFrame, list[str]]:
+    """Return what finished rounds acquired after their start sets, and notes that say what is left out.
 
-    A row a dataset, model, regime, what, query and name, with mean, sd and n over seeds, in percent:
-    "classes": a class's share of the labelled pixels (or digits), by name; query "pool": of all images
-    "overlap": a query's images that the query `name` acquired with the same seed or, its own name, with another;
-    query "chance": what two random choices would share, name "queries" of the same start set, "seeds" of others
-    "near_duplicates": images that look like one labelled before or with them
+    One row per dataset, model, regime, what, query and name, with mean, sd and n over seeds, in percent. By `what`:
+    "classes": the share of the labelled pixels (or digits) that the class `name` has; of the query "pool", its share
+    of all images
+    "near_duplicates": the share of the acquired images that look like an image labelled before or together with them
     """
-    runs = [(run, run.config()) for run in finished_runs(experiment)]
     groups: dict[Any, list[tuple[RunFolder, dict[str, Any]]]] = {}
-    for run, config in runs:
+    for run in runs:
+        config = run.config()
         if config["kind"] == "rounds":
             groups.setdefault(setting_of(config), []).append((run, config))
     rows, notes = [], []
@@ -45,14 +43,8 @@ def acquired_table(experiment: str) -> tuple[pd.DataFrame, list[str]]:
     return over_seeds(pd.DataFrame(rows, columns=[*point, "value"]), point, "value").round(6), notes
 
 
-def load_acquired(experiment: str) -> tuple[pd.DataFrame, list[str]]:
-    """Return `acquired_table` or, of an experiment without runs, what is published of it."""
-    return acquired_table(experiment) if finished_runs(experiment) else load_published_acquired(experiment)
-
-
-def load_published_acquired(name: str) -> tuple[pd.DataFrame, list[str]]:
-    """Return the table of `acquired_table` that was published, or an empty one and a note why."""
-    path = published_dir() / f"{name}-acquired.csv"
+def read_acquired(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Return a published table of `acquired_table`, or an empty one and a note if it was not published."""
     if path.exists():
         return pd.read_csv(path, dtype={"name": str}, keep_default_na=False, na_values=[""]), []
     note = f"{path}: no such table; what was acquired is published with runs and their data set only"
@@ -60,39 +52,28 @@ def load_published_acquired(name: str) -> tuple[pd.DataFrame, list[str]]:
 
 
 def of_setting(acquired: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what was acquired in the setting that rows of `load_experiment` are of."""
+    """Return what was acquired in the setting (dataset, model, regime) of `rows`, a part of `Experiment.table`."""
     return acquired.merge(rows[SETTING[1:]].head(1))
 
 
 def class_factors(acquired: pd.DataFrame) -> pd.DataFrame:
-    """Return how many times its share of the pool a class was acquired: a row a query, a column a class, rare last."""
-    shares = _pivot(acquired, "classes").sort_values("pool", axis=1, ascending=False)
+    """Return each class's share of what a query acquired, divided by its share of the pool.
+
+    One row per query, one column per class, the class with the smallest share of the pool last.
+    """
+    shares = acquired[acquired["what"] == "classes"].pivot(index="query", columns="name", values="mean")
+    shares = shares.sort_values("pool", axis=1, ascending=False)
     shares = shares.loc[:, (shares.loc["pool"] > 0).to_numpy()]
     return shares.drop(index="pool") / shares.loc["pool"]
 
 
-def overlaps(acquired: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return the percent of images in common, queries by queries, and what chance gives ("queries", "seeds").
-
-    Off the diagonal of the same seed; on it, of one query's seeds.
-    """
-    queries = sorted({*acquired["query"]} - {"pool", "chance"})
-    chance = acquired[acquired["query"] == "chance"].groupby("name")["mean"].mean()
-    shares = _pivot(acquired, "overlap").reindex(index=queries, columns=queries)
-    return shares, {str(of): float(percent) for of, percent in chance.items()}
-
-
 def near_duplicate_shares(acquired: pd.DataFrame) -> pd.DataFrame:
-    """Return the percent of near-duplicates with its interval, a row a query."""
+    """Return the percent of near-duplicates with its interval, one row per query."""
     return with_interval(acquired[acquired["what"] == "near_duplicates"]).set_index("query")
 
 
-def _pivot(acquired: pd.DataFrame, what: str) -> pd.DataFrame:
-    return acquired[acquired["what"] == what].pivot(index="query", columns="name", values="mean")
-
-
 def _rows_of(members: Iterable[tuple[RunFolder, Mapping[str, Any]]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return rows of what, query, name, value, and notes."""
+    """Return the rows of one setting, each with what, query, name and value, and notes."""
     tables = {(config["query"], config["seed"]): run.read_table("acquisitions") for run, config in members}
     whole = {key: table for key, table in tables.items() if len(table) and "region" not in table}
     of_regions = {query for (query, _), table in tables.items() if "region" in table}
@@ -106,7 +87,7 @@ def _rows_of(members: Iterable[tuple[RunFolder, Mapping[str, Any]]]) -> tuple[li
             raise DataError("the data are not those that the runs were made with")
     except (DataError, ParameterError) as error:
         return [], [*notes, f"what was acquired is not known without the data set: {error}"]
-    rows = [*_class_rows(dataset, whole), *_overlap_rows(len(dataset), whole)]
+    rows = _class_rows(dataset, whole)
     if dataset.is_dense:
         return rows + _duplicate_rows(dataset, whole), notes
     return rows, [*notes, "near-duplicates are sought among scenes only"]
@@ -129,25 +110,14 @@ def _class_rows(dataset: ImageDataset, tables: Mapping[tuple[str, int], pd.DataF
     return rows
 
 
-def _overlap_rows(pool: int, tables: Mapping[tuple[str, int], pd.DataFrame]) -> list[dict[str, Any]]:
-    sets = {key: set(_beyond_start(table)) for key, table in tables.items()}
-    rows = []
-    for ((query, seed), one), ((other, other_seed), two) in combinations(sets.items(), 2):
-        if one and two and (query == other) != (seed == other_seed):
-            shares = {(query, other): len(one & two) / len(one), (other, query): len(one & two) / len(two)}
-            rows += [{"what": "overlap", "query": a, "name": b, "value": 100 * x} for (a, b), x in shares.items()]
-    for table in tables.values():
-        acquired = len(_beyond_start(table))
-        chances = {"queries": acquired / (pool - len(table) + acquired), "seeds": acquired / pool}
-        rows += [{"what": "overlap", "query": "chance", "name": a, "value": 100 * x} for a, x in chances.items()]
-    return rows
-
-
 def near_duplicates(images: np.ndarray) -> Any:
-    """Return a sparse (N, N) matrix, 1 where two of images (N, 3, H, W), uint8, are near-duplicates.
+    """Return a sparse (N, N) matrix that is 1 where two of the images are near-duplicates.
 
-    That is, where the root mean square difference of their `THUMBNAIL`s, each brought to mean 0 and variance 1, is
-    below `NEAR`: the same view, a little moved or with another car in it. Distances are taken a few rows at a time.
+    images : (N, 3, H, W), uint8
+
+    Each image is reduced to a `THUMBNAIL` of mean 0 and variance 1. Two images are near-duplicates if the root mean
+    square difference of their thumbnails is below `NEAR`: they show the same view, a little moved or with another car.
+    scikit-learn takes the distances a few rows at a time, so that memory does not grow with N squared.
     """
     from sklearn.neighbors import radius_neighbors_graph
 

@@ -1,4 +1,4 @@
-"""From tables of runs to numbers: means over seeds, gains over random choice paired by seed, what scores were."""
+"""From tables of runs to numbers: means over seeds, gains over random choice seed by seed, what the scores were."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,42 +6,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alutils.errors import DataError
-from alutils.paths import published_dir
 from alutils.runs.config import dataset_word
 
 MEASURES = {"miou": "mean IoU", "accuracy": "accuracy"}
-SETTING = ["kind", "dataset", "model", "regime"]  # what one figure or one comparison holds fixed
+SETTING = ["kind", "dataset", "model", "regime"]  # one figure or one comparison is of one value of each
 POINT = ["query", "order_model", "skip", "labelled", "labelled_percent"]
 STARTING_ANEW = ("from_scratch", "one_shot")  # regimes with a new network each round
-ENTROPIES = ("consensus_entropy", "vote_entropy")  # queries whose scores are bits of images, as histograms want them
-BIN = 0.1  # bits, the width of a bar of a histogram of entropies
-# Of each result figure of the thesis, what of ours stands beside it: experiment, trained network, the order's network.
-# The first that is published is taken.
-THESIS_FIGURES = {
-    "bulk_all": [
-        ("cityscapes", "deeplabv3_resnet101", "deeplabv3_resnet101"),
-        ("camvid", "deeplabv3_resnet101", "deeplabv3_resnet101"),
-        ("camvid_small", "deeplabv3_small", "deeplabv3_small"),
-    ],
-    "bulk_mini_all": [
-        ("cityscapes", "vgg19_unet", "deeplabv3_resnet101"),
-        ("camvid", "vgg19_unet", "deeplabv3_resnet101"),
-        ("camvid_small", "unet_small", "deeplabv3_small"),
-    ],
-}
-EXTREMES = 10  # images of which the committee was least sure, and most sure
+ENTROPIES = ("consensus_entropy", "vote_entropy")  # queries whose scores histograms show: one number per image, in bits
+BIN = 0.1  # bits, the width of a histogram's bars
+EXTREMES = 10  # how many images are shown of which the committee was least sure, and most sure
 
 
 def measure_of(table: pd.DataFrame) -> str:
-    """Return the name of the score: `miou` for scenes, `accuracy` for digits."""
+    """Return the name of the column that holds the score: `miou` of scenes, `accuracy` of digits."""
     return "miou" if "miou" in table and table["miou"].notna().any() else "accuracy"
 
 
 def settings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Return each setting of a table, as "dataset model kind" or "dataset model regime kind" and its rows.
+    """Return each setting's name, "dataset model kind" or "dataset model regime kind", and its rows.
 
-    Rounds in which a network starts anew are followed by the rows of training on all labels, their reference.
+    Where each round starts with a new network, the rows of training on all labels are added: they are the reference.
     """
     groups: dict[Any, pd.DataFrame] = dict(list(table.fillna({"regime": ""}).groupby(SETTING, sort=True)))
     found = []
@@ -57,23 +41,32 @@ def settings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return mean, sd (standard deviation, n - 1) and n over the seeds of one setting, a row a point."""
+    """Return the score's mean, sd (standard deviation with n - 1) and n over the seeds of one setting.
+
+    One row per query, order and number of labels (`POINT`).
+    """
     return over_seeds(rows, POINT, measure_of(rows))
 
 
 def over_seeds(rows: pd.DataFrame, point: list[str], column: str) -> pd.DataFrame:
-    """Return mean, sd and n of a column, a row a point."""
+    """Return mean, sd and n of a column, one row for each combination of values in the columns `point`."""
     found = rows.groupby(point, dropna=False, sort=True)[column].agg(["mean", "std", "count"])
     return found.reset_index().rename(columns={"std": "sd", "count": "n"})
 
 
 def paired_gains(rows: pd.DataFrame, baseline: str = "random") -> pd.DataFrame:
-    """Return each query's gain over `baseline` at equal labels and seed: mean, sd and n, a row a point."""
+    """Return mean, sd and n of each query's gain over `baseline`, taken between runs of the same seed.
+
+    One row per query, order and number of labels (`POINT`).
+    """
     return over_seeds(gains_by_seed(rows, baseline), POINT, "gain")
 
 
 def gains_by_seed(rows: pd.DataFrame, baseline: str = "random", measure: str | None = None) -> pd.DataFrame:
-    """Return each run's `gain` over `baseline` of the same network, labels and seed, a row a run and point."""
+    """Return each run's `gain` over the run of `baseline` with the same network and seed at the same number of labels.
+
+    One row per run and number of labels.
+    """
     keys, measure = ["model", "labelled", "labelled_percent", "skip", "seed"], measure or measure_of(rows)
     base = rows.loc[rows["query"] == baseline, [*keys, measure]]
     others = rows.loc[~rows["query"].isin([baseline, "all"]), ["query", "order_model", *keys, measure]]
@@ -82,7 +75,7 @@ def gains_by_seed(rows: pd.DataFrame, baseline: str = "random", measure: str | N
 
 
 def pivot(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return a summary as text "mean ± sd (n)", a row a share of labels, a column a query."""
+    """Return a summary as text "mean ± sd (n)", one row per number of labels, one column per query."""
     text = summary.assign(text=point_texts(summary), curve=curve_names(summary))
     table = text.pivot_table(
         index=["labelled", "labelled_percent"], columns="curve", values="text", aggfunc="first", sort=False
@@ -91,7 +84,7 @@ def pivot(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def point_texts(summary: pd.DataFrame) -> list[str]:
-    """Return each row as text, "mean ± sd (n)"."""
+    """Return each row of a summary as text "mean ± sd (n)"."""
     return [
         f"{mean:.4f}" + (f" ± {sd:.4f}" if n > 1 and pd.notna(sd) else "") + f" ({n})"
         for mean, sd, n in zip(summary["mean"], summary["sd"], summary["n"], strict=True)
@@ -99,7 +92,10 @@ def point_texts(summary: pd.DataFrame) -> list[str]:
 
 
 def curve_names(summary: pd.DataFrame) -> list[str]:
-    """Return each row's query and, where a table holds orders of several networks or starts, which."""
+    """Return the name of the curve that each row of a summary is a point of.
+
+    That is its query and, where a table holds several, the network that acquired the order and the start left out.
+    """
     several_models = summary["order_model"].nunique() > 1
     several_starts = summary.duplicated(["query", "order_model", "labelled"]).any()
     names = []
@@ -109,66 +105,13 @@ def curve_names(summary: pd.DataFrame) -> list[str]:
     return names
 
 
-def thesis_points(figure: str) -> pd.DataFrame:
-    """Return what the thesis published in `bulk_all` or `bulk_mini_all`, as `bulk_points` does."""
-    table = pd.read_csv(published_dir() / "thesis" / "bulk.csv")
-    points = table[table["figure"] == figure].replace({"query": {"all_labels": "all"}})
-    points = points.rename(columns={"labelled_percent": "percent", "miou": "mean", "whisker_half_length": "sd"})
-    return points[["query", "percent", "mean", "sd"]].assign(n=5).reset_index(drop=True)
-
-
-def our_bulk(figure: str) -> tuple[str, str, str]:
-    """Return the experiment, trained network and order's network that stand beside a figure of the thesis."""
-    return next(ours for ours in THESIS_FIGURES[figure] if (published_dir() / f"{ours[0]}.csv").exists())
-
-
-def bulk_points(rows: pd.DataFrame, model: str, order_model: str) -> pd.DataFrame:
-    """Return mean, sd and n over seeds of `model` trained on shares of the orders that `order_model` acquired.
-
-    A row a query ("all" for all labels, "random" for random orders) and percent of the labels, rounded. Raises
-    `DataError` if there is none.
-    """
-    of_order = rows["query"].isin(["all", "random"]) | (rows["order_model"] == order_model)
-    chosen = rows[(rows["kind"] == "bulk") & (rows["model"] == model) & of_order]
-    if chosen.empty:
-        raise DataError(f"no bulk training of {model} on orders that {order_model} acquired is finished")
-    chosen = chosen.assign(percent=chosen["labelled_percent"].round().astype(int))
-    return over_seeds(chosen, ["query", "percent"], measure_of(chosen))
-
-
-def committee_gain(points: pd.DataFrame) -> pd.Series:
-    """Return by percent how far the committees' mean lies above that of random choice (`bulk_points`)."""
-    means = points[points["query"] != "all"].pivot(index="percent", columns="query", values="mean")
-    return (means.drop(columns="random", errors="ignore").mean(axis=1) - means.get("random", np.nan)).dropna()
-
-
-def random_slopes(points: pd.DataFrame) -> dict[tuple[int, int], float]:
-    """Return what a percent more labels brings when drawn at random, from 20 to 40 and from 40 to 70 %."""
-    means = points[points["query"] == "random"].set_index("percent")["mean"]
-    return {
-        (low, high): (means[high] - means[low]) / (high - low)
-        for low, high in ((20, 40), (40, 70))
-        if {low, high} <= {*means.index}
-    }
-
-
-def transfer_gains(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the committees' mean gain over random of the same seed and number of labels, in bulk training.
-
-    A row an order's network, a column a trained network; over all queries and seeds, at the shares that all pairs have.
-    """
-    gains = gains_by_seed(rows[rows["kind"] == "bulk"])
-    pairs = gains[["labelled", "order_model", "model"]].drop_duplicates()["labelled"].value_counts()
-    in_all_pairs = gains["labelled"].isin(pairs.index[pairs == pairs.max()])
-    return gains[in_all_pairs].pivot_table(index="order_model", columns="model", values="gain")
-
-
 def score_histograms(runs: Iterable[tuple[Mapping[str, Any], np.ndarray]]) -> pd.DataFrame:
-    """Return how many images had which score in each round, summed over seeds.
+    """Return how many unlabelled images had which score in each round, summed over seeds.
 
-    runs : config and scores (rounds, N) of each, NaN for images that were labelled by then
+    runs : each run's config and scores (rounds, N) in bits, NaN for images that were labelled by then
 
-    A row a dataset, model, regime, query, round and bin: its lower edge `low` in bits, `BIN` wide, and the `count`.
+    One row per dataset, model, regime, query, round and bar of the histogram: `low`, its lower edge in bits (bars are
+    `BIN` wide), and `count`.
     """
     tables = []
     for config, scores in runs:
@@ -181,11 +124,11 @@ def score_histograms(runs: Iterable[tuple[Mapping[str, Any], np.ndarray]]) -> pd
 
 
 def least_and_most_sure(config: Mapping[str, Any], scores: np.ndarray) -> pd.DataFrame:
-    """Return the `EXTREMES` images of the highest and of the lowest scores in the last round that scored.
+    """Return the `EXTREMES` images with the highest scores, and those with the lowest, in the last round with scores.
 
-    scores : (rounds, N), NaN for images that were labelled by then
+    scores : (rounds, N) in bits, NaN for images that were labelled by then
 
-    A row an image: dataset, model, regime, query, seed, round, which ("least" or "most" sure), rank, index, score.
+    One row per image: dataset, model, regime, query, seed, round, which ("least" or "most" sure), rank, index, score.
     """
     last = scores[-1]
     order = np.argsort(last, kind="stable")[: np.isfinite(last).sum()]
@@ -200,6 +143,6 @@ def least_and_most_sure(config: Mapping[str, Any], scores: np.ndarray) -> pd.Dat
 
 
 def _named(config: Mapping[str, Any], **columns: object) -> pd.DataFrame:
-    """Return a table whose first columns say what run it is of."""
+    """Return a table of `columns`, and before them the run's dataset, model, regime and query."""
     of_run = {name: config[name] for name in ("dataset", "model", "regime", "query")}
     return pd.DataFrame(columns).assign(**of_run)[[*of_run, *columns]]

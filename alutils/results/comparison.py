@@ -1,4 +1,4 @@
-"""Queries compared: from the rounds of one setting to areas, gains with intervals, labels saved, penalties."""
+"""Queries compared: from the rounds of one setting to areas, gains with intervals, labels saved and penalties."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from alutils.errors import DataError, check_choice
-from alutils.paths import published_dir, results_dir
 from alutils.results.analysis import STARTING_ANEW, gains_by_seed, measure_of, over_seeds, settings, summarise
-from alutils.results.statistics import (
+from alutils.results.significance import (
     area_under_curve,
     labels_needed,
     labels_saved,
@@ -20,29 +19,22 @@ from alutils.results.statistics import (
     verdict,
     with_interval,
 )
-from alutils.results.tables import (
-    check_agreement,
-    known_experiments,
-    load_experiment,
-    load_published,
-    load_published_records,
-    load_records,
-)
+from alutils.results.tables import Experiment, check_agreement
 from alutils.runs.config import recipe_of, setting_of
-from alutils.runs.folder import differences, finished_runs
+from alutils.runs.folder import differences
 
-BASELINE = "random"  # where no other is asked for
-SHARES = (90, 95)  # percent of the full-data result that labels are counted for
-EARLY = 30  # percent of the labels at which the thesis and others look, beside the last round
+BASELINE = "random"  # if no other is asked for
+SHARES = (90, 95)  # percent of the full-data result; labels are counted until a curve reaches it
+EARLY = 30  # percent of the labels; the thesis and others report the score there
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One setting (data set, model, regime) whose rounds differ in query and seed only.
+    """The rounds of one setting (data set, model, regime), which differ in query and seed only.
 
-    rows : a row a query, seed and round, as of `load_experiment`
-    full : score of training on all labels by that recipe, by seed; empty if there is none
-    notes : what is missing, a sentence each
+    rows : one row per query, seed and round, with the columns of `Experiment.table`
+    full : scores of training on all labels with the same recipe, by seed; empty if there are none
+    notes : one sentence for each thing that is missing
     """
 
     name: str
@@ -53,27 +45,31 @@ class Comparison:
 
     @cached_property
     def measure(self) -> str:
-        """Return the name of the score."""
+        """Return the name of the column that holds the score."""
         return measure_of(self.rows)
 
     @cached_property
     def queries(self) -> list[str]:
-        """Return the queries by name, the baseline first."""
+        """Return the queries' names in alphabetical order, but the baseline first."""
         return sorted(self.rows["query"].unique(), key=lambda query: (query != self.baseline, query))
 
     def curves(self, query: str) -> pd.DataFrame:
-        """Return a query's scores, a row a seed and a column a labelled percent."""
+        """Return a query's scores, one row per seed and one column per percent of labels."""
         rows = self.rows[self.rows["query"] == query]
         return rows.pivot(index="seed", columns="labelled_percent", values=self.measure)
 
     @cached_property
-    def main(self) -> pd.DataFrame:
-        """Return the main table: a row a query, the largest area first, NaN where something is missing.
+    def by_query(self) -> pd.DataFrame:
+        """Return one row per query, the largest area first, NaN where something is missing.
 
-        Columns: seeds, area; gain with gain_low, gain_high, gain_n, p and verdict, over the baseline;
-        percent_of_full_30 and percent_of_full_last, of the full-data result, at 30 % of the labels and in the last
-        round; needed_90, saved_90, saved_90_low, saved_90_high, and the same at 95, in percent of the pool, for that
-        percent of the full-data result; seconds_query, seconds_train, a round; clicks, up to the last round.
+        seeds, area : how many seeds there are, and the mean area under their curves
+        gain, gain_low, gain_high, gain_n, p, verdict : `area_gains` over the baseline
+        percent_of_full_30, percent_of_full_last : the score in percent of the full-data result, at 30 % of the labels
+            and in the last round
+        needed_90, saved_90, saved_90_low, saved_90_high, and the same with 95 : labels needed for 90 % of the full-data
+            result, and labels saved with their interval, all in percent of the pool
+        seconds_query, seconds_train : mean seconds per round
+        clicks : up to the last round, where they were counted
         """
         own = over_seeds(areas(self.rows, self.measure), ["query"], "area").set_index("query")
         gains = area_gains(self.rows, self.baseline).set_index("query").drop(columns="sd")
@@ -87,14 +83,14 @@ class Comparison:
 
     @cached_property
     def penalties(self) -> pd.DataFrame:
-        """Return `penalty_matrix` over all budgets but the start, at which all queries of a seed are equal."""
+        """Return `penalty_matrix` over all budgets but the first, at which all queries have the same score."""
         return penalty_matrix({query: self.curves(query).iloc[:, 1:] for query in self.queries})
 
     @cached_property
     def class_gains(self) -> pd.DataFrame:
-        """Return `area_gains` of each class's IoU, a row a `label` and query; none of digits.
+        """Return `area_gains` of each class's IoU, one row per class (`label`) and query; no rows for digits.
 
-        A seed counts for a class if both of its curves have a value in every round.
+        A seed counts for a class only if both of its curves have a value in every round.
         """
         columns = [name for name in map(str, self.rows) if name.startswith("iou_") and self.rows[name].notna().any()]
         of_classes = {name.removeprefix("iou_"): area_gains(self.rows, self.baseline, name) for name in columns}
@@ -102,31 +98,13 @@ class Comparison:
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["label", "low", "high"])
 
 
-def load_comparisons(experiment: str, baseline: str = BASELINE) -> list[Comparison]:
-    """Return each setting of an experiment's rounds, from its run folders or, if there are none, its published table.
+def comparisons_of(experiment: Experiment, baseline: str = BASELINE) -> list[Comparison]:
+    """Return each setting of an experiment's rounds as a comparison.
 
-    Raises `DataError` for an experiment that there is not, and if runs that are compared differ in their recipe, data,
-    device or, for the same seed, start set; `ParameterError` for another baseline than random that no run is of.
+    Raises `DataError` if there are no finished rounds, or if runs that are compared differ in their recipe, data,
+    device or, for the same seed, start set; `ParameterError` if `baseline` is not random and no run is of it.
     """
-    known = known_experiments()
-    if experiment not in known:
-        raise DataError(
-            f"{experiment!r} is no experiment with finished runs or a published table; known: {', '.join(known)}"
-        )
-    if finished_runs(experiment):
-        folder = results_dir() / experiment
-        return _comparisons(folder, load_experiment(experiment), load_records(experiment), baseline)
-    return load_published_comparisons(experiment, baseline)
-
-
-def load_published_comparisons(name: str, baseline: str = BASELINE) -> list[Comparison]:
-    """Return what `load_comparisons` does, from `results/published/` alone."""
-    return _comparisons(published_dir() / f"{name}.csv", load_published(name), load_published_records(name), baseline)
-
-
-def _comparisons(
-    where: object, table: pd.DataFrame, records: Mapping[str, Mapping[str, Any]], baseline: str
-) -> list[Comparison]:
+    where, table, records = experiment.where, experiment.table, experiment.records
     _check_conditions(where, records)
     rounds = table[table["kind"] == "rounds"]
     if rounds.empty:
@@ -137,7 +115,7 @@ def _comparisons(
         comparison = Comparison(name.removesuffix(" rounds"), rows, full, baseline, notes)
         comparison.notes.extend(_missing(comparison))
         found.append(comparison)
-    if baseline != BASELINE:  # that one may be missing, which is a note; another is asked for
+    if baseline != BASELINE:  # if random is missing, a note says so; another baseline was asked for by name
         check_choice("baseline", baseline, sorted({query for comparison in found for query in comparison.queries}))
     return found
 
@@ -159,7 +137,7 @@ def _device(record: Mapping[str, Any]) -> dict[str, str]:
 def _full_data(
     table: pd.DataFrame, rows: pd.DataFrame, records: Mapping[str, Mapping[str, Any]]
 ) -> tuple[pd.Series, list[str]]:
-    """Return by seed the scores of training on all labels as the rounds trained; if none, a note why."""
+    """Return the scores of training on all labels with the rounds' recipe, by seed; if there are none, a note why."""
     first, none = rows.iloc[0], pd.Series(dtype=float)
     if first["regime"] not in STARTING_ANEW:
         return none, [f"No full-data result: {first['regime']} rounds do not train as one training on all labels does."]
@@ -177,7 +155,7 @@ def _full_data(
 
 
 def _conditions(records: Mapping[str, Mapping[str, Any]], row: pd.Series) -> dict[str, Any]:
-    """Return recipe, data and device of the run that a row of a table is of."""
+    """Return the recipe, data and device of the run that a table's row belongs to."""
     wanted = row[["kind", "dataset", "model", "regime", "query", "seed"]].dropna().to_dict()
     record = next(record for record in records.values() if wanted.items() <= record["config"].items())
     recipe = {name: value for name, value in recipe_of(record["config"]).items() if name != "kind"}
@@ -185,7 +163,7 @@ def _conditions(records: Mapping[str, Mapping[str, Any]], row: pd.Series) -> dic
 
 
 def _missing(comparison: Comparison) -> list[str]:
-    """Return what keeps a comparison from being whole: no baseline, few seeds, seeds that others do not have."""
+    """Return notes on what is missing: the baseline, a second query, or seeds that a query and the baseline share."""
     seeds = {query: set(comparison.curves(query).index) for query in comparison.queries}
     if comparison.baseline not in seeds:
         return [f"No gains: no finished rounds of {comparison.baseline}, only of {', '.join(seeds)}."]
@@ -212,12 +190,12 @@ def _listed(values: set[int]) -> str:
 
 
 def curve_table(comparison: Comparison) -> pd.DataFrame:
-    """Return the learning curves: mean, sd, n and interval, a row a query and number of labels."""
+    """Return the learning curves: mean, sd, n and interval, one row per query and number of labels."""
     return with_interval(summarise(comparison.rows)).drop(columns=["order_model", "skip"])
 
 
 def areas(points: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return the `area` under the curve of a column, a row a query and seed."""
+    """Return the `area` under the curve of a column, one row per query and seed."""
     found = [
         {"query": query, "seed": seed, "area": float(area_under_curve(curve["labelled_percent"], curve[column]))}
         for (query, seed), curve in points.sort_values("labelled").groupby(["query", "seed"])
@@ -226,9 +204,9 @@ def areas(points: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def area_gains(rows: pd.DataFrame, baseline: str, measure: str | None = None) -> pd.DataFrame:
-    """Return the area by which each query's curve lies above that of `baseline`, paired by seed.
+    """Return each query's area minus that of `baseline` with the same seed, averaged over seeds.
 
-    A row a query: mean, sd, n, interval low and high, p of the sign-flip test, and the verdict of the interval.
+    One row per query: mean, sd, n, the interval's ends low and high, p of the sign-flip test, and the verdict.
     """
     by_seed = areas(gains_by_seed(rows, baseline, measure), "gain")
     gains = with_interval(over_seeds(by_seed, ["query"], "area"))
@@ -238,7 +216,7 @@ def area_gains(rows: pd.DataFrame, baseline: str, measure: str | None = None) ->
 
 
 def _against_full(comparison: Comparison, query: str) -> dict[str, float]:
-    """Return what a query reaches of the full-data result, and the labels it needs and saves for `SHARES` of it."""
+    """Return a query's score in percent of the full-data result, and the labels it needs and saves for `SHARES`."""
     full, curves = comparison.full, comparison.curves(query)
     if full.empty:
         return {}
@@ -247,7 +225,7 @@ def _against_full(comparison: Comparison, query: str) -> dict[str, float]:
     is_early = round(budgets[early]) == EARLY
     found = {f"percent_of_full_{EARLY}": reached[early] if is_early else np.nan, "percent_of_full_last": reached[-1]}
     base, own = comparison.curves(comparison.baseline).align(curves, join="inner", axis=0)
-    of_seeds = full.reindex(own.index)  # resampled along, if it is of these seeds
+    of_seeds = full.reindex(own.index)  # with the same seeds, the bootstrap resamples these scores too
     of_seeds = of_seeds if of_seeds.notna().all() else pd.Series(full.mean(), own.index)
     scores = (base.to_numpy(), own.to_numpy(), of_seeds.to_numpy())
     for share in SHARES:
@@ -259,7 +237,7 @@ def _against_full(comparison: Comparison, query: str) -> dict[str, float]:
 
 
 def _costs(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return each query's mean seconds of rounds that queried and of trainings, and clicks up to the last round."""
+    """Return each query's mean seconds per query and per training, and the clicks up to the last round."""
     is_last = rows["round"] == rows["round"].max()
     queried = rows["round"] == 0 if (rows["regime"] == "one_shot").all() else ~is_last
     costs = {"seconds_query": rows[queried].groupby("query")["seconds_query"].mean()}

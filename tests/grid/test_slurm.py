@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from alutils.paths import ROOT
-from alutils.results.tables import load_experiment
+from alutils.results.tables import Experiment
 
 CONF = Path("/etc/slurm/slurm.conf")  # where `srun` inside a job looks, whatever the environment says
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "squeue")
@@ -121,4 +121,4 @@ def test_a_grid_is_finished_by_slurm(slurm: Path, tmp_path: Path):
         assert done.returncode == 0, done.stdout + done.stderr
         assert slurm.read_text().count("_job_complete: JobId") >= jobs
         assert slurm.read_text().count("sched: Allocate JobId") + slurm.read_text().count("backfill: Started") == jobs
-    assert sorted(load_experiment("cluster")["kind"].unique()) == ["bulk", "rounds"]
+    assert sorted(Experiment.of_runs("cluster").table["kind"].unique()) == ["bulk", "rounds"]

@@ -18,6 +18,7 @@ from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import ParameterError
 from alutils.models import MODELS, SplitModel, build_model, warn_of_size
 from alutils.models.base import inference_copy, resize_logits
+from alutils.paths import ROOT
 
 CLASSES = 5
 ENCODERS = {
@@ -110,6 +111,15 @@ def test_a_batch_norm_without_a_convolution_of_its_own_stays() -> None:
     model.train()(images)
     with torch.inference_mode():
         torch.testing.assert_close(inference_copy(model)(images), model.eval()(images))
+
+
+def test_the_page_has_a_row_for_each_model(named_model: tuple[str, SplitModel]) -> None:
+    name, model = named_model
+    page = (ROOT / "docs" / "data-and-models.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` | "))
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    weights = "`None`, `imagenet`" if MODELS[name].has_weights else "`None`"
+    assert row.endswith(f" | {millions:.2g} | {model.stride} | {weights} |")
 
 
 # Building

@@ -1,4 +1,4 @@
-"""What was acquired: class shares, overlap and chance by hand, near-duplicates on drawn streets and by a plain loop."""
+"""What was acquired: class shares by hand, near-duplicates on drawn streets and by a plain loop."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +15,13 @@ from alutils.datasets import load_dataset
 from alutils.datasets.streets import FRAMES_PER_DRIVE, draw_scene
 from alutils.results.acquired import (
     NEAR,
-    acquired_table,
     class_factors,
-    load_acquired,
-    load_published_acquired,
     near_duplicate_shares,
     near_duplicates,
     of_setting,
-    overlaps,
 )
-from alutils.results.pages import publish_all
+from alutils.results.publish import publish
+from alutils.results.tables import Experiment
 
 pytestmark = pytest.mark.usefixtures("quick_provenance")
 
@@ -83,7 +80,7 @@ def labelled_scenes(tmp_path: Path) -> dict[str, Any]:
 def test_class_shares_are_of_the_labelled_pixels_beyond_the_start(labelled_scenes: dict[str, Any]):
     acquire("entropy", 0, [[0], [1], [3]], labelled_scenes)  # 2 road, 2 NA, 1 of "1"
     acquire("entropy", 1, [[0], [2, 1]], labelled_scenes)  # 3 road, 5 NA
-    acquired, notes = acquired_table("e")
+    acquired, notes = Experiment.of_runs("e").acquired
     assert notes == []
     shares = means(acquired, "classes")
     assert [shares["entropy", name] for name in CLASSES] == pytest.approx([38.75, 51.25, 10, 0])
@@ -95,7 +92,7 @@ def test_class_shares_are_of_the_labelled_pixels_beyond_the_start(labelled_scene
 
 def test_class_factors_are_shares_over_those_of_the_pool_the_rare_last(labelled_scenes: dict[str, Any]):
     acquire("entropy", 0, [[0], [1], [3]], labelled_scenes)
-    factors = class_factors(acquired_table("e")[0])
+    factors = class_factors(Experiment.of_runs("e").acquired[0])
     assert list(factors.columns) == ["road", "NA", "1"], "what the pool has none of is left out"
     assert list(factors.index) == ["entropy"]
     assert factors.to_numpy()[0].tolist() == pytest.approx([0.4 / (7 / 13), 0.4 / (5 / 13), 0.2 * 13])
@@ -106,51 +103,12 @@ def test_shares_of_digits_are_of_images():
     threes = np.flatnonzero(digits.labels == 3)[:3].tolist()
     eight = int(np.flatnonzero(digits.labels == 8)[0])
     acquire("margin", 0, [[5], [*threes, eight]], of_data("digits"))
-    acquired, notes = acquired_table("e")
+    acquired, notes = Experiment.of_runs("e").acquired
     shares = means(acquired, "classes")
     assert (shares["margin", "3"], shares["margin", "8"], shares["margin", "0"]) == (75, 25, 0)
     assert shares["pool", "3"] == pytest.approx(100 * (digits.labels == 3).mean(), abs=1e-6)
     assert notes == ["digits m: near-duplicates are sought among scenes only"]
-    assert set(acquired["what"]) == {"classes", "overlap"}
-
-
-# Overlap
-
-
-def test_overlap_and_chance_by_hand(tmp_path: Path):
-    config = plain_scenes(tmp_path / "yard", 10)
-    acquire("random", 0, [[0, 1], [2, 3], [4, 5]], config)
-    acquire("random", 1, [[8, 9], [0, 1], [2, 7]], config)
-    acquire("margin", 0, [[0, 1], [4, 5], [6, 3]], config)
-    shares, chance = overlaps(acquired_table("e")[0])
-    assert list(shares.index) == list(shares.columns) == ["margin", "random"]
-    assert shares.loc["margin", "random"] == shares.loc["random", "margin"] == 75  # 3, 4, 5; not of seed 1
-    assert shares.loc["random", "random"] == 25  # 2
-    assert shares.isna().to_numpy().sum() == 1, "margin has one seed"
-    assert chance == {"queries": 50, "seeds": 40}  # 4 of the 8 beyond the start, 4 of all 10
-
-
-def test_overlap_is_a_share_of_the_rows_query(tmp_path: Path):
-    config = plain_scenes(tmp_path / "yard", 10)
-    acquire("random", 0, [[0], [1, 2, 3, 4]], config)
-    acquire("margin", 0, [[0], [4, 5]], config)
-    shares, _ = overlaps(acquired_table("e")[0])
-    assert (shares.loc["random", "margin"], shares.loc["margin", "random"]) == (25, 50)
-
-
-def test_random_choices_overlap_as_chance_says(tmp_path: Path):
-    pool, start, batch = 30, 15, 10
-    config = plain_scenes(tmp_path / "yard", pool)
-    generator = np.random.default_rng(0)
-    for seed in range(20):
-        begin, *rest = np.split(generator.permutation(pool), [start])
-        for query in ("one", "other"):
-            acquire(query, seed, [begin.tolist(), generator.choice(rest[0], batch, replace=False).tolist()], config)
-    shares, chance = overlaps(acquired_table("e")[0])
-    assert chance == {"queries": pytest.approx(100 * 10 / 15), "seeds": pytest.approx(100 * 10 / 30)}
-    assert shares.loc["one", "other"] == pytest.approx(chance["queries"], abs=8)
-    for query in ("one", "other"):
-        assert shares.loc[query, query] == pytest.approx(chance["seeds"], abs=5)
+    assert set(acquired["what"]) == {"classes"}
 
 
 # Near-duplicates
@@ -241,7 +199,7 @@ def test_near_duplicates_are_counted_where_a_neighbour_is_labelled_before_or_wit
     batches: list[list[int]], percent: float, views: dict[str, Any]
 ):
     acquire("margin", 0, batches, views)
-    acquired, notes = acquired_table("e")
+    acquired, notes = Experiment.of_runs("e").acquired
     assert means(acquired, "near_duplicates") == {("margin", "images"): pytest.approx(percent, abs=1e-6)}
     assert notes == []
 
@@ -249,7 +207,7 @@ def test_near_duplicates_are_counted_where_a_neighbour_is_labelled_before_or_wit
 def test_near_duplicates_of_several_seeds_have_an_interval(views: dict[str, Any]):
     for seed, batches in enumerate([[[C], [A, D]], [[C], [A, A2]], [[A], [A2, D]]]):
         acquire("margin", seed, batches, views)
-    found = near_duplicate_shares(acquired_table("e")[0]).loc["margin"]
+    found = near_duplicate_shares(Experiment.of_runs("e").acquired[0]).loc["margin"]
     assert (found["mean"], found["sd"], found["n"]) == (50, 50, 3)  # 0, 100, 50
     assert found["high"] - found["mean"] == pytest.approx(4.302653 * 50 / 3**0.5, abs=1e-3)
     assert found["mean"] - found["low"] == pytest.approx(found["high"] - found["mean"])
@@ -262,15 +220,15 @@ def test_regions_are_left_out_with_a_note(views: dict[str, Any]):
     acquire("random", 0, [[C], [A, D]], views)
     run = finished_run("margin_regions", 0, [0.1, 0.2], acquired=[[C], [A, A2]], **views)
     run.write_table("acquisitions", run.read_table("acquisitions").assign(region=[-1, 3, 4]))
-    acquired, (note,) = acquired_table("e")
+    acquired, (note,) = Experiment.of_runs("e").acquired
     assert note == f"{views['dataset']} m: margin_regions labels regions, not images, and is left out"
-    assert set(acquired["query"]) == {"pool", "random", "chance"}
+    assert set(acquired["query"]) == {"pool", "random"}
     assert means(acquired, "near_duplicates") == {("random", "images"): 0}
 
 
 def test_other_data_than_the_runs_were_made_with_give_a_note_and_no_rows(views: dict[str, Any]):
     acquire("random", 0, [[C], [A, D]], views | {"train_data": "0" * 64})
-    acquired, (note,) = acquired_table("e")
+    acquired, (note,) = Experiment.of_runs("e").acquired
     assert acquired.empty
     assert note == (
         f"{views['dataset']} m: what was acquired is not known without the data set: the data are not those that the"
@@ -280,7 +238,7 @@ def test_other_data_than_the_runs_were_made_with_give_a_note_and_no_rows(views: 
 
 def test_the_data_are_read_at_the_runs_size(views: dict[str, Any]):
     acquire("random", 0, [[C], [A, D]], of_data(views["dataset"], 8, 16))
-    acquired, notes = acquired_table("e")
+    acquired, notes = Experiment.of_runs("e").acquired
     assert notes == []
     assert len(acquired)
 
@@ -288,14 +246,14 @@ def test_the_data_are_read_at_the_runs_size(views: dict[str, Any]):
 def test_a_data_set_that_is_not_there_gives_a_note_and_no_rows(views: dict[str, Any]):
     acquire("random", 0, [[C], [A, D]], views)
     Path(views["dataset"]).unlink()
-    acquired, (note,) = acquired_table("e")
+    acquired, (note,) = Experiment.of_runs("e").acquired
     assert acquired.empty
     assert "what was acquired is not known without the data set: " in note
 
 
 def test_trainings_on_orders_are_no_rounds(views: dict[str, Any]):
     finished_full_run(0, 0.5, acquired=[[A, B]], **views)
-    acquired, notes = acquired_table("e")
+    acquired, notes = Experiment.of_runs("e").acquired
     assert acquired.empty
     assert notes == []
 
@@ -303,7 +261,7 @@ def test_trainings_on_orders_are_no_rounds(views: dict[str, Any]):
 def test_each_setting_has_rows_of_its_own(views: dict[str, Any]):
     for model, batch in {"small": [A, D], "large": [A, A2]}.items():
         finished_run("random", 0, [0.1, 0.2], model, acquired=[[C], batch], model=model, **views)
-    acquired, _ = acquired_table("e")
+    acquired, _ = Experiment.of_runs("e").acquired
     for model, percent in {"small": 0, "large": 100}.items():
         rows = pd.DataFrame({"dataset": [views["dataset"]], "model": model, "regime": "from_scratch"})
         of_one = of_setting(acquired, rows)
@@ -315,28 +273,30 @@ def test_what_is_published_is_read_as_it_was(published: Path, results: Path, lab
     acquire("entropy", 0, [[0], [1], [3]], labelled_scenes)
     acquire("entropy", 1, [[0], [2, 1]], labelled_scenes)
     acquire("random", 0, [[0], [1, 2]], labelled_scenes)
-    acquired, _ = acquired_table("e")
-    assert published / "e-acquired.csv" in publish_all("e")
-    pd.testing.assert_frame_equal(load_published_acquired("e")[0], acquired, check_exact=True)
+    acquired, _ = Experiment.of_runs("e").acquired
+    assert published / "e-acquired.csv" in publish("e")
+    pd.testing.assert_frame_equal(Experiment.published("e").acquired[0], acquired, check_exact=True)
     results.rename(results.with_name("elsewhere"))
-    without_runs, notes = load_acquired("e")
+    without_runs, notes = Experiment.find("e").acquired
     pd.testing.assert_frame_equal(without_runs, acquired, check_exact=True)
     assert notes == []
 
 
 def test_runs_come_before_what_is_published(published: Path, views: dict[str, Any]):
     acquire("random", 0, [[C], [A, D]], views)
-    publish_all("e")
+    publish("e")
     acquire("margin", 0, [[C], [A, A2]], views)
-    assert "margin" in set(load_acquired("e")[0]["query"])
-    assert "margin" not in set(load_published_acquired("e")[0]["query"])
+    assert "margin" in set(Experiment.find("e").acquired[0]["query"])
+    assert "margin" not in set(Experiment.published("e").acquired[0]["query"])
 
 
 def test_what_is_not_published_is_a_note(published: Path):
     message = (
         f"{published}/e-acquired.csv: no such table; what was acquired is published with runs and their data set only"
     )
-    acquired, notes = load_acquired("e")
+    finished_full_run(0, 0.5)
+    publish("e")
+    acquired, notes = Experiment.published("e").acquired
     assert acquired.empty
     assert {"what", "query", "name", "mean"} <= set(acquired.columns)
     assert notes == [message]

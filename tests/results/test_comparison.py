@@ -14,8 +14,9 @@ from conftest import finished_full_run, finished_run, finished_runs_of
 
 from alutils.errors import DataError, ParameterError
 from alutils.results import comparison_text
-from alutils.results.comparison import Comparison, curve_table, load_comparisons, load_published_comparisons
-from alutils.results.tables import load_records, publish
+from alutils.results.comparison import Comparison, comparisons_of, curve_table
+from alutils.results.publish import publish
+from alutils.results.tables import Experiment
 from alutils.runs.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("quick_provenance")
@@ -28,21 +29,21 @@ FULL = [0.6, 0.5, 0.7]
 
 def compared(baseline: str = "random") -> Comparison:
     """Return the comparison of the only setting."""
-    (comparison,) = load_comparisons("e", baseline)
+    (comparison,) = comparisons_of(Experiment.find("e"), baseline)
     return comparison
 
 
-def refusal(load: Callable[[str], object] = load_comparisons) -> str:
+def refusal(constructor: Callable[[str], Experiment] = Experiment.find) -> str:
     """Return the one line in which a comparison is refused."""
     with pytest.raises(DataError) as caught:
-        load("e")
+        comparisons_of(constructor("e"))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_areas_gains_and_verdict_by_hand():
     finished_runs_of(CURVES)
-    main = compared().main
+    main = compared().by_query
     assert list(main.index) == ["vote_entropy", "random"], "the largest area first"
     assert main["seeds"].tolist() == [3, 3]
     assert main["area"].tolist() == pytest.approx([1.4 / 3, 0.4])
@@ -58,7 +59,7 @@ def test_areas_gains_and_verdict_by_hand():
 
 def test_another_baseline_turns_the_gain_around():
     finished_runs_of(CURVES)
-    main = compared("vote_entropy").main
+    main = compared("vote_entropy").by_query
     assert main.loc["random", "gain"] == pytest.approx(-0.2 / 3)
     assert main.loc["random", "verdict"] == "behind vote_entropy"
     assert pd.isna(main.loc["vote_entropy", "verdict"])
@@ -67,7 +68,7 @@ def test_another_baseline_turns_the_gain_around():
 def test_a_baseline_that_no_run_is_of_is_refused():
     finished_runs_of(CURVES)
     with pytest.raises(ParameterError, match=r"^baseline is 'margin'; allowed: random, vote_entropy$"):
-        load_comparisons("e", "margin")
+        comparisons_of(Experiment.find("e"), "margin")
 
 
 @pytest.mark.parametrize(
@@ -84,14 +85,14 @@ def test_a_verdict_is_not_distinguishable_if_and_only_if_the_interval_holds_zero
     gains: tuple[float, ...], verdict: str
 ):
     finished_runs_of({"random": [[0.5, 0.5]] * 3, "vote_entropy": [[0.5, 0.5 + gain] for gain in gains]})
-    votes = compared().main.loc["vote_entropy"]
+    votes = compared().by_query.loc["vote_entropy"]
     assert votes["verdict"] == verdict
     assert (votes["gain_low"] <= 0 <= votes["gain_high"]) == (verdict == "not distinguishable")
 
 
 def test_percent_of_full_is_of_the_means():
     finished_runs_of(CURVES, FULL)
-    main = compared().main
+    main = compared().by_query
     assert main.loc["random", "percent_of_full_30"] == pytest.approx(100)
     assert main.loc["vote_entropy", "percent_of_full_30"] == pytest.approx(100 * (2 / 3) / 0.6)
     assert (main["percent_of_full_last"] == main["percent_of_full_30"]).all(), "30 % is the last round here"
@@ -110,7 +111,7 @@ def test_percent_of_full_at_30_is_of_the_budget_next_to_it(percents: list[float]
     for seed in range(3):
         finished_run("random", seed, RANDOM[seed], columns={"labelled_percent": percents})
         finished_full_run(seed, FULL[seed])
-    row = compared().main.loc["random"]
+    row = compared().by_query.loc["random"]
     assert row["percent_of_full_last"] == pytest.approx(100)
     assert row["percent_of_full_30"] == pytest.approx(np.nan if at_30 is None else at_30, nan_ok=True)
 
@@ -125,7 +126,7 @@ def saved_by_hand(share: float, seeds: tuple[int, ...]) -> float:
 @pytest.mark.parametrize("percent", [90, 95])
 def test_labels_needed_and_saved_by_hand(percent: int):
     finished_runs_of(CURVES, FULL)
-    main, share = compared().main, percent / 100
+    main, share = compared().by_query, percent / 100
     assert main.loc["random", f"needed_{percent}"] == pytest.approx(20 + 10 * (0.6 * share - 0.4) / 0.2)
     assert main.loc["vote_entropy", f"needed_{percent}"] == pytest.approx(20 + 10 * (0.6 * share - 0.5) / (0.5 / 3))
     saved = [main.loc["vote_entropy", f"saved_{percent}{end}"] for end in ("", "_low", "_high")]
@@ -136,7 +137,7 @@ def test_labels_needed_and_saved_by_hand(percent: int):
 
 def test_labels_that_no_budget_is_enough_for_are_infinite():
     finished_runs_of(CURVES, [0.73] * 3)  # 90 %: 0.657
-    main = compared().main
+    main = compared().by_query
     assert main["needed_90"].tolist() == [pytest.approx(20 + 10 * 0.157 / (0.5 / 3)), np.inf]
     assert main.loc["vote_entropy", "saved_90"] == np.inf
     assert main["needed_95"].tolist() == [np.inf, np.inf]
@@ -147,20 +148,20 @@ def test_the_last_round_does_not_query():
     columns = {"seconds_query": [1.0, 3.0, 0.0], "seconds_train": [10.0, 20.0, 60.0]}
     for seed in range(2):
         finished_run("random", seed, RANDOM[seed], columns=columns)
-    row = compared().main.loc["random"]
+    row = compared().by_query.loc["random"]
     assert (row["seconds_query"], row["seconds_train"]) == (2, 30)
 
 
 def test_one_shot_queries_in_the_first_round_only():
     finished_run("random", 0, RANDOM[0], regime="one_shot", columns={"seconds_query": [5.0, 0.0, 0.0]})
-    assert compared().main.loc["random", "seconds_query"] == 5
+    assert compared().by_query.loc["random", "seconds_query"] == 5
 
 
 def test_clicks_are_those_up_to_the_last_round():
     for seed, clicks in enumerate([[100, 200, 300], [100, 200, 500]]):
         finished_run("random", seed, RANDOM[seed], columns={"clicks": clicks, "labelled_pixels": [8, 16, 24]})
     comparison = compared()
-    assert comparison.main.loc["random", "clicks"] == 400
+    assert comparison.by_query.loc["random", "clicks"] == 400
     assert comparison.rows["labelled_pixels"].max() == 24
     assert comparison_text.label_table(comparison).loc["random", "clicks"] == "400"
 
@@ -169,7 +170,7 @@ def test_regions_start_from_the_same_whole_images_as_images():
     finished_run("random", 0, RANDOM[0], acquired=[[1, 2], [3]])
     run = finished_run("vote_entropy_regions", 0, VOTES[0], acquired=[[2, 1], [4, 4]])
     run.write_table("acquisitions", run.read_table("acquisitions").assign(region=[-1, -1, 0, 3]))
-    assert compared().main.loc["vote_entropy_regions", "gain"] == pytest.approx(0.075)
+    assert compared().by_query.loc["vote_entropy_regions", "gain"] == pytest.approx(0.075)
 
 
 def test_penalties_leave_out_the_start():
@@ -218,7 +219,7 @@ def test_digits_have_accuracy_and_no_classes():
             finished_run(query, seed, scores, columns={"accuracy": scores, "miou": [np.nan] * 3})
     comparison = compared()
     assert comparison.measure == "accuracy"
-    assert comparison.main["area"].tolist() == pytest.approx([1.4 / 3, 0.4])
+    assert comparison.by_query["area"].tolist() == pytest.approx([1.4 / 3, 0.4])
     assert comparison.class_gains.empty
 
 
@@ -226,7 +227,7 @@ def test_settings_are_compared_apart():
     finished_runs_of(CURVES)
     for seed, scores in enumerate(RANDOM):
         finished_run("random", seed, scores, f"n-{seed}", model="n", regime="incremental", steps=7, device="cuda")
-    assert [one.name for one in load_comparisons("e")] == ["d m", "d n incremental"]
+    assert [one.name for one in comparisons_of(Experiment.find("e"))] == ["d m", "d n incremental"]
 
 
 # what is refused
@@ -246,7 +247,7 @@ def runs_that_differ_in(field: str) -> None:
 def values_of(field: str) -> tuple[object, object]:
     """Return what stands in the records of the two runs."""
     of = {"device": lambda run: run["provenance"]["device"], "start set": lambda run: run["start_set"]}
-    one, other = map(of.get(field, lambda run: run["config"][field]), load_records("e").values())
+    one, other = map(of.get(field, lambda run: run["config"][field]), Experiment.of_runs("e").records.values())
     return one, other
 
 
@@ -265,32 +266,32 @@ def test_runs_that_differ_in_more_than_query_and_seed_are_refused(field: str, re
 def test_published_runs_that_differ_are_refused(field: str, published: Path, results: Path):
     runs_that_differ_in(field)
     one, other = values_of(field)
-    records = load_records("e")
+    records = Experiment.of_runs("e").records
     shutil.rmtree(results)
     runs_that_differ_in("")
-    content = json.loads(publish("e").with_suffix(".json").read_text())
+    content = json.loads(publish("e")[0].with_suffix(".json").read_text())
     (published / "e.json").write_text(json.dumps(content | {"runs": records}))
     shutil.rmtree(results)
     expected = f"{published / 'e.csv'}: random-0 has {field} {one!r}, vote_entropy-0 has {other!r}; runs that are"
-    for load in (load_published_comparisons, load_comparisons):
-        assert refusal(load).startswith(expected)
+    for constructor in (Experiment.published, Experiment.find):
+        assert refusal(constructor).startswith(expected)
 
 
 def test_a_start_is_of_a_seed():
     for seed in range(2):
         finished_run("random", seed, RANDOM[seed], acquired=[[seed, 7], [3]])
         finished_run("vote_entropy", seed, VOTES[seed], acquired=[[7, seed], [4]])
-    assert compared().main.loc["vote_entropy", "gain_n"] == 2
+    assert compared().by_query.loc["vote_entropy", "gain_n"] == 2
 
 
 def test_starts_that_were_not_published_are_not_asked_for(published: Path):
     runs_that_differ_in("start set")
-    path = publish("e").with_suffix(".json")
+    path = publish("e")[0].with_suffix(".json")
     content = json.loads(path.read_text())
     for record in content["runs"].values():
         del record["start_set"]
     path.write_text(json.dumps(content))
-    (comparison,) = load_published_comparisons("e")
+    (comparison,) = comparisons_of(Experiment.published("e"))
     assert comparison.queries == ["random", "vote_entropy"]
 
 
@@ -301,7 +302,7 @@ def test_a_published_table_says_what_its_runs_say(published: Path, results: Path
     shutil.rmtree(results)
     of_table = compared()
     assert of_table.notes == of_runs.notes == []
-    pd.testing.assert_frame_equal(of_table.main, of_runs.main, atol=1e-5)
+    pd.testing.assert_frame_equal(of_table.by_query, of_runs.by_query, atol=1e-5)
 
 
 def test_an_unknown_experiment_is_one_line_that_names_those_there(published: Path, results: Path):
@@ -342,7 +343,7 @@ def test_another_training_on_all_labels_is_no_reference(other: dict[str, Any], n
     comparison = compared()
     assert comparison.full.empty
     assert comparison.notes == [f"No full-data result: a training on all labels had another {named}."]
-    assert not {"needed_90", "saved_90", "percent_of_full_30"} & {*comparison.main}
+    assert not {"needed_90", "saved_90", "percent_of_full_30"} & {*comparison.by_query}
 
 
 def test_one_training_of_several_that_differs_is_enough():
@@ -355,7 +356,7 @@ def test_one_training_of_several_that_differs_is_enough():
 def test_without_a_training_on_all_labels_a_note_says_so():
     finished_runs_of(CURVES)
     finished_full_run(0, 0.9, model="n")
-    comparison = next(one for one in load_comparisons("e") if one.name == "d m")
+    comparison = next(one for one in comparisons_of(Experiment.find("e")) if one.name == "d m")
     assert comparison.notes == ["No full-data result: no finished training on all labels."]
 
 
@@ -378,7 +379,7 @@ def test_each_regime_is_held_against_the_reference_by_its_own_recipe():
     for regime, steps in (("from_scratch", 5), ("one_shot", 6)):
         finished_run("random", 0, RANDOM[0], f"{regime}-random-0", regime=regime, steps=steps)
     finished_full_run(0, 0.6, steps=5)
-    anew, one_shot = load_comparisons("e")
+    anew, one_shot = comparisons_of(Experiment.find("e"))
     assert anew.full.tolist() == [0.6]
     assert one_shot.full.empty
     assert one_shot.notes[0] == "No full-data result: a training on all labels had another steps."
@@ -390,8 +391,8 @@ def test_a_reference_of_other_seeds_is_taken_as_its_mean():
     finished_full_run(9, 0.7)
     comparison = compared()
     assert comparison.full.to_dict() == {8: 0.5, 9: 0.7}
-    assert comparison.main.loc["random", "percent_of_full_last"] == pytest.approx(100)
-    assert comparison.main.loc["vote_entropy", "saved_90"] == pytest.approx(saved_by_hand(0.9, (0, 1, 2)))
+    assert comparison.by_query.loc["random", "percent_of_full_last"] == pytest.approx(100)
+    assert comparison.by_query.loc["vote_entropy", "saved_90"] == pytest.approx(saved_by_hand(0.9, (0, 1, 2)))
 
 
 # what is missing
@@ -419,7 +420,7 @@ POOR: dict[str, tuple[dict[str, dict[int, list[float]]], list[str]]] = {
     "one round": ({"random": {0: [0.2], 1: [0.3]}, "vote_entropy": {0: [0.2], 1: [0.3]}}, []),
 }
 SENTENCES = [getattr(comparison_text, name) for name in vars(comparison_text) if name.startswith("read_")]
-OF_ACQUIRED = {comparison_text.read_class_factors, comparison_text.read_overlaps, comparison_text.read_near_duplicates}
+OF_ACQUIRED = {comparison_text.read_near_duplicates}
 
 
 @pytest.fixture(params=POOR)
@@ -444,9 +445,9 @@ def test_what_is_missing_leaves_tables_and_sentences(poor: Comparison, has_full:
         finished_full_run(0, 0.6)
         poor = compared()
     assert len(poor.full) == has_full
-    assert set(poor.main.index) == set(poor.queries)
+    assert set(poor.by_query.index) == set(poor.queries)
     said = [read(poor) for read in SENTENCES if read not in OF_ACQUIRED]
-    assert len(said) == 6
+    assert len(said) == 2
     assert all(text.endswith(".") and len(text) > 15 for text in said)
     tables = [table(poor).to_string() for table in (comparison_text.score_table, comparison_text.label_table)]
     assert not [text for text in [*said, *tables] if "nan" in text.lower()]
@@ -457,7 +458,7 @@ def test_one_seed_has_gains_but_no_verdict_that_could_be_chance(name: str):
     for query, of_seeds in POOR[name][0].items():
         for seed, scores in of_seeds.items():
             finished_run(query, seed, scores)
-    row = compared().main.loc["vote_entropy"]
+    row = compared().by_query.loc["vote_entropy"]
     assert row["gain"] == pytest.approx(0.075)
     assert row[["gain_low", "gain_high", "p"]].isna().all()
     assert row["verdict"] == "not distinguishable"
@@ -466,7 +467,7 @@ def test_one_seed_has_gains_but_no_verdict_that_could_be_chance(name: str):
 def test_gains_are_of_shared_seeds_and_areas_of_all():
     finished_runs_of({"random": RANDOM[:2], "vote_entropy": VOTES})
     comparison = compared()
-    votes = comparison.main.loc["vote_entropy"]
+    votes = comparison.by_query.loc["vote_entropy"]
     assert (votes["seeds"], votes["gain_n"]) == (3, 2)
     assert votes["area"] == pytest.approx(1.4 / 3)
     assert votes["gain"] == pytest.approx(0.075)
@@ -476,7 +477,7 @@ def test_gains_are_of_shared_seeds_and_areas_of_all():
 @pytest.mark.parametrize(("seeds", "seeds_of_votes"), [(2, 3), (3, 2)])
 def test_labels_are_saved_on_shared_seeds(seeds: int, seeds_of_votes: int):
     finished_runs_of({"random": RANDOM[:seeds], "vote_entropy": VOTES[:seeds_of_votes]}, FULL)
-    assert compared().main.loc["vote_entropy", "saved_90"] == pytest.approx(saved_by_hand(0.9, (0, 1)))
+    assert compared().by_query.loc["vote_entropy", "saved_90"] == pytest.approx(saved_by_hand(0.9, (0, 1)))
 
 
 def test_queries_that_share_no_seed_with_the_baseline_are_refused():
@@ -492,4 +493,4 @@ def test_queries_that_share_no_seed_with_the_baseline_are_refused():
 def test_unfinished_runs_are_not_compared():
     finished_runs_of(CURVES)
     (RunFolder("e", "vote_entropy-2").path / "provenance.json").unlink()
-    assert compared().main.loc["vote_entropy", "seeds"] == 2
+    assert compared().by_query.loc["vote_entropy", "seeds"] == 2

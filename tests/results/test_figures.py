@@ -8,38 +8,46 @@ import pytest
 from PIL import Image
 
 from alutils.datasets import ImageDataset, load_dataset
-from alutils.results import figures
 from alutils.results.analysis import least_and_most_sure, score_histograms
-from alutils.results.figures import SavedMaps
+from alutils.results.figures import curves, digits, scenes, style, thesis
+from alutils.results.maps import SavedMaps
+from alutils.results.thesis import committee_gain, thesis_points
 
 
 def test_labels_get_their_colours_and_void_is_black():
-    painted = figures.paint_labels(np.array([[0, 1], [255, 1]]), [(1, 2, 3), (4, 5, 6)])
+    painted = scenes.paint_labels(np.array([[0, 1], [255, 1]]), [(1, 2, 3), (4, 5, 6)])
     assert painted.tolist() == [[[1, 2, 3], [4, 5, 6]], [[0, 0, 0], [4, 5, 6]]]
 
 
 def test_an_overlay_mixes_halves_and_leaves_void_alone():
     image = np.full((3, 1, 2), 200, np.uint8)
-    mixed = figures.overlay(image, np.array([[0, 255]], np.uint8), [(100, 0, 50)])
+    mixed = scenes.overlay(image, np.array([[0, 255]], np.uint8), [(100, 0, 50)])
     assert mixed.tolist() == [[[150, 100, 125], [200, 200, 200]]]
 
 
 def test_class_shares_sum_to_100_without_void(tiny_scenes: ImageDataset):
-    shares = figures.class_shares(tiny_scenes)
+    shares = scenes.class_shares(tiny_scenes)
     counted = tiny_scenes.labels[tiny_scenes.labels != 255]
     assert shares["b"] == pytest.approx(100 * (counted == 1).mean())
     assert shares.sum() == pytest.approx(100)
 
 
 def test_figures_are_written_as_png_and_pdf(tiny_scenes: ImageDataset, tmp_path: Path):
-    path = figures.save(figures.class_share_bars(tiny_scenes), tmp_path / "new" / "shares.png")
+    path = style.save(scenes.class_share_bars(tiny_scenes), tmp_path / "new" / "shares.png")
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_each_round_has_a_row_of_the_images_that_it_labelled(tiny_scenes: ImageDataset):
+    acquired = pd.DataFrame({"round": [0, 0, 1, 1, 1], "index": [3, 1, 5, 5, 7]})
+    figure = scenes.images_by_round(tiny_scenes, acquired, most=3)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["round 0: the start", "", "", "round 1", "", ""]
+    assert [len(axes.images) for axes in figure.axes] == [1, 1, 0, 1, 1, 0], "an image is shown once a round"
+
+
 def test_committee_maps_share_one_scale(tiny_scenes: ImageDataset):
     maps = {"low": np.full((24, 32), 0.1), "high": np.full((24, 32), 1.0)}
-    figure = figures.committee_maps(tiny_scenes, 0, tiny_scenes.labels[0], maps, limit=1.0)
+    figure = scenes.scene_with_maps(tiny_scenes, 0, tiny_scenes.labels[0], maps, limit=1.0)
     shown = [axes.images[0].get_clim() for axes in figure.axes[3:5]]
     assert shown == [(0, 1), (0, 1)]
     assert "0.100 bits" in figure.axes[3].get_title()
@@ -54,19 +62,8 @@ def maps() -> SavedMaps:
     return SavedMaps("there", 0.4, [(255, 0, 0), (0, 255, 0)], image, pixels % 2, pixels // 2 % 2, scores)
 
 
-def test_saved_maps_come_back(maps: SavedMaps, tmp_path: Path):
-    np.savez_compressed(tmp_path / "maps.npz", **maps.arrays())  # type: ignore[arg-type]
-    again = SavedMaps.read(tmp_path / "maps.npz")
-    assert (again.title, again.miou, again.colours) == (maps.title, maps.miou, maps.colours)
-    for name in ("image", "label", "prediction"):
-        assert (getattr(again, name) == getattr(maps, name)).all()
-    assert sorted(again.scores) == sorted(maps.scores)
-    for key, scores in maps.scores.items():
-        np.testing.assert_allclose(again.scores[key], scores, rtol=1e-3)
-
-
 def test_dropout_rates_share_a_scale_in_a_row_and_say_the_sum(maps: SavedMaps):
-    figure = figures.dropout_rates(maps)
+    figure = scenes.scene_by_dropout_rate(maps)
     titles = [axes.get_title() for axes in figure.axes]
     assert "scene there" in titles
     assert "vote entropy at 20 %: 55 bits" in titles  # 0.2 * 276
@@ -76,25 +73,23 @@ def test_dropout_rates_share_a_scale_in_a_row_and_say_the_sum(maps: SavedMaps):
 
 
 def test_a_label_map_is_exactly_its_colours_enlarged(maps: SavedMaps, tmp_path: Path):
-    path = figures.save(figures.label_map(maps, (60, 40)), tmp_path / "map.png")
+    path = style.save(scenes.label_map(maps, (60, 40)), tmp_path / "map.png")
     pixels = np.asarray(Image.open(path).convert("RGB"))
-    expected = figures.paint_labels(maps.prediction, maps.colours).repeat(10, axis=0).repeat(10, axis=1)
+    expected = scenes.paint_labels(maps.prediction, maps.colours).repeat(10, axis=0).repeat(10, axis=1)
     assert (pixels == expected).all()
 
 
 def test_a_scene_and_its_label_stand_side_by_side(maps: SavedMaps):
-    photo, mixed = figures.scene_with_label(maps).axes
+    photo, mixed = scenes.scene_with_label(maps).axes
     assert np.array_equal(np.asarray(photo.images[0].get_array()), maps.image.transpose(1, 2, 0))
-    assert np.array_equal(
-        np.asarray(mixed.images[0].get_array()), figures.overlay(maps.image, maps.label, maps.colours)
-    )
+    assert np.array_equal(np.asarray(mixed.images[0].get_array()), scenes.overlay(maps.image, maps.label, maps.colours))
 
 
 def test_a_transfer_matrix_writes_each_gain_into_its_cell():
     gains = pd.DataFrame({"a": {"a": 0.01, "b": -0.002}, "b": {"a": 0.0, "b": 0.03}})
-    axes = figures.transfer_matrix(gains).axes[0]
+    axes = thesis.transfer_matrix(gains).axes[0]
     cells = {text.get_position(): text.get_text() for text in axes.texts}
-    assert cells == {(0, 0): "+0.0100", (1, 0): "+0.0000", (0, 1): "-0.0020", (1, 1): "+0.0300"}
+    assert cells == {(0.5, 0.5): "+0.0100", (1.5, 0.5): "+0.0000", (0.5, 1.5): "-0.0020", (1.5, 1.5): "+0.0300"}
     assert [text.get_text() for text in axes.get_xticklabels()] == ["a", "b"]
 
 
@@ -106,7 +101,7 @@ def digits_scored() -> tuple[dict[str, object], np.ndarray]:
 def test_histograms_have_a_line_a_round_and_a_panel_a_query():
     config, scores = digits_scored()
     histograms = score_histograms([(config, scores), (config | {"query": "consensus_entropy"}, scores)])
-    figure = figures.entropy_histograms(histograms)
+    figure = digits.entropy_histograms(histograms)
     panels = {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
     assert list(panels) == ["consensus entropy", "vote entropy"]
     assert all(len(axes.patches) == 2 for axes in panels.values())
@@ -115,17 +110,17 @@ def test_histograms_have_a_line_a_round_and_a_panel_a_query():
 
 def test_sure_digits_say_class_and_entropy():
     config, scores = digits_scored()
-    digits = load_dataset("digits", "train")
-    figure = figures.sure_digits(digits, least_and_most_sure(config, scores))
+    dataset = load_dataset("digits", "train")
+    figure = digits.sure_digits(dataset, least_and_most_sure(config, scores))
     assert len(figure.axes) == 20
-    assert figure.axes[0].get_title() == f"{digits.labels[59]}: 2.00"
-    assert figure.axes[10].get_title() == f"{digits.labels[0]}: 1.01"
+    assert figure.axes[0].get_title() == f"{dataset.labels[59]}: 2.00"
+    assert figure.axes[10].get_title() == f"{dataset.labels[0]}: 1.01"
 
 
 def test_rows_of_digits_are_the_first_ones():
-    digits = load_dataset("digits", "train")
-    shown = [axes.images[0].get_array() for axes in figures.digit_rows(digits, rows=2, columns=5).axes]
-    assert np.array_equal(np.stack(shown), digits.images[:10, 0])  # type: ignore[arg-type]
+    dataset = load_dataset("digits", "train")
+    shown = [axes.images[0].get_array() for axes in digits.digit_rows(dataset, rows=2, columns=5).axes]
+    assert np.array_equal(np.stack(shown), dataset.images[:10, 0])  # type: ignore[arg-type]
 
 
 def test_regimes_stand_side_by_side_on_one_scale():
@@ -137,9 +132,42 @@ def test_regimes_stand_side_by_side_on_one_scale():
             for n in (10, 20)
         ]
     ).assign(kind="rounds", labelled_percent=1.0, order_model=None, skip=np.nan)
-    left, right = figures.regime_curves(rows).axes
+    left, right = curves.regime_curves(rows).axes
     assert [left.get_title(), right.get_title()] == ["incremental", "new data only"]
     assert left.get_ylim() == right.get_ylim()
     assert np.asarray(left.lines[0].get_ydata()) == pytest.approx([0.15, 0.25])
     shade = left.collections[0].get_paths()[0].get_extents()
     assert (shade.y0, shade.y1) == (pytest.approx(0.15 - 0.005**0.5), pytest.approx(0.25 + 0.005**0.5))
+
+
+def test_the_figure_shows_means_whiskers_and_the_line_of_all_labels():
+    points = [("random", 0, 0.2), ("random", 1, 0.4), ("vote_entropy", 0, 0.5), ("vote_entropy", 1, 0.5)]
+    rows = [
+        {"query": query, "seed": seed, "labelled": labelled, "miou": miou}
+        for query, seed, last in points
+        for labelled, miou in ((10, 0.1), (20, last))
+    ]
+    rows.append({"query": "all", "seed": 0, "labelled": 100, "miou": 0.9})
+    table = pd.DataFrame(rows).assign(kind="rounds", dataset="d", model="m", regime="from_scratch")
+    table = table.assign(labelled_percent=1.0 * table["labelled"], order_model=None, skip=np.nan)
+    axes = curves.learning_curves(table).axes[0]
+    handles, labels = axes.get_legend_handles_labels()
+    lines = dict(zip(labels, (getattr(handle, "lines", (handle,))[0] for handle in handles), strict=True))
+    assert sorted(lines) == ["all labels", "random", "vote entropy"]
+    assert list(lines["random"].get_ydata()) == pytest.approx([0.1, 0.3])
+    assert list(lines["all labels"].get_ydata()) == [0.9, 0.9]
+    assert not set(lines["random"].get_xdata()) & set(lines["vote entropy"].get_xdata()), "whiskers would overlap"
+
+
+def test_the_thesiss_figure_writes_gains_above_and_slopes_below():
+    points = thesis_points("bulk_all")
+    (axes,) = thesis.bulk_comparison({"thesis": points}).axes
+    texts = {text.get_text(): text.get_position() for text in axes.texts}
+    assert {f"{gain:+.4f}" for gain in committee_gain(points)} <= set(texts)
+    assert "0.00194 / %" in texts or "0.00193 / %" in texts
+    x, y = texts[f"{committee_gain(points)[20]:+.4f}"]
+    at_20 = points[points["percent"] == 20]
+    assert x == 20
+    assert y > at_20["mean"].max()
+    low, high = axes.get_ylim()
+    assert all(low < y < high for _, y in texts.values())

@@ -10,19 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import finished_full_run, finished_run
+from conftest import finished_run
 
 from alutils.errors import DataError, ParameterError
 from alutils.files import write_whole
-from alutils.results.tables import (
-    check_agreement,
-    known_experiments,
-    load_experiment,
-    load_published,
-    load_published_records,
-    load_records,
-    publish,
-)
 from alutils.runs import folder as results_module
 from alutils.runs.config import recipe_of
 from alutils.runs.folder import RunFolder
@@ -124,87 +115,8 @@ def finished_run_of(config: dict[str, Any]) -> None:
         run.finish(CPU)
 
 
-def test_an_experiment_is_one_tidy_table_of_its_finished_runs(results: Path):
-    finished_run("random", 0, [0.1, 0.3])
-    finished_run("vote_entropy", 0, [0.1, 0.4])
-    (results / "e" / "unfinished").mkdir()
-    table = load_experiment("e")
-    assert len(table) == 4
-    assert list(table.columns[:6]) == ["kind", "dataset", "model", "regime", "query", "order_model"]
-    with pytest.raises(
-        DataError, match="no finished run there; `alutils run 03_active_learning_rounds -p experiment nothing`"
-    ):
-        load_experiment("nothing")
-
-
-def test_what_a_kind_of_run_lacks_is_missing_in_the_table():
-    finished_run("random", 0, [0.1, 0.3])
-    finished_run("vote_entropy", 0, [0.1, 0.4], kind="bulk", order_model="m", skip=10.0)
-    table = load_experiment("e")
-    assert table["order_model"].fillna("none").tolist() == ["m", "m", "none", "none"]
-    assert table["skip"].fillna(-1).tolist() == [10, 10, -1, -1]
-
-
-def test_publishing_keeps_the_numbers_and_says_where_they_come_from(published: Path):
-    finished_run("random", 0, [0.1, 0.123456789], "a")
-    path = publish("e")
-    assert load_published("e")["miou"].tolist() == [0.1, 0.123457]
-    content = json.loads(path.with_suffix(".json").read_text())
-    assert content["runs"]["a"]["config"]["query"] == "random"
-    assert content["runs"]["a"]["provenance"]["seconds"] == 3.5
-    assert content["versions"][content["runs"]["a"]["provenance"]["versions"]]["numpy"] == np.__version__
-    with pytest.raises(DataError, match="no such table; published: e"):
-        load_published("f")
-
-
-def test_runs_of_different_recipes_are_not_compared():
-    finished_run("random", 0, [0.1, 0.3], "a", steps=100)
-    finished_run("vote_entropy", 0, [0.1, 0.4], "b", steps=200)
-    with pytest.raises(DataError, match="a has steps 100, b has 200; runs that are compared must agree"):
-        load_experiment("e")
-
-
-def test_a_copy_of_a_run_is_not_counted_as_another_seed():
-    finished_run("random", 0, [0.5])
-    finished_run("random", 0, [0.5], "random-0-old")
-    with pytest.raises(DataError, match="random-0-old is random-0 once more; move one of them out of that folder"):
-        load_experiment("e")
-
-
-def test_agreement_is_asked_of_each_group_alone():
-    runs = {"a": (1, {"x": 1}), "b": (2, {"x": 2}), "c": (1, {"x": 1})}
-    check_agreement("here", runs)
-    with pytest.raises(DataError, match=r"^here: b has y None, d has 3; runs that are compared must agree in it$"):
-        check_agreement("here", runs | {"d": (2, {"x": 2, "y": 3})})
-
-
 def test_a_recipe_is_a_config_without_what_may_differ():
     assert recipe_of({"query": "random", "seed": 1, "share": 10.0, "steps": 5, "data": "x"}) == {
         "steps": 5,
         "data": "x",
     }
-
-
-@pytest.mark.usefixtures("quick_provenance")
-def test_records_tell_start_sets_apart_whatever_their_order(published: Path):
-    finished_run("random", 0, [0.1, 0.2], acquired=[[1, 2], [3]])
-    finished_run("vote_entropy", 0, [0.1, 0.2], acquired=[[2, 1], [4]])
-    finished_run("random", 1, [0.1, 0.2], acquired=[[2, 3], [1]])
-    finished_run("random", 2, [0.1, 0.2])
-    finished_full_run(0, 0.9, acquired=[[1, 2]])
-    starts = {run: record.get("start_set") for run, record in load_records("e").items()}
-    assert starts["random-0"] == starts["vote_entropy-0"]
-    assert len({starts["random-0"], starts["random-1"], None}) == 3
-    assert starts["random-2"] is starts["all-0"] is None, "no acquisitions, no rounds"
-    publish("e")
-    assert {run: record.get("start_set") for run, record in load_published_records("e").items()} == starts
-
-
-@pytest.mark.usefixtures("quick_provenance")
-def test_known_are_experiments_with_a_finished_run_or_a_published_table(published: Path, results: Path):
-    finished_run("random", 0, [0.1], experiment="b")
-    finished_run("random", 0, [0.1], experiment="c")
-    finished_run("random", 1, [0.1], experiment="unfinished").path.joinpath("provenance.json").unlink()
-    publish("c")
-    (published / "a.json").write_text("{}")
-    assert known_experiments() == ["a", "b", "c"]

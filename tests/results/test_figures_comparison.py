@@ -13,8 +13,8 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from alutils.results import comparison_figures
 from alutils.results.comparison import Comparison
+from alutils.results.figures import comparison as figures
 
 RANDOM = {0: [0.2, 0.4, 0.6], 1: [0.2, 0.4, 0.5], 2: [0.2, 0.4, 0.7]}
 BETTER = {seed: [start, middle + 0.1, end + 0.1] for seed, (start, middle, end) in RANDOM.items()}
@@ -26,7 +26,7 @@ POOR: dict[str, dict[str, dict[int, list[float]]]] = {
     "one round": {"random": {0: [0.2], 1: [0.3]}, "vote_entropy": {0: [0.2], 1: [0.3]}},
     "equal": {"random": RANDOM, "vote_entropy": RANDOM},
 }
-OF_ONE = ["curves", "penalties", "seconds"]
+OF_ONE = ["query_curves", "penalties"]
 
 
 @pytest.fixture(autouse=True)
@@ -44,11 +44,8 @@ def rich() -> Comparison:
     def car(rows: pd.DataFrame) -> np.ndarray:
         return np.where((rows["query"] == "better") & (rows["round"] > 0), 0.1 - rows["seed"] / 50, 0.3)
 
-    def seconds(rows: pd.DataFrame) -> pd.Series:
-        return rows["query"].map(lambda query: len(query) / 10)
-
     classes: dict[str, Any] = {"iou_road": lambda rows: rows["miou"], "iou_car": car}
-    return comparison_of(curves, [0.8], **classes, seconds_query=seconds)
+    return comparison_of(curves, [0.8], **classes)
 
 
 def drawn(figure: Figure) -> Figure:
@@ -70,12 +67,12 @@ def texts(axes: Axes) -> dict[tuple[str, str], str]:
 @pytest.mark.parametrize("name", POOR)
 @pytest.mark.parametrize("what", OF_ONE)
 def test_a_poor_comparison_is_drawn_too(what: str, name: str):
-    figure = drawn(getattr(comparison_figures, what)(comparison_of(POOR[name])))
+    figure = drawn(getattr(figures, what)(comparison_of(POOR[name])))
     assert len(figure.axes) > 0
 
 
 def test_curves_have_a_panel_a_query_but_the_baseline(rich: Comparison):
-    figure = drawn(comparison_figures.curves(rich))
+    figure = drawn(figures.query_curves(rich))
     assert [axes.get_title() for axes in figure.axes if axes.axison] == [
         "badge", "better", "core", "mixed", "vote entropy",
     ]  # fmt: skip
@@ -83,14 +80,15 @@ def test_curves_have_a_panel_a_query_but_the_baseline(rich: Comparison):
 
 
 def test_a_long_name_stays_within_its_panel():
-    names = ["random", "badge", "bald", "core_set", "consensus_entropy+mixture0.6-0.2-0.2"]
-    figure = drawn(comparison_figures.curves(comparison_of(dict.fromkeys(names, RANDOM))))
+    long = ["consensus_entropy+mixture0.6-0.2-0.2"]
+    names = ["random", "badge", "bald", "core_set", *long]
+    figure = drawn(figures.query_curves(comparison_of(dict.fromkeys(names, RANDOM))))
     for axes in figure.axes:
         assert axes.title.get_window_extent().width <= axes.get_window_extent().width
 
 
 def test_a_panel_shows_all_queries_thin_and_two_with_intervals_and_the_line_of_all_labels(rich: Comparison):
-    axes = comparison_figures.curves(rich).axes[1]
+    axes = figures.query_curves(rich).axes[1]
     grey = [line for line in axes.lines if line.get_color() == "#cccccc"]
     assert len(grey) == 6
     shown = {line.get_label(): line for line in axes.lines if line not in grey}
@@ -106,12 +104,12 @@ def test_a_panel_shows_all_queries_thin_and_two_with_intervals_and_the_line_of_a
 
 
 def test_without_all_labels_there_is_no_line_of_them():
-    (axes,) = comparison_figures.curves(comparison_of({"random": RANDOM, "better": BETTER})).axes
+    (axes,) = figures.query_curves(comparison_of({"random": RANDOM, "better": BETTER})).axes
     assert "all labels" not in [line.get_label() for line in axes.lines]
 
 
 def test_a_baseline_alone_has_a_panel_of_its_own():
-    (axes,) = comparison_figures.curves(comparison_of({"random": RANDOM})).axes
+    (axes,) = figures.query_curves(comparison_of({"random": RANDOM})).axes
     assert axes.get_title() == "random"
 
 
@@ -130,7 +128,7 @@ def markers(axes: Axes) -> list[tuple[float, str]]:
 def test_a_marker_is_filled_if_and_only_if_the_interval_excludes_zero():
     worse = {seed: [start, middle - 0.1, end - 0.1] for seed, (start, middle, end) in RANDOM.items()}
     comparison = comparison_of({"random": RANDOM, "better": BETTER, "mixed": MIXED, "worse": worse, "same": RANDOM})
-    (axes,) = drawn(comparison_figures.gains([comparison])).axes
+    (axes,) = drawn(figures.gains([comparison])).axes
     assert [label.get_text() for label in axes.get_yticklabels()][::3] == ["worse", "better"]
     assert markers(axes) == [
         (pytest.approx(-0.075), "filled"), (pytest.approx(0), "hollow"), (pytest.approx(0), "hollow"),
@@ -142,7 +140,7 @@ def test_a_marker_is_filled_if_and_only_if_the_interval_excludes_zero():
 
 def test_gains_have_a_panel_a_setting_whether_it_has_any(rich: Comparison):
     alone, one_seed = (comparison_of(POOR[name], name=name) for name in ("one query", "one seed"))
-    figure = drawn(comparison_figures.gains([rich, alone, one_seed]))
+    figure = drawn(figures.gains([rich, alone, one_seed]))
     assert [axes.get_title() for axes in figure.axes] == ["d m", "one query", "one seed"]
     assert [len(axes.containers) for axes in figure.axes] == [5, 0, 1]
     assert markers(figure.axes[2]) == [(pytest.approx(0.075), "hollow")], "one seed excludes nothing"
@@ -151,7 +149,7 @@ def test_gains_have_a_panel_a_setting_whether_it_has_any(rich: Comparison):
 def test_a_query_has_one_style_in_all_settings(rich: Comparison):
     other = comparison_of({"random": RANDOM, "aaa": BETTER, "mixed": MIXED}, name="d n")
     colours = []
-    for axes in comparison_figures.gains([rich, other]).axes:
+    for axes in figures.gains([rich, other]).axes:
         names = [label.get_text() for label in axes.get_yticklabels()]
         container = axes.containers[names.index("mixed")]
         assert isinstance(container, ErrorbarContainer)
@@ -162,7 +160,7 @@ def test_a_query_has_one_style_in_all_settings(rich: Comparison):
 def test_penalties_write_shares_and_the_mean_of_each_column():
     once = {seed: [*RANDOM[seed][:2], BETTER[seed][2]] for seed in RANDOM}
     comparison = comparison_of({"random": RANDOM, "vote_entropy": BETTER, "once": once, "alone": {0: [0.2, 0.3, 0.3]}})
-    (axes,) = drawn(comparison_figures.penalties(comparison)).axes
+    (axes,) = drawn(figures.penalties(comparison)).axes
     assert texts(axes) == {
         ("random", "once"): "0.00", ("random", "vote entropy"): "0.00",
         ("once", "random"): "0.50", ("once", "vote entropy"): "0.00",
@@ -172,7 +170,7 @@ def test_penalties_write_shares_and_the_mean_of_each_column():
 
 
 def test_class_gains_are_points_bold_if_and_only_if_the_interval_excludes_zero(rich: Comparison):
-    (axes,) = drawn(comparison_figures.class_gains(rich)).axes
+    (axes,) = drawn(figures.class_gains(rich)).axes
     written = texts(axes)
     assert len(written) == 10
     assert written["better", "road"] == "+7.5"
@@ -190,7 +188,7 @@ def test_class_gains_without_intervals_or_values_are_drawn_too(seeds: int):
         return rows["miou"].where((rows["query"] == "random") & (rows["seed"] == 0))
 
     comparison = comparison_of(curves, iou_a=lambda rows: rows["miou"], iou_b=gone)
-    (axes,) = drawn(comparison_figures.class_gains(comparison)).axes
+    (axes,) = drawn(figures.class_gains(comparison)).axes
     assert list(texts(axes)) == [("mixed", "a")]
     assert {text.get_fontweight() for text in axes.texts} == {"normal"}
 
@@ -199,41 +197,21 @@ def test_class_gains_of_which_none_is_known_are_drawn_empty():
     def gone(rows: pd.DataFrame) -> pd.Series:
         return rows["miou"].where(rows["query"] == "random")
 
-    (axes,) = drawn(comparison_figures.class_gains(comparison_of({"random": RANDOM, "mixed": MIXED}, iou_b=gone))).axes
+    (axes,) = drawn(figures.class_gains(comparison_of({"random": RANDOM, "mixed": MIXED}, iou_b=gone))).axes
     assert not axes.texts
 
 
 def test_acquired_classes_are_shares_of_the_pools_shares(acquired: pd.DataFrame):
-    (axes,) = drawn(comparison_figures.acquired_classes(acquired, "d m")).axes
+    (axes,) = drawn(figures.acquired_classes(acquired, "d m")).axes
     assert texts(axes) == {
         ("random", "road"): "1.00", ("random", "car"): "1.00",
         ("vote entropy", "road"): "0.75", ("vote entropy", "car"): "2.00",
     }  # fmt: skip
-    assert axes.images[0].norm.vmax == pytest.approx(4)
+    assert axes.collections[0].norm.vmax == pytest.approx(4)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["road", "car"], "rare ones last"
 
 
 def test_nothing_acquired_beyond_the_start_is_drawn_too(acquired: pd.DataFrame):
     nothing = acquired.assign(mean=acquired["mean"].where(acquired["query"].isin(["pool", "chance"]), 0))
-    (axes,) = drawn(comparison_figures.acquired_classes(nothing, "d m")).axes
+    (axes,) = drawn(figures.acquired_classes(nothing, "d m")).axes
     assert set(texts(axes).values()) == {"0.00"}
-
-
-def test_overlaps_write_percents_and_chance(acquired: pd.DataFrame):
-    figure = drawn(comparison_figures.acquired_overlaps(acquired, "d m"))
-    assert texts(figure.axes[0]) == {
-        ("random", "random"): "12", ("random", "vote entropy"): "30",
-        ("vote entropy", "random"): "30", ("vote entropy", "vote entropy"): "50",
-    }  # fmt: skip
-    assert "(chance: 25) or, on the diagonal, by one query's seeds (chance: 10)" in figure.get_suptitle()
-
-
-def test_seconds_have_a_point_a_query_and_a_line_of_the_training(rich: Comparison):
-    (axes,) = drawn(comparison_figures.seconds(rich)).axes
-    points = {line.get_ydata()[0]: line.get_xdata()[0] for line in axes.lines[:-1]}  # type: ignore[index]
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    assert dict(zip(names, points.values(), strict=True)) == pytest.approx(
-        {"core": 0.4, "badge": 0.5, "mixed": 0.5, "random": 0.6, "better": 0.6, "vote entropy": 1.2}
-    )
-    assert list(np.asarray(axes.lines[-1].get_xdata())) == [1.5, 1.5]
-    assert axes.get_xscale() == "log"

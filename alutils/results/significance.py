@@ -1,4 +1,4 @@
-"""Numbers that say whether a comparison can be believed: areas, intervals, tests, labels saved."""
+"""Numbers that say whether a difference could be chance: areas, intervals, tests, labels saved."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -11,14 +11,14 @@ from statsmodels.stats.multitest import multipletests
 
 LEVEL = 0.95  # of every interval; tests reject below 1 - LEVEL
 RESAMPLES = 10_000  # of a bootstrap
-SIGN_FLIPS = 2**16  # all of them up to 16 seeds; of more, that many drawn
-ROUNDING = 1e-12  # what differs by less is equal
+SIGN_FLIPS = 2**16  # up to 16 seeds these are all flips; of more seeds, this many are drawn
+ROUNDING = 1e-12  # numbers that differ by less are equal
 
 
 def area_under_curve(budgets: ArrayLike, scores: ArrayLike) -> np.ndarray:
-    """Return the areas (...) under scores (..., P) by trapezoids, the P budgets scaled to 0..1: mean scores.
+    """Return the areas (...) under curves of scores (..., P), by trapezoids.
 
-    Of one budget alone, its scores.
+    The P budgets are scaled to 0..1, so that an area is a mean score. With one budget alone, its scores are returned.
     """
     budgets, scores = np.asarray(budgets, float), np.asarray(scores, float)
     if len(budgets) == 1:
@@ -27,7 +27,7 @@ def area_under_curve(budgets: ArrayLike, scores: ArrayLike) -> np.ndarray:
 
 
 def t_interval(mean: ArrayLike, sd: ArrayLike, n: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of Student's interval at `LEVEL` of means over n seeds, NaN for one seed.
+    """Return the lower and the upper ends of Student's intervals at `LEVEL` of means over n seeds; NaN for one seed.
 
     sd : standard deviation with n - 1
     """
@@ -37,7 +37,7 @@ def t_interval(mean: ArrayLike, sd: ArrayLike, n: ArrayLike) -> tuple[np.ndarray
 
 
 def with_interval(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of mean, sd and n with the ends `low` and `high` of the mean's interval."""
+    """Return a table of mean, sd and n with two more columns: the ends `low` and `high` of the mean's interval."""
     low, high = t_interval(summary["mean"], summary["sd"], summary["n"])
     return summary.assign(low=low, high=high)
 
@@ -45,8 +45,8 @@ def with_interval(summary: pd.DataFrame) -> pd.DataFrame:
 def sign_flip_p(differences: ArrayLike) -> float:
     """Return the two-sided p of the exact sign-flip test of paired differences (S,): is their mean zero?
 
-    All 2^S flips up to `SIGN_FLIPS`. It can't go below 2 / 2^S: with five seeds not below 0.0625. NaN for one seed.
-    (Fisher 1935)
+    All 2^S ways to flip signs are counted, up to `SIGN_FLIPS`. So p is never below 2 / 2^S: with five seeds never below
+    0.0625. NaN for one seed. (Fisher 1935)
     """
     sample = np.asarray(differences, float)
     if len(sample) < 2:
@@ -58,7 +58,7 @@ def sign_flip_p(differences: ArrayLike) -> float:
 
 
 def verdict(low: float, high: float, baseline: str = "random") -> str:
-    """Return what an interval of a difference to `baseline` says; one without ends says nothing."""
+    """Return in words what the interval of a difference to `baseline` says; ends that are NaN tell nothing apart."""
     if low > 0:
         return f"ahead of {baseline}"
     return f"behind {baseline}" if high < 0 else "not distinguishable"
@@ -67,7 +67,7 @@ def verdict(low: float, high: float, baseline: str = "random") -> str:
 def labels_needed(budgets: ArrayLike, curves: ArrayLike, targets: ArrayLike) -> np.ndarray:
     """Return the budgets (...) at which curves (..., P) first reach targets (...), infinite where they never do.
 
-    Linear between the P budgets; a curve that starts at its target needs the first budget at most.
+    Curves are linear between the P budgets. A curve that starts at its target or above needs the first budget.
     """
     budgets, curves = np.asarray(budgets, float), np.asarray(curves, float)
     targets = np.asarray(targets, float)[..., None]
@@ -84,13 +84,16 @@ def labels_needed(budgets: ArrayLike, curves: ArrayLike, targets: ArrayLike) -> 
 def labels_saved(
     budgets: ArrayLike, baseline: np.ndarray, query: np.ndarray, full: np.ndarray, share: float, *, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Return what `query` saves of the labels that `baseline` needs for `share` of the full-data result, and interval.
+    """Return how many fewer labels `query` needs than `baseline` for a share of the full-data result, and its interval.
 
-    baseline, query : (S, P), scores of the same seeds at P budgets; full (S,), of training on all labels
+    baseline, query : (S, P), scores of the same S seeds at P budgets
+    full : (S,), scores of training on all labels
+    share : of the mean of `full`, 0 to 1
 
-    In the unit of the budgets. Infinite: only the query reaches it; minus infinity: only the baseline; NaN: neither.
-    The ends are percentiles at `LEVEL` over `RESAMPLES` bootstraps of the seeds; resamples that neither reaches widen
-    it on both sides. NaN ends for one seed.
+    The number is in the unit of the budgets. It is infinite if only the query reaches the target, minus infinity if
+    only the baseline does, and NaN if neither does. The interval's ends are percentiles at `LEVEL` over `RESAMPLES`
+    bootstraps of the seeds; resamples in which neither reaches the target widen the interval on both sides. For one
+    seed the ends are NaN.
     """
 
     def saved(seeds: np.ndarray) -> np.ndarray:
@@ -109,12 +112,12 @@ def labels_saved(
 
 
 def penalty_matrix(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return at which share of the budgets the query of a row beats that of a column (Ash et al. 2020).
+    """Return the share of the budgets at which the query of a row beats the query of a column (Ash et al. 2020).
 
-    curves : of each query, scores with a row a seed and a column a budget; leave out a start that is equal for all
+    curves : by query, its scores with one row per seed and one column per budget; leave out a start that all share
 
-    At each budget a paired t test on the seeds that both have, corrected after Holm over all pairs of queries. NaN
-    where queries share fewer than two seeds.
+    At each budget, a paired t test on the seeds that both queries have decides, corrected after Holm over all pairs of
+    queries. Entries are NaN where two queries share fewer than two seeds.
     """
     names = [*curves]
     pairs = {
@@ -136,7 +139,7 @@ def penalty_matrix(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _paired_p(first: pd.Series, second: pd.Series) -> float:
-    """Return p of the paired t test; of differences that are all equal, 1 if they are zero and else 0."""
+    """Return p of the paired t test; if all differences are equal, 1 if they are zero and 0 if not."""
     differences = first - second
     if np.ptp(differences) < ROUNDING:
         return float(abs(differences.mean()) < ROUNDING)

@@ -1,4 +1,4 @@
-"""README's figures: each drawn from what is committed, and what cannot be drawn stays as it was."""
+"""The published figures: each drawn from what is committed, and what cannot be drawn stays as it was."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from conftest import need_real_data
 from PIL import Image
 
 from alutils import paths
-from alutils.__main__ import main
-from alutils.results import readme_figures
+from alutils.errors import ParameterError
+from alutils.results.figures import published
 
 OF_DIGITS = ("mnist_sure", "mnist_example")  # their pixels are MNIST's, not the project's
 
@@ -16,7 +16,7 @@ OF_DIGITS = ("mnist_sure", "mnist_example")  # their pixels are MNIST's, not the
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder that figures are drawn into."""
-    monkeypatch.setattr(readme_figures, "IMAGE_EXAMPLES", tmp_path / "images")
+    monkeypatch.setattr(published, "IMAGE_EXAMPLES", tmp_path / "images")
     return tmp_path / "images"
 
 
@@ -25,11 +25,11 @@ def size(path: Path) -> tuple[int, int]:
         return image.size
 
 
-@pytest.mark.parametrize("name", readme_figures.FIGURES)
+@pytest.mark.parametrize("name", published.FIGURES)
 def test_a_figure_is_drawn_small_enough_and_as_a_vector_copy(name: str, folder: Path):
     if name in OF_DIGITS:
         need_real_data("mnist")
-    readme_figures.draw([name])
+    published.draw([name])
     path = folder / f"{name}.png"
     assert path.stat().st_size < 300_000
     assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
@@ -38,7 +38,7 @@ def test_a_figure_is_drawn_small_enough_and_as_a_vector_copy(name: str, folder: 
 
 
 def test_inference_example_is_as_large_as_a_photo_of_cityscapes(folder: Path):
-    readme_figures.draw(["inference_example"])
+    published.draw(["inference_example"])
     assert size(folder / "inference_example.png") == (2048, 1024)
 
 
@@ -49,12 +49,11 @@ def test_without_the_digits_their_figure_stays_as_it_is(
     monkeypatch.setenv("ALUTILS_CACHE", str(tmp_path / "cache"))
     folder.mkdir()
     (folder / "mnist_example.png").write_bytes(b"as it was")
-    readme_figures.draw(["mnist_example"])
+    published.draw(["mnist_example"])
     assert "mnist_example.png stays as it is: " in capsys.readouterr().err
     assert (folder / "mnist_example.png").read_bytes() == b"as it was"
 
 
-def test_an_unknown_figure_is_one_line(capsys: pytest.CaptureFixture[str]):
-    assert main(["figures", "bulk"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: figure is 'bulk'; did you mean bulk_all? allowed: bulk_all, bulk_mini_all, ")
+def test_an_unknown_figure_is_one_line():
+    with pytest.raises(ParameterError, match=r"^bulk is no figure; allowed: bulk_all, bulk_mini_all, [^\n]*$"):
+        published.draw(["bulk"])

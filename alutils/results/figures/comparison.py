@@ -1,4 +1,4 @@
-"""From comparisons to pictures: one setting each, but for the gains, which have a panel a setting."""
+"""Queries compared: each figure is of one setting, but the gains, which have one panel per setting."""
 
 import math
 import textwrap
@@ -12,19 +12,20 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from alutils.results.acquired import class_factors, overlaps
+from alutils.results.acquired import class_factors
 from alutils.results.analysis import MEASURES
 from alutils.results.comparison import Comparison, curve_table
-from alutils.results.figures import MEASURE_LABELS, annotated_matrix, despine, query_styles, words
+from alutils.results.figures.style import MEASURE_LABELS, annotated_matrix, despine, query_styles, words
 
-PANELS = 4  # in a row
-TITLE = 24  # characters that a panel has room for
+PANELS = 4  # per row
+TITLE = 24  # characters per line of a panel's title
 
 
-def curves(comparison: Comparison) -> Figure:
-    """Draw the learning curves, a panel a query beside the baseline: means, intervals as shades, all labels dashed.
+def query_curves(comparison: Comparison) -> Figure:
+    """Draw the learning curves: one panel per query, which shows it beside the baseline, intervals shaded.
 
-    The other queries' means are thin grey lines. Wide intervals, as of two seeds, go out of the picture.
+    The dashed line is the score with all labels; thin grey lines are the means of the other queries. Wide intervals, as
+    of two seeds, leave the picture.
     """
     table, baseline = curve_table(comparison), comparison.baseline
     others = [query for query in comparison.queries if query != baseline] or comparison.queries
@@ -65,8 +66,11 @@ def _curve_panel(axes: Axes, table: pd.DataFrame, query: str, baseline: str) -> 
 
 
 def gains(comparisons: Sequence[Comparison]) -> Figure:
-    """Draw the gains in area with their intervals, a panel a setting; a marker is filled if it excludes zero."""
-    tables = {one.name: one.main[one.main["gain"].notna()].sort_values("gain") for one in comparisons}
+    """Draw the gains in area with their intervals, one panel per setting.
+
+    A marker is filled if its interval excludes zero.
+    """
+    tables = {one.name: one.by_query[one.by_query["gain"].notna()].sort_values("gain") for one in comparisons}
     styles = query_styles(query for one in comparisons for query in one.queries)
     size = (4.6 * len(tables) + 1.2, 0.32 * max(map(len, tables.values())) + 1.3)
     figure, grid = plt.subplots(1, len(tables), figsize=size, layout="constrained", squeeze=False)
@@ -89,7 +93,7 @@ def gains(comparisons: Sequence[Comparison]) -> Figure:
 
 
 def _matrix(title: str, matrix: pd.DataFrame, form: str, **shown: Any) -> tuple[Figure, Axes]:
-    """Draw a matrix of queries by queries or classes with slanting names below."""
+    """Draw a matrix with one row per query and slanting column names."""
     size = (max(5, 0.62 * matrix.shape[1] + 2.8), 0.34 * matrix.shape[0] + 1.9)
     figure, axes = plt.subplots(figsize=size, layout="constrained")
     annotated_matrix(axes, matrix.rename(index=words, columns=words), form, **shown)
@@ -99,24 +103,24 @@ def _matrix(title: str, matrix: pd.DataFrame, form: str, **shown: Any) -> tuple[
 
 
 def penalties(comparison: Comparison) -> Figure:
-    """Draw the penalty matrix and below it each column's mean: how often the query is beaten."""
+    """Draw the penalty matrix and, below it, each column's mean: the share of tests that its query loses."""
     matrix = comparison.penalties
     whole = pd.concat([matrix, matrix.mean().to_frame("beaten, mean").T])
     title = f"{comparison.name}:\nshare of budgets at which row beats column"
-    figure, axes = _matrix(title, whole, "{:.2f}", cmap="Blues", vmin=0, vmax=2)
-    axes.axhline(len(matrix) - 0.5, color="black", lw=1)
+    figure, axes = _matrix(title, whole, ".2f", cmap="Blues", vmin=0, vmax=2)
+    axes.axhline(len(matrix), color="black", lw=1)
     return figure
 
 
 def class_gains(comparison: Comparison) -> Figure:
-    """Draw the gains in area by class, in points of IoU; bold where the interval excludes zero."""
+    """Draw the gains in area by class, in points of IoU; they are bold where the interval excludes zero."""
     table = comparison.class_gains
     order = list(dict.fromkeys(table["label"]))
     means, low, high = (table.pivot(index="query", columns="label", values=of)[order] for of in ("mean", "low", "high"))
     limit = 200 * np.nanmax(means.abs().to_numpy(), initial=1e-6)
     title = f"{comparison.name}:\ngain over {words(comparison.baseline)}, points of IoU"
     points = (100 * means).round(1) + 0.0  # no minus zero
-    figure, axes = _matrix(title, points, "{:+.1f}", cmap="PuOr", vmin=-limit, vmax=limit)
+    figure, axes = _matrix(title, points, "+.1f", cmap="PuOr", vmin=-limit, vmax=limit)
     is_real = ((low > 0) | (high < 0)).to_numpy()[means.notna().to_numpy()]
     for text, is_bold in zip(axes.texts, is_real, strict=True):
         text.set(fontweight="bold" if is_bold else "normal", color="black" if is_bold else "#666666")
@@ -124,36 +128,12 @@ def class_gains(comparison: Comparison) -> Figure:
 
 
 def acquired_classes(acquired: pd.DataFrame, name: str) -> Figure:
-    """Draw how many times its share of the pool each class was acquired."""
+    """Draw each class's share of what a query acquired, divided by its share of the pool.
+
+    acquired : one setting's rows of `Experiment.acquired`
+    """
     factors = class_factors(acquired)
     distances = np.abs(np.log(factors.where(factors > 0).to_numpy(float)))
     limit = max(1.1, np.exp(2 * np.nanmax(distances, initial=0)))  # no cell is too dark to read
     title = f"{name}:\nshare of what was acquired / share of the pool"
-    return _matrix(title, factors, "{:.2f}", cmap="PuOr", norm=LogNorm(1 / limit, limit))[0]
-
-
-def acquired_overlaps(acquired: pd.DataFrame, name: str) -> Figure:
-    """Draw what queries acquired in common: off the diagonal with the same seed, on it the seeds of one query."""
-    shares, chance = overlaps(acquired)
-    title = f"{name}: % acquired in common,\nwith the same start (chance: {chance['queries']:.0f})"
-    title += f" or, on the diagonal, by one query's seeds (chance: {chance['seeds']:.0f})"
-    return _matrix(title, shares, "{:.0f}", cmap="Greens", vmin=0, vmax=200)[0]
-
-
-def seconds(comparison: Comparison) -> Figure:
-    """Draw the mean seconds of a query beside those of a training, on a logarithmic axis."""
-    main = comparison.main
-    table = main[main["seconds_query"] > 0].sort_values("seconds_query")
-    figure, axes = plt.subplots(figsize=(7, 0.3 * len(table) + 1.3), layout="constrained")
-    for position, (query, time) in enumerate(table["seconds_query"].items()):
-        axes.plot(time, position, **query_styles(main.index)[str(query)])
-    axes.axvline(main["seconds_train"].mean(), color="black", ls="--", lw=1, label="a training")
-    axes.set_yticks(range(len(table)), [words(query) for query in table.index])
-    axes.set_ylim(-0.6, len(table) - 0.4)
-    axes.set_xscale("log")
-    axes.set_xlabel("seconds a round")
-    axes.set_title(comparison.name, fontsize=10)
-    axes.grid(alpha=0.3, axis="x")
-    axes.legend(frameon=False, fontsize=9)
-    despine(figure)
-    return figure
+    return _matrix(title, factors, ".2f", cmap="PuOr", norm=LogNorm(1 / limit, limit))[0]

@@ -18,7 +18,7 @@ from sklearn.metrics import auc
 from statsmodels.stats.weightstats import DescrStatsW
 
 from alutils.results.comparison import area_gains
-from alutils.results.statistics import (
+from alutils.results.significance import (
     area_under_curve,
     labels_needed,
     labels_saved,

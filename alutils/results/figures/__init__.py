@@ -1,0 +1,1 @@
+"""From tables and arrays to pictures; nothing is trained or scored here."""

@@ -1,0 +1,81 @@
+"""The thesis's result figures: its own points, ours beside them, and the numbers that it writes into them."""
+
+import numpy as np
+import pandas as pd
+
+from alutils.errors import DataError
+from alutils.paths import published_dir
+from alutils.results.analysis import gains_by_seed, measure_of, over_seeds
+
+# For each result figure of the thesis, what may stand beside it: our experiment, the trained network, and the network
+# that acquired the orders. The first experiment that is published is taken.
+THESIS_FIGURES = {
+    "bulk_all": [
+        ("cityscapes", "deeplabv3_resnet101", "deeplabv3_resnet101"),
+        ("camvid", "deeplabv3_resnet101", "deeplabv3_resnet101"),
+        ("camvid_small", "deeplabv3_small", "deeplabv3_small"),
+    ],
+    "bulk_mini_all": [
+        ("cityscapes", "vgg19_unet", "deeplabv3_resnet101"),
+        ("camvid", "vgg19_unet", "deeplabv3_resnet101"),
+        ("camvid_small", "unet_small", "deeplabv3_small"),
+    ],
+}
+
+
+def thesis_points(figure: str) -> pd.DataFrame:
+    """Return the points of the thesis's figure `bulk_all` or `bulk_mini_all`, in the columns of `bulk_points`."""
+    table = pd.read_csv(published_dir() / "thesis" / "bulk.csv")
+    points = table[table["figure"] == figure].replace({"query": {"all_labels": "all"}})
+    points = points.rename(columns={"labelled_percent": "percent", "miou": "mean", "whisker_half_length": "sd"})
+    return points[["query", "percent", "mean", "sd"]].assign(n=5).reset_index(drop=True)
+
+
+def our_bulk(figure: str) -> tuple[str, str, str]:
+    """Return our experiment, the trained network and the orders' network that stand beside a figure of the thesis."""
+    return next(ours for ours in THESIS_FIGURES[figure] if (published_dir() / f"{ours[0]}.csv").exists())
+
+
+def bulk_points(rows: pd.DataFrame, model: str, order_model: str) -> pd.DataFrame:
+    """Return mean, sd and n over seeds of `model`, trained on shares of the orders that `order_model` acquired.
+
+    One row per query ("all": all labels, "random": random orders) and percent of the labels, rounded. Raises
+    `DataError` if no such training is finished.
+    """
+    of_order = rows["query"].isin(["all", "random"]) | (rows["order_model"] == order_model)
+    chosen = rows[(rows["kind"] == "bulk") & (rows["model"] == model) & of_order]
+    if chosen.empty:
+        raise DataError(f"no bulk training of {model} on orders that {order_model} acquired is finished")
+    chosen = chosen.assign(percent=chosen["labelled_percent"].round().astype(int))
+    return over_seeds(chosen, ["query", "percent"], measure_of(chosen))
+
+
+def committee_gain(points: pd.DataFrame) -> pd.Series:
+    """Return the mean of the committees' queries minus that of random choice, by percent of the labels.
+
+    points : as of `bulk_points`
+    """
+    means = points[points["query"] != "all"].pivot(index="percent", columns="query", values="mean")
+    return (means.drop(columns="random", errors="ignore").mean(axis=1) - means.get("random", np.nan)).dropna()
+
+
+def random_slopes(points: pd.DataFrame) -> dict[tuple[int, int], float]:
+    """Return how much the score of random choice rises per percent of labels, from 20 to 40 % and from 40 to 70 %."""
+    means = points[points["query"] == "random"].set_index("percent")["mean"]
+    return {
+        (low, high): (means[high] - means[low]) / (high - low)
+        for low, high in ((20, 40), (40, 70))
+        if {low, high} <= {*means.index}
+    }
+
+
+def transfer_gains(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the committees' mean gain over random choice with the same seed and number of labels, in bulk training.
+
+    One row per network that acquired orders, one column per network that was trained on them. The mean is over all
+    queries and seeds, at those shares of the labels that every pair of networks has.
+    """
+    gains = gains_by_seed(rows[rows["kind"] == "bulk"])
+    pairs = gains[["labelled", "order_model", "model"]].drop_duplicates()["labelled"].value_counts()
+    in_all_pairs = gains["labelled"].isin(pairs.index[pairs == pairs.max()])
+    return gains[in_all_pairs].pivot_table(index="order_model", columns="model", values="gain")

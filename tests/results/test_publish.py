@@ -1,0 +1,94 @@
+"""What is published: tables, their provenance, and what figures show."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import finished_full_run, finished_run
+
+from alutils.datasets import load_dataset
+from alutils.errors import DataError
+from alutils.provenance import provenance
+from alutils.results.publish import WITH_SCORES, publish
+from alutils.results.tables import Experiment
+from alutils.runs.folder import RunFolder
+
+pytestmark = pytest.mark.usefixtures("quick_provenance")
+
+(SHOWN,) = WITH_SCORES
+SCORES = np.linspace(0, 1, 40, dtype=np.float32)[None]
+
+
+def test_publishing_takes_tables_histograms_and_the_maps_of_drawn_scenes(published: Path):
+    finished_run("random", 0, [0.1, 0.2], experiment=SHOWN)
+    run = finished_run("vote_entropy", 0, [0.1, 0.25], experiment=SHOWN)
+    run.write_array("scores", SCORES)
+    for dataset in ("streets", "camvid"):
+        RunFolder(SHOWN, f"05_committee_maps-{dataset}-m").write_arrays("maps", {"image": np.zeros(3)})
+    publish(SHOWN)
+    written = sorted(path.name.removeprefix(SHOWN) for path in published.iterdir())
+    assert written == ["-histograms.csv", "-maps.npz", "-sure.csv", ".csv", ".json"]
+    assert pd.read_csv(published / f"{SHOWN}-histograms.csv")["count"].sum() == 40
+    assert len(pd.read_csv(published / f"{SHOWN}-sure.csv")) == 20
+
+
+def test_an_experiment_may_begin_with_another_seed(published: Path):
+    finished_run("vote_entropy", 7, [0.1, 0.25], experiment=SHOWN).write_array("scores", SCORES)
+    publish(SHOWN)
+    assert set(pd.read_csv(published / f"{SHOWN}-sure.csv")["seed"]) == {7}
+
+
+def test_scores_that_no_figure_shows_are_not_published(published: Path):
+    finished_run("vote_entropy", 0, [0.1, 0.25]).write_array("scores", SCORES)
+    publish("e")
+    assert sorted(path.name for path in published.iterdir()) == ["e.csv", "e.json"]
+
+
+def test_histograms_are_of_entropies_of_images_alone(published: Path):
+    for query, shape in {"badge": (1, 40, 3), "bald": (1, 40)}.items():
+        finished_run(query, 0, [0.1, 0.25], experiment=SHOWN).write_array("scores", np.ones(shape, np.float32))
+    publish(SHOWN)
+    assert sorted(path.name for path in published.iterdir()) == [f"{SHOWN}.csv", f"{SHOWN}.json"]
+
+
+def test_publishing_keeps_what_was_acquired_if_the_data_set_is_there(
+    published: Path, capsys: pytest.CaptureFixture[str]
+):
+    digits = load_dataset("digits", "train")
+    of_data: dict[str, Any] = {"dataset": "digits", "model": "mnist_cnn", "train_data": digits.fingerprint}
+    finished_run("random", 0, [0.1, 0.2], acquired=[[0, 1], [2, 3]], **of_data)
+    finished_run("vote_entropy", 0, [0.1, 0.2], acquired=[[0, 1], [2, 5]], **of_data)
+    assert published / "e-acquired.csv" in publish("e")
+    assert capsys.readouterr().err == "digits mnist_cnn: near-duplicates are sought among scenes only\n"
+    acquired = Experiment.published("e").acquired[0].set_index(["what", "query", "name"])["mean"]
+    assert acquired["classes", "random"].sum() == pytest.approx(100)
+
+
+def test_publishing_without_the_data_set_says_what_is_missing(published: Path, capsys: pytest.CaptureFixture[str]):
+    finished_run("random", 0, [0.1, 0.2], acquired=[[0], [1]])
+    publish("e")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("d m: what was acquired is not known without the data set: ")
+    assert sorted(path.name for path in published.iterdir()) == ["e.csv", "e.json"]
+
+
+def test_publishing_trainings_alone_has_nothing_to_note(published: Path, capsys: pytest.CaptureFixture[str]):
+    finished_full_run(0, 0.9)
+    publish("e")
+    assert capsys.readouterr().err == ""
+
+
+def test_publishing_keeps_the_numbers_and_says_where_they_come_from(published: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("alutils.runs.folder.provenance", provenance)  # the versions matter here
+    finished_run("random", 0, [0.1, 0.123456789], "a")
+    path, *_ = publish("e")
+    assert Experiment.published("e").table["miou"].tolist() == [0.1, 0.123457]
+    content = json.loads(path.with_suffix(".json").read_text())
+    assert content["runs"]["a"]["config"]["query"] == "random"
+    assert content["runs"]["a"]["provenance"]["seconds"] == 3.5
+    assert content["versions"][content["runs"]["a"]["provenance"]["versions"]]["numpy"] == np.__version__
+    with pytest.raises(DataError, match="no such table; published: e"):
+        Experiment.published("f")
