@@ -1,4 +1,4 @@
-"""Where data, results, caches and figures lie; no other module starts from `..` or the working directory."""
+"""Where data, results, caches and figures lie. No other module builds paths from `..` or the working directory."""
 
 import os
 from pathlib import Path

@@ -17,12 +17,25 @@ import pytest
 from alutils.paths import ROOT
 
 
+def jupyter_of_make_lab(arguments: str) -> list[str]:
+    """Return the words with which `make lab` calls JupyterLab, with this Python."""
+    make = ["make", "--dry-run", "--no-print-directory", "lab", f"ARGS={arguments}"]
+    said = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = re.search(r"/jupyter (lab notebooks .*)", said)
+    assert command, said
+    return [sys.executable, "-m", "jupyter", *command[1].split()]
+
+
+def test_make_lab_passes_arguments_and_works_as_root():
+    words = jupyter_of_make_lab("--no-browser --port=1234")
+    assert words[-2:] == ["--no-browser", "--port=1234"]
+    assert ("--allow-root" in words) == (os.getuid() == 0)
+
+
 def test_jupyterlab_listens_on_this_machine_only_and_wants_its_token(tmp_path: Path):
-    command = re.search(r"jupyter (lab notebooks .*)", (ROOT / "Makefile").read_text())
-    assert command
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    words = [sys.executable, "-m", "jupyter", *command[1].split(), "--no-browser", "--allow-root", f"--port={port}"]
+    words = jupyter_of_make_lab(f"--no-browser --port={port}")
     environment = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path)}
     process = subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
     try:

@@ -1,4 +1,4 @@
-"""Which GPU a run may use: one each, held by a lock for as long as the run lives."""
+"""Which GPU a run may use: each run holds a lock on a GPU of its own until it ends."""
 
 import os
 import re
@@ -16,9 +16,9 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def visible_gpus() -> list[str]:
-    """Return the identifiers of the GPUs that this process may use; torch is not loaded for it.
+    """Return the identifiers of the GPUs that this process may use, without loading torch.
 
-    By number, two jobs of a cluster that share a node may each have a GPU 0; so it is by UUID where that is known.
+    They are UUIDs where these are known: two jobs of a cluster that share a node may both call their GPU number 0.
     """
     command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
     try:
@@ -33,9 +33,9 @@ def visible_gpus() -> list[str]:
 
 @contextmanager
 def claimed(count: int) -> Iterator[dict[str, str]]:
-    """Hold `count` GPUs that no other run holds, waiting for them; yield the environment that shows only these.
+    """Wait for `count` GPUs that no other run holds, and hold them; yield the environment that shows only these.
 
-    Where there is no GPU, nothing is held and nothing set. Raises `ParameterError` for more than there are.
+    On a machine without a GPU the environment is empty. Raises `ParameterError` if the machine has fewer than `count`.
     """
     gpus = visible_gpus()
     if not gpus or not count:

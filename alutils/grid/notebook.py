@@ -93,7 +93,7 @@ def _execute(notebook: Path, parameters: dict[str, Any], run: RunFolder, title: 
     from papermill.exceptions import PapermillExecutionError
 
     with _temporary_folder() as temporary:
-        output = temporary / "notebook.ipynb"
+        output = temporary / notebook.name
         try:
             _run_papermill(notebook, output, parameters, cell_timeout)
         except (PapermillExecutionError, CellTimeoutError, DeadKernelError) as error:

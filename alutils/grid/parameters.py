@@ -142,7 +142,7 @@ def run_name(notebook: str, parameters: Mapping[str, Any]) -> str:
 
 
 def config_of(notebook: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `config.json` of a notebook's one run will hold, without the data; empty for other notebooks."""
+    """Return the config of a notebook's one run as a dict, without the data; empty for other notebooks."""
     config = about(notebook).config
     return {"kind": config.kind} | asdict(config.from_names(parameters)) if config else {}
 

@@ -61,7 +61,7 @@ class Job:
     needs : names of the jobs that run before it
     files : its other inputs; if one of them changes, it is run again
     key : a checksum of its parameters, for the file that says that it has run
-    config : what `config.json` will hold, without the data; empty for a notebook that makes no run, or several
+    config : the config of its run, without the data; empty for a notebook that makes no run, or several
     """
 
     name: str

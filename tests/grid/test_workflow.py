@@ -1,6 +1,7 @@
 """A grid does what is needed and no more: after an added seed, a changed figure, a changed recipe and back."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,13 +31,26 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def started(project: Path, **values: object) -> list[str]:
-    """Run the grid with `values` in its preset; return the names of the jobs that were started."""
+    """Run the grid with `values` in its preset; return the names of the jobs that were started.
+
+    These are the jobs that a dry run lists before, and afterwards none is left.
+    """
     preset = project / "params" / "small.yaml"
     preset.write_text(PRESET.format(**values))
-    words = [sys.executable, "-m", "alutils", "grid", "small", "--cores", "2"]
-    done = subprocess.run(words, cwd=project, capture_output=True, text=True, env=os.environ)
+    planned = called(project, "grid", "small", "--dry-run").stdout.splitlines()[:-1]
+    said = called(project, "grid", "small", "--cores", "2").stderr.splitlines()
+    names = sorted(line.split()[-2].rstrip(":") for line in said if line.endswith(": started"))
+    assert names == sorted(line.split()[0] for line in planned)
+    assert re.match(r"0 of \d jobs would run", called(project, "grid", "small", "--dry-run").stdout)
+    return names
+
+
+def called(project: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Return what the command line says in the copy of the project."""
+    command = [sys.executable, "-m", "alutils", *words]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr
-    return sorted(line.split()[-2].rstrip(":") for line in done.stderr.splitlines() if line.endswith(": started"))
+    return done
 
 
 def test_only_what_is_needed_is_run(project: Path, results: Path):
@@ -46,8 +60,10 @@ def test_only_what_is_needed_is_run(project: Path, results: Path):
     assert started(project, steps=2, seeds=[0]) == []
     assert started(project, steps=2, seeds=[0, 1]) == ["06_figures", f"{RUN}1"], "an added seed"
 
-    with (project / "alutils" / "results" / "figures" / "style.py").open("a") as style:
-        style.write("\n# thicker lines\n")
+    style = project / "alutils" / "results" / "figures" / "style.py"
+    os.utime(style)
+    assert started(project, steps=2, seeds=[0, 1]) == [], "touched, not changed"
+    style.write_text(f"{style.read_text()}\n# thicker lines\n")
     assert started(project, steps=2, seeds=[0, 1]) == ["06_figures"], "a changed figure style"
 
     assert started(project, steps=3, seeds=[0]) == ["06_figures", f"{RUN}0"], "a changed recipe, a seed less"
@@ -69,6 +85,6 @@ def test_a_wrong_preset_is_one_line_and_starts_nothing(tmp_path: Path, results: 
     ):
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
         (line,) = done.stderr.strip().splitlines()
-        assert line.startswith("error: sedes is no parameter of 01_mnist_sanity_checks; known: ")
+        assert line.startswith("error: sedes is no parameter of 01_mnist_sanity_checks; did you mean seeds? known: ")
         assert done.returncode != 0
         assert not results.exists()
