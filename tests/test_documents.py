@@ -120,7 +120,8 @@ def test_queries_are_not_named_in_the_old_form(page: Path):
 
 @each_page
 def test_notebooks_have_the_parameters_of_the_commands(page: Path):
-    for _, notebook, *rest in (arguments for arguments in commands(page, "alutils") if arguments[0] == "run"):
+    runs = [arguments for arguments in commands(page, "alutils") if arguments[0] == "run" and len(arguments) > 1]
+    for _, notebook, *rest in runs:
         if notebook.isupper():
             continue
         cells = nbformat.read(NOTEBOOKS / f"{notebook}.ipynb", as_version=4).cells

@@ -55,5 +55,5 @@ def test_without_the_digits_their_figure_stays_as_it_is(
 
 
 def test_an_unknown_figure_is_one_line():
-    with pytest.raises(ParameterError, match=r"^bulk is no figure; allowed: bulk_all, bulk_mini_all, [^\n]*$"):
+    with pytest.raises(ParameterError, match=r"^figure is 'bulk'; did you mean bulk_all\? allowed: bulk_all, [^\n]*$"):
         published.draw(["bulk"])

@@ -34,6 +34,7 @@ def committee_cases(cases: Mapping[str, np.ndarray], names: Sequence[str]) -> Fi
         shown = np.sort(np.argsort(-probabilities.mean(axis=0), kind="stable")[:MOST])
         _draw_members(column[0], probabilities, shown, [names[index] for index in shown])
         column[0].set_title(title, fontsize=10)
+        column[0].tick_params(labelleft=column[0] is grid[0, 0])
         consensus, votes = _consensus_and_votes(probabilities[..., None])  # (1, C) each
         for axes, shares, entropy, name in (
             (column[1], consensus, consensus_entropy(consensus), "consensus"),
@@ -49,9 +50,7 @@ def committee_cases(cases: Mapping[str, np.ndarray], names: Sequence[str]) -> Fi
 def _draw_members(axes: Axes, probabilities: np.ndarray, shown: np.ndarray, names: Sequence[str]) -> None:
     members = [f"member {number + 1}" for number in range(len(probabilities))]
     table = pd.DataFrame(probabilities[:, shown], members, list(names))
-    annotated_matrix(
-        axes, table, ".2f", cmap="Blues", vmin=0, vmax=1.5, yticklabels=axes.get_subplotspec().is_first_col()
-    )
+    annotated_matrix(axes, table, ".2f", cmap="Blues", vmin=0, vmax=1.5, yticklabels=True)
     is_vote = shown == probabilities.argmax(axis=1)[:, None]
     for text, is_bold in zip(axes.texts, is_vote.ravel(), strict=True):
         text.set_fontweight("bold" if is_bold else "normal")

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from alutils.datasets import load_dataset
-from alutils.errors import DataError, ParameterError
+from alutils.errors import DataError, check_choice
 from alutils.paths import IMAGE_EXAMPLES, published_dir
 from alutils.results.acquired import of_setting
 from alutils.results.comparison import Comparison, comparisons_of
@@ -133,9 +133,8 @@ def draw(names: Sequence[str] = ()) -> None:
     A figure whose tables or data set are missing stays as it is; a line on stderr says so. Raises `ParameterError` for
     an unknown name.
     """
-    unknown = [name for name in names if name not in FIGURES]
-    if unknown:
-        raise ParameterError(f"{unknown[0]} is no figure; allowed: {', '.join(FIGURES)}")
+    for name in names:
+        check_choice("figure", name, FIGURES)
     for name in names or FIGURES:
         path = IMAGE_EXAMPLES / f"{name}.png"
         try:
