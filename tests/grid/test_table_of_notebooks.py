@@ -22,7 +22,7 @@ def test_every_notebook_is_in_the_table():
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_is_what_the_table_says(name: str):
     source, known = code(name), NOTEBOOKS[name]
-    assert ("load_experiment" in source or "load_comparisons" in source) == known.reads_results
+    assert ("alutils.results.tables import Experiment" in source) == known.reads_results
     assert ("alutils.runs.rounds" in source or "alutils.runs.bulk" in source) == known.uses_gpu
     if known.config:
         assert f"config = {known.config.__name__}.from_names(globals())" in source
