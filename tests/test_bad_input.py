@@ -155,7 +155,7 @@ QUICK = [
         "run there; `alutils run 03_active_learning_rounds -p experiment nothing` makes some",
     ),
     (["show", "demo"], nothing, "no finished run there; `make grid PRESET=demo` makes some"),
-    (["figures", "bulk"], nothing, "bulk is no figure; allowed: bulk_all"),
+    (["figures", "bulk"], nothing, "figure is 'bulk'; did you mean bulk_all? allowed: bulk_all"),
     (["grid"], nothing, "no preset is given; known: camvid, "),
     (["status"], nothing, "no preset is given; known: camvid, "),
     (["grid", "dmo"], nothing, "dmo is no preset; did you mean demo? known: camvid, "),

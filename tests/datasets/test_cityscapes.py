@@ -87,7 +87,9 @@ def test_test_reads_val() -> None:
 
 
 def test_another_split_is_refused() -> None:
-    with pytest.raises(ParameterError, match=r"^split is 'train_extra'; allowed: train, val, test$"):
+    with pytest.raises(
+        ParameterError, match=r"^split is 'train_extra'; did you mean train\? allowed: train, val, test$"
+    ):
         load("train_extra")
 
 

@@ -210,5 +210,6 @@ def test_the_dict_holds_every_score_by_its_functions_name():
 def test_only_what_is_asked_for_is_computed():
     assert statistics_of(SCORES["mutual_information"]) == ["mean_entropy", "mean_probability"]
     assert statistics_of(mean_over_image, partial(interior_mean, width=3)) == ["mean_probability"]
-    with pytest.raises(ParameterError, match=r"^a score's parameter is 'votes'; allowed: mean_probability, vote_share"):
+    allowed = "allowed: mean_probability, vote_share"
+    with pytest.raises(ParameterError, match=rf"^a score's parameter is 'votes'; did you mean vote_share\? {allowed}"):
         statistics_of(lambda votes: votes)

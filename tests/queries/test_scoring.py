@@ -91,7 +91,8 @@ def test_a_score_that_is_not_finite_is_refused(tiny_scenes: ImageDataset, monkey
 
 def test_a_score_of_something_unknown_is_refused(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(QUERIES, "unknown", Entry(lambda votes: votes))
-    with pytest.raises(ParameterError, match=r"^a score's parameter is 'votes'; allowed: mean_probability, vote_share"):
+    allowed = "allowed: mean_probability, vote_share"
+    with pytest.raises(ParameterError, match=rf"^a score's parameter is 'votes'; did you mean vote_share\? {allowed}"):
         score_images(Query("unknown"), dropout_committee(undecided_model()), tiny_scenes, np.arange(12), RECIPE)
 
 

@@ -17,7 +17,8 @@ def test_an_experiment_is_one_tidy_table_of_its_finished_runs(results: Path):
     table = Experiment.of_runs("e").table
     assert len(table) == 4
     assert list(table.columns[:6]) == ["kind", "dataset", "model", "regime", "query", "order_model"]
-    with pytest.raises(DataError, match="no finished run there; `make grid PRESET=nothing`"):
+    command = "alutils run 03_active_learning_rounds -p experiment nothing"
+    with pytest.raises(DataError, match=f"no finished run there; `{command}` makes some"):
         Experiment.of_runs("nothing")
 
 

@@ -315,7 +315,7 @@ def test_incremental_training_goes_on_with_the_same_network(monkeypatch: pytest.
         ({"seed": -1}, "seed is -1; allowed: 0 to"),
         ({"batch_size": 1}, "batch_size is 1; allowed: 2 to"),
         ({"learning_rate": 0.0}, "learning_rate is 0; allowed"),
-        ({"precision": "float16"}, "precision is 'float16'; allowed: auto, float32, bfloat16"),
+        ({"precision": "float16"}, "precision is 'float16'; did you mean bfloat16? allowed: auto, float32, bfloat16"),
         ({"committee_members": 0}, "committee_members is 0; allowed: 1 to 1000"),
         ({"committee_dropout": 1.0}, "committee_dropout is 1; allowed: 0 to 0.99"),
         ({"weights": "imagenet"}, "weights is 'imagenet'; unet_small has none to load"),
@@ -503,7 +503,11 @@ def test_a_query_has_one_text_in_a_config():
     [
         (ROUNDS, {"query": "bold"}, "query is 'bold'; did you mean bald?"),
         (ROUNDS, {"query": "all"}, "query is 'all'"),
-        (ROUNDS, {"start_query": "core_sets"}, "start_query is 'core_sets'; allowed: random, strided_random, core_set"),
+        (
+            ROUNDS,
+            {"start_query": "core_sets"},
+            "'core_sets'; did you mean core_set? allowed: random, strided_random, core_set",
+        ),
         (BULK, {"query": "bald+tpo0.1"}, "'tpo0.1' is no modifier; did you mean top0.1?"),
     ],
 )
