@@ -48,7 +48,7 @@ structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.
 
 
 def run_baal(root: Path, config: RoundsConfig, *, is_cached: bool) -> pd.DataFrame:
-    """Run what `config` asks for on the scenes below `root`; return columns of alutils' `rounds.csv`, a row a round."""
+    """Run what `config` asks for on the scenes below `root`; return the columns of `rounds.csv`, one row per round."""
     torch.manual_seed(config.seed)
     train_set, test_set = scenes(root, "train", half_flipped), scenes(root, "val", as_tensors)
     active_set = ActiveLearningDataset(train_set, pool_specifics={"transforms": as_tensors})

@@ -63,7 +63,7 @@ class Result:
 
 
 def time_sides(sides: Mapping[str, Callable[[], object]], rounds: int = 3) -> dict[str, float]:
-    """Return each side's median seconds over `rounds` rounds A B C, A B C, ...; a line a side goes to stderr."""
+    """Return each side's median seconds over `rounds` rounds A B C, A B C, ...; one line per side goes to stderr."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, run in sides.items():
@@ -102,7 +102,7 @@ def _version(name: str) -> str | None:
 def run(measure: Callable[[bool], Result], script: str) -> None:
     """Run the command line of the benchmark in the file `script`; `measure` is told whether to be quick.
 
-    With `--json` one JSON object is printed, else a line a number. Exit code 1 if a goal is not reached.
+    With `--json` one JSON object is printed, else one line per number. Exit code 1 if a goal is not reached.
     """
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -124,7 +124,7 @@ def run(measure: Callable[[bool], Result], script: str) -> None:
 
 
 def as_text(result: Result) -> str:
-    """Return a line a number."""
+    """Return one line per number."""
     sides = {"ours": result.ours_s, "floor": result.floor_s} | result.rivals_s
     lines = [result.what]
     lines += [f"{name:24} {seconds:10.4f} s" for name, seconds in sides.items() if seconds is not None]

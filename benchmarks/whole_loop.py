@@ -141,7 +141,7 @@ def mean_of(tables: dict[str, list[pd.DataFrame]], number: Callable[[pd.DataFram
 
 
 def step_seconds(config: RoundsConfig, steps: int = 20) -> float:
-    """Return the seconds of one optimizer step alone, on a batch that is there."""
+    """Return the seconds of one optimizer step alone, on a batch that is already on the device."""
     device = default_device()
     model = build_model(config.model, 19, seed=0).to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(model.parameters(), config.learning_rate)

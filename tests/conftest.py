@@ -137,7 +137,7 @@ def finished_full_run(seed: int, score: float, **other: Any) -> RunFolder:
 
 
 def finished_runs_of(curves: Mapping[str, Sequence[Sequence[float]]], full: Sequence[float] = (), **other: Any) -> None:
-    """Write rounds of each query, a curve a seed, and trainings on all labels, a score a seed."""
+    """Write rounds of each query, one curve per seed, and trainings on all labels, one score per seed."""
     for query, of_seeds in curves.items():
         for seed, scores in enumerate(of_seeds):
             finished_run(query, seed, scores, **other)

@@ -14,7 +14,7 @@ POINT = ["query", "order_model", "skip", "labelled", "labelled_percent"]
 STARTING_ANEW = ("from_scratch", "one_shot")  # regimes with a new network each round
 ENTROPIES = ("consensus_entropy", "vote_entropy")  # queries whose scores histograms show: one number per image, in bits
 BIN = 0.1  # bits, the width of a histogram's bars
-EXTREMES = 10  # how many images are shown of which the committee was least sure, and most sure
+EXTREMES = 10  # images shown where the committee was least sure, and as many where it was most sure
 
 
 def measure_of(table: pd.DataFrame) -> str:

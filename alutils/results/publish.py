@@ -48,7 +48,7 @@ def _publish_table(experiment: Experiment) -> Path:
 
 
 def _publish_scores(experiment: Experiment) -> list[Path]:
-    """Write histograms of all scores, and the images of which the first seed's committees were least and most sure."""
+    """Write histograms of all scores, and the images where the first seed's committees were least and most sure."""
     scored = experiment.scores(ENTROPIES)
     if not scored:
         return []

@@ -28,7 +28,7 @@ from alutils.queries.selections import (
 
 
 class Known(Candidates):
-    """Candidates of which only vectors are known, the same for every purpose."""
+    """Candidates that have nothing but vectors, the same for every purpose."""
 
     def __init__(self, vectors: np.ndarray, labelled: int = 0):
         unlabelled = np.arange(labelled, len(vectors))

@@ -48,12 +48,12 @@ def of_data(dataset: str, height: int | None = None, width: int | None = None) -
 
 
 def noise(count: int) -> np.ndarray:
-    """Return images of which no two are alike."""
+    """Return images that are all different."""
     return np.random.default_rng(0).integers(20, 200, (count, 16, 32, 3))
 
 
 def plain_scenes(root: Path, count: int) -> dict[str, Any]:
-    """Write scenes of which only the number matters."""
+    """Write scenes whose content does not matter."""
     return scene_folder(root, noise(count), np.zeros((count, 16, 32)))
 
 

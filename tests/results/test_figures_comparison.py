@@ -38,7 +38,7 @@ def _close() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def rich() -> Comparison:
-    """Return six queries, of which two are ahead of random and one class is behind."""
+    """Return six queries: two are ahead of random, and one class is behind."""
     curves = {"random": RANDOM, "better": BETTER, "mixed": MIXED, "badge": MIXED, "vote_entropy": BETTER, "core": MIXED}
 
     def car(rows: pd.DataFrame) -> np.ndarray:

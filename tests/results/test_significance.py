@@ -398,7 +398,7 @@ def simulated(generator: np.random.Generator) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def gains() -> pd.DataFrame:
-    """Return `area_gains` of all experiments: a row an experiment and query other than random."""
+    """Return `area_gains` of all experiments: one row per experiment and query other than random."""
     generator = np.random.default_rng(0)
     return pd.concat([area_gains(simulated(generator), "random") for _ in range(EXPERIMENTS)])
 

@@ -18,7 +18,7 @@ def digit_rows(dataset: ImageDataset, rows: int, columns: int) -> Figure:
 
 
 def sure_digits(dataset: ImageDataset, images: pd.DataFrame) -> Figure:
-    """Draw the digits of which the committee was least sure, and below them those of which it was most sure.
+    """Draw the digits where the committee was least sure, and below them those where it was most sure.
 
     images : as of `analysis.least_and_most_sure`; each digit's title is its class and its entropy in bits
     """

@@ -70,7 +70,7 @@ def mnist_entropy() -> Figure:
 
 
 def mnist_sure() -> Figure:
-    """Draw the digits of which the consensus-entropy committee of the first seed was least and most sure."""
+    """Draw the digits where the consensus-entropy committee of the first seed was least and most sure."""
     sure = pd.read_csv(published_dir() / f"{DIGITS}-sure.csv")
     chosen = sure[(sure["regime"] == "from_scratch") & (sure["query"] == "consensus_entropy")]
     return sure_digits(load_dataset("mnist", "train"), chosen)
