@@ -188,6 +188,7 @@ def test_what_is_wrong_from_the_start_is_one_line(
     assert not results.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [[*p(query="entropie")], [*p(model="unet")], [*p(dataset="street")], [*p(dataset="no.yaml")], [*p(querry="bald")]],
@@ -265,6 +266,7 @@ def void_everywhere(label: Path) -> None:
         all_of(255)(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("notebook", "prepare", "message"), IN_KERNEL)
 def test_what_turns_out_wrong_in_a_run_is_one_line(
     notebook: str,
@@ -302,6 +304,7 @@ def test_a_results_folder_that_is_a_file_is_one_line(
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_read_only_results_folder_is_one_line(tmp_path: Path, results: Path):
     """As root, only without root's power over permissions."""
     if os.getuid() == 0 and not shutil.which("setpriv"):

@@ -24,6 +24,7 @@ def quick(name: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_benchmark_prints_one_json_object(name: str):
     result = quick(name)
@@ -34,6 +35,7 @@ def test_a_benchmark_prints_one_json_object(name: str):
     assert result["machine"]["device"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["parallel_kernels", "torture"])
 def test_nothing_is_lost_and_nothing_left_behind(name: str):
     """The short form: a few runs at once, a few kills."""

@@ -32,6 +32,7 @@ def test_make_lab_passes_arguments_and_works_as_root():
     assert ("--allow-root" in words) == (os.getuid() == 0)
 
 
+@pytest.mark.slow
 def test_jupyterlab_listens_on_this_machine_only_and_wants_its_token(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -41,6 +41,7 @@ def test_a_killed_process_holds_no_lock(tmp_path: Path):
     file.close()
 
 
+@pytest.mark.slow
 def test_who_waits_long_says_for_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for seconds, message in ((0.3, ""), (1.6, "waiting for another process that works on the run\n")):
         process = hold(tmp_path / "lock", seconds)

@@ -36,6 +36,7 @@ def test_every_notebook_has_smoke_parameters():
     assert [path.stem for path in ALL] == sorted(SMOKE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SMOKE if name not in READ_RUNS])
 def test_a_notebook_runs(name: str):
     executed = nbformat.read(run_notebook(find_notebook(name), SMOKE[name]), 4)
@@ -43,12 +44,14 @@ def test_a_notebook_runs(name: str):
     assert images, "each notebook shows a picture"
 
 
+@pytest.mark.slow
 def test_bulk_training_takes_digits_too(results: Path):
     digits = {"dataset": "digits", "height": 28, "width": 28, "model": "mnist_cnn", "augmentation": "none"}
     run_notebook(find_notebook("04_bulk_training"), digits | {"class_weights": False, "steps": 3})
     assert list((results / "scratch").glob("digits-mnist_cnn-bulk-*/done-*"))
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_and_queries_compared_from_finished_runs(results: Path):
     for query in ("random", "bald"):
         parameters = SMOKE["03_active_learning_rounds"] | {"query": query}

@@ -97,6 +97,7 @@ def test_threads_that_start_at_once_build_once(
     assert built == [folder.with_name(f"{folder.name}.{os.getpid()}.part")]
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_give_the_same_arrays(description: Path, caches: Path) -> None:
     call = f"load_dataset({str(description)!r}, 'train')"
     program = f"from alutils.datasets import load_dataset; print({call}.fingerprint)"

@@ -129,6 +129,7 @@ def test_download_of_another_data_set_is_refused() -> None:
         download_digits("digits")
 
 
+@pytest.mark.slow
 def test_real_mnist() -> None:
     need_real_data("mnist")
     train, test = load_dataset("mnist", "train"), load_dataset("mnist", "test")

@@ -239,6 +239,7 @@ def test_images_of_two_sizes_need_one_to_be_asked_for(tmp_path: Path) -> None:
 # The real CamVid
 
 
+@pytest.mark.slow
 def test_real_camvid() -> None:
     need_real_data("camvid")
     splits = {split: load_dataset("camvid", split) for split in ("train", "val", "test")}

@@ -61,6 +61,7 @@ def test_scene_is_the_same_on_every_machine() -> None:
     assert hashlib.sha256(image.tobytes() + labels.tobytes()).hexdigest() == PINNED
 
 
+@pytest.mark.slow
 def test_60_scenes_hold_every_class_several_times(counts_60: np.ndarray) -> None:
     scenes = (counts_60 > 0).sum(axis=0)
     assert {label: scenes[label] for label in SHARES if scenes[label] < 2} == {}
@@ -126,6 +127,7 @@ def test_a_curated_recording_has_one_frame_of_each_drive(tmp_path: Path) -> None
     assert len(list((tmp_path / "streets" / "gtFine" / "val").rglob("*_000001_gtFine_labelIds.png"))) == 1
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_writes_the_same_bytes(tmp_path: Path) -> None:
     for processes in (1, 2):
         write_streets(tmp_path / str(processes), {"train": 12, "val": 1}, height=64, processes=processes)

@@ -17,6 +17,8 @@ import pytest
 from alutils.__main__ import main as command_line
 from alutils.files import locked
 
+pytestmark = pytest.mark.slow
+
 
 def main(arguments: list[str]) -> int:
     return command_line(["run", *arguments])

@@ -57,6 +57,7 @@ def test_every_preset_of_the_project_is_valid(preset: Path):
     assert load_jobs(preset)
 
 
+@pytest.mark.slow
 def test_the_cityscapes_preset_runs_on_drawn_scenes():
     """One of each kind of its trainings, with the real networks, two steps each."""
     small = {"dataset": "streets_tiny", "height": 64, "width": 64, "weights": None, "steps": 2, "committee_members": 2}
@@ -150,6 +151,7 @@ def test_a_job_is_called_with_arguments_that_mean_the_same_again(tmp_path: Path,
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_a_grid_of_thousands_is_read_in_seconds(tmp_path: Path):
     preset = write(tmp_path, GRID.replace("seed: [0, 1]", f"seed: {list(range(2500))}"))
     started = time.monotonic()

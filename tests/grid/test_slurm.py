@@ -15,6 +15,8 @@ import pytest
 from alutils.paths import ROOT
 from alutils.results.tables import Experiment
 
+pytestmark = pytest.mark.slow
+
 CONF = Path("/etc/slurm/slurm.conf")  # where `srun` inside a job looks, whatever the environment says
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "squeue")
 

@@ -42,6 +42,7 @@ def preset(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_named_last_and_the_others_go_on(preset: Path, results: Path):
     words = [sys.executable, "-m", "alutils", "grid", str(preset), "--cores", "2"]
     done = subprocess.run(words, capture_output=True, text=True)
@@ -96,6 +97,7 @@ def test_what_a_grid_cannot_start_with_is_one_line(capsys: pytest.CaptureFixture
     assert not results.exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_before_its_notebook_is_named_too(
     preset: Path, results: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
@@ -115,6 +117,7 @@ def test_equal_errors_are_one_line_with_their_number():
     ]
 
 
+@pytest.mark.slow
 def test_equal_errors_of_a_grid_are_shown_once_when_they_come_and_once_at_the_end(
     preset: Path, results: Path, capfd: pytest.CaptureFixture[str]
 ):
@@ -172,6 +175,7 @@ def test_data_are_loaded_once_for_all_runs_that_are_missing(
     assert len(loaded) == 2, "nothing is missing"
 
 
+@pytest.mark.slow
 def test_what_stops_snakemake_itself_is_said(preset: Path, results: Path, capfd: pytest.CaptureFixture[str]):
     assert main(["grid", str(preset), "--no-such-option"]) == 2
     last = capfd.readouterr().err.splitlines()[-1]
@@ -179,6 +183,7 @@ def test_what_stops_snakemake_itself_is_said(preset: Path, results: Path, capfd:
     assert "unrecognized arguments: --no-such-option (see " in last
 
 
+@pytest.mark.slow
 def test_a_live_line_is_shown_for_each_running_job_on_a_terminal(preset: Path, results: Path):
     """A terminal of 24 lines and 100 columns."""
     text = (preset.parent / "small.ipynb").read_text()
@@ -216,6 +221,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_kubernetes_jobs_are_made_and_followed_through_kubectl(
     preset: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

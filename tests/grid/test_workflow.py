@@ -11,6 +11,8 @@ import pytest
 
 from alutils.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 PRESET = """
 runs:
   - notebook: 03_active_learning_rounds

@@ -42,6 +42,7 @@ def images_for(name: str, height: int = 64, width: int = 64) -> Tensor:
 # The contract of every model
 
 
+@pytest.mark.slow
 def test_forward_and_backward(named_model: tuple[str, SplitModel]) -> None:
     name, model = named_model
     images = images_for(name)
@@ -147,6 +148,7 @@ def test_an_unknown_model_lists_the_known_ones() -> None:
         build_model("unet", 3, seed=0)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_deeplabv3_is_torchvisions() -> None:
     theirs = segmentation.deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=CLASSES, aux_loss=True)
@@ -166,6 +168,7 @@ def test_deeplabv3_is_torchvisions() -> None:
     torch.testing.assert_close(auxiliary, expected["aux"], atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "absent"),
     [
@@ -234,6 +237,7 @@ def test_digits_suit_their_network(capsys: pytest.CaptureFixture[str]) -> None:
 # Pretrained weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
 def test_imagenet_weights_go_into_the_encoder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.device("meta"):
@@ -247,6 +251,7 @@ def test_imagenet_weights_go_into_the_encoder(name: str, monkeypatch: pytest.Mon
     assert [value.unique().tolist() for value in values] == [[number] for number in expected]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODERS)
 def test_without_network_one_line_says_what_to_put_where(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -118,6 +118,7 @@ def exact_probabilities(features: np.ndarray, k: int) -> dict[tuple[int, ...], f
     return probabilities
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("candidates", [2, 16])
 def test_k_means_draws_with_exactly_the_probabilities_of_squared_distances(
     candidates: int, monkeypatch: pytest.MonkeyPatch

@@ -12,6 +12,8 @@ from alutils.queries import embeddings as features
 from alutils.queries.embeddings import digit_codes, gradient_embeddings, image_features, trained_autoencoder
 from alutils.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(
     epochs=1, steps=None, batch_size=2, learning_rate=0.01, weight_decay=0, class_weights=False, void_class=False,
     augmentation="none", precision="float32",

@@ -128,6 +128,7 @@ def alike(drives: np.ndarray) -> np.ndarray:
     return found.reshape(drives.shape[:2] * 2)
 
 
+@pytest.mark.slow
 def test_frames_of_different_drives_are_no_near_duplicates(alike: np.ndarray):
     pairs = alike.transpose(0, 2, 1, 3)[~np.eye(10, dtype=bool)]
     assert pairs.size == 9000

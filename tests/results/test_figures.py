@@ -32,6 +32,7 @@ def test_class_shares_sum_to_100_without_void(tiny_scenes: ImageDataset):
     assert shares.sum() == pytest.approx(100)
 
 
+@pytest.mark.slow
 def test_figures_are_written_as_png_and_pdf(tiny_scenes: ImageDataset, tmp_path: Path):
     path = style.save(scenes.class_share_bars(tiny_scenes), tmp_path / "new" / "shares.png")
     assert path.read_bytes().startswith(b"\x89PNG")

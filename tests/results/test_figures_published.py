@@ -25,6 +25,7 @@ def size(path: Path) -> tuple[int, int]:
         return image.size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", published.FIGURES)
 def test_a_figure_is_drawn_small_enough_and_as_a_vector_copy(name: str, folder: Path):
     if name in OF_DIGITS:

@@ -32,6 +32,7 @@ def test_a_missing_experiment_is_one_line():
         report("nothing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", all_pages(), ids=lambda page: page.name)
 def test_a_page_holds_what_the_published_tables_say(page: Path):
     text = page.read_text()

@@ -403,6 +403,7 @@ def gains() -> pd.DataFrame:
     return pd.concat([area_gains(simulated(generator), "random") for _ in range(EXPERIMENTS)])
 
 
+@pytest.mark.slow
 def test_a_simulated_gain_is_paired_by_seed_and_scatters_as_it_should(gains: pd.DataFrame):
     better = gains[gains["query"] == "better"]
     assert len(better) == EXPERIMENTS
@@ -411,6 +412,7 @@ def test_a_simulated_gain_is_paired_by_seed_and_scatters_as_it_should(gains: pd.
     assert (better["sd"] ** 2).mean() ** 0.5 == pytest.approx(GAIN_SD, rel=0.1), "without the seeds' own 0.05"
 
 
+@pytest.mark.slow
 def test_random_against_random_is_told_apart_as_rarely_as_the_level_says(gains: pd.DataFrame):
     alike = gains[gains["query"] == "alike"]
     low, high = bounds(0.05)
@@ -455,6 +457,7 @@ def some_p_is_small(scores: np.ndarray) -> bool:
     return any(paired_p((one - other)[:, 0]) <= 0.05 for one, other in combinations(scores, 2))
 
 
+@pytest.mark.slow
 def test_of_five_equal_queries_one_beats_another_no_more_often_than_the_level_says():
     _, most = bounds(0.05)
     assert experiments_with(some_beats_another) <= most

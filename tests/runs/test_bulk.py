@@ -26,6 +26,7 @@ def test_an_order_of_regions_is_no_order_of_images():
         run_bulk(replace(BULK, query=rounds.query))
 
 
+@pytest.mark.slow
 def test_void_may_be_a_class_of_its_own(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
     config = replace(BULK, void_class=True, keep_model=True, epochs=60, share=100.0, augmentation="none")
     row = run_bulk(config).iloc[0]
@@ -39,6 +40,7 @@ def test_void_may_be_a_class_of_its_own(tiny_scenes: ImageDataset, monkeypatch: 
     assert without["miou"].item() != row["miou"]
 
 
+@pytest.mark.slow
 def test_an_order_is_found_by_its_regime():
     rounds = replace(ROUNDS, regime="incremental")
     run_rounds(rounds)
@@ -51,6 +53,7 @@ def test_an_order_is_found_by_its_regime():
         run_bulk(replace(config, order_regime="from_scratch"))
 
 
+@pytest.mark.slow
 def test_bulk_training_takes_its_share_of_an_order():
     run_rounds(ROUNDS)
     order = RunFolder("e", ROUNDS.run_name).read_table("acquisitions")["index"].tolist()
@@ -75,6 +78,7 @@ def test_bulk_training_on_all_labels_keeps_its_model_on_request(tiny_scenes: Ima
         load_bulk_model(BULK, tiny_scenes)
 
 
+@pytest.mark.slow
 def test_an_order_that_is_missing_or_too_short_is_one_line():
     with pytest.raises(ParameterError, match=r"no acquisitions; run 03_active_learning_rounds"):
         run_bulk(replace(BULK, query="vote_entropy"))
@@ -98,6 +102,7 @@ def test_impossible_shares_are_one_line(changes: dict[str, Any], message: str):
     assert message in str(caught.value)
 
 
+@pytest.mark.slow
 def test_bulk_training_on_an_order_that_changed_is_done_again(results: Path):
     bulk = replace(BULK, query="vote_entropy")
     run_rounds(replace(ROUNDS, query="vote_entropy"))

@@ -59,6 +59,7 @@ def test_a_size_that_does_not_suit_the_network_is_a_warning(capfd: pytest.Captur
     assert line.startswith("warning: height x width is 24 x 32; unet_small works at best with multiples of 16")
 
 
+@pytest.mark.slow
 def test_all_queries_of_a_seed_start_from_the_same_images_weights_and_score():
     firsts = {}
     for query in ("random", "consensus_entropy", "vote_entropy"):
@@ -71,6 +72,7 @@ def test_all_queries_of_a_seed_start_from_the_same_images_weights_and_score():
     assert other["miou"].item() != firsts["random"][1]
 
 
+@pytest.mark.slow
 def test_the_same_parameters_give_the_same_numbers():
     run_rounds(ROUNDS)
     first = tables(ROUNDS)
@@ -85,6 +87,7 @@ def test_a_finished_run_is_only_read(monkeypatch: pytest.MonkeyPatch):
     pd.testing.assert_frame_equal(run_rounds(ROUNDS), first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -136,6 +139,7 @@ def spied_training(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     return seen
 
 
+@pytest.mark.slow
 def test_new_data_only_trains_on_the_newest_images(monkeypatch: pytest.MonkeyPatch):
     seen = spied_training(monkeypatch)
     config = replace(ROUNDS, regime="new_data_only")
@@ -148,6 +152,7 @@ def test_new_data_only_trains_on_the_newest_images(monkeypatch: pytest.MonkeyPat
     assert [len(indices) for indices in seen] == [3, 6, 9]
 
 
+@pytest.mark.slow
 def test_one_shot_ranks_the_pool_once(monkeypatch: pytest.MonkeyPatch):
     config = replace(ROUNDS, regime="one_shot", rounds=4)
     table = run_rounds(config)
@@ -164,6 +169,7 @@ def test_one_shot_ranks_the_pool_once(monkeypatch: pytest.MonkeyPatch):
     pd.testing.assert_frame_equal(first.read_table("acquisitions")[:6], acquired[:6])
 
 
+@pytest.mark.slow
 def test_the_first_batch_may_be_chosen_and_is_the_same_for_every_query():
     starts: dict[str, list[str]] = {}
     for start, query in product(("random", "typiclust", "core_set", "strided_random"), ("random", "bald")):
@@ -177,6 +183,7 @@ def test_the_first_batch_may_be_chosen_and_is_the_same_for_every_query():
         run_rounds(replace(ROUNDS, start_query="bald"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["random+windows2x3", "bald+windows2x3", "margin+top0.5+superpixels6"])
 def test_regions_fill_the_same_budget_and_the_rest_is_not_trained_on(query: str, monkeypatch: pytest.MonkeyPatch):
     seen: list[np.ndarray] = []
@@ -207,6 +214,7 @@ def test_regions_fill_the_same_budget_and_the_rest_is_not_trained_on(query: str,
         assert 0.6 * pixels < (labels != 255).sum() <= pixels, "of what is labelled, some is void"
 
 
+@pytest.mark.slow
 def test_balanced_scores_look_at_labels_that_are_there_only(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
     config = replace(ROUNDS, query="consensus_entropy+balanced", rounds=2)
     run_rounds(config)
@@ -226,6 +234,7 @@ def test_balanced_scores_look_at_labels_that_are_there_only(tiny_scenes: ImageDa
     assert RunFolder("e", plain.run_name).read_table("acquisitions")["score"].tolist() != acquired["score"].tolist()
 
 
+@pytest.mark.slow
 def test_the_scores_of_every_round_are_kept():
     run_rounds(ROUNDS)
     run = RunFolder("e", ROUNDS.run_name)
@@ -248,6 +257,7 @@ def test_the_last_round_may_be_longer_and_the_rate_falls_over_all_epochs():
     assert [config.of_round(number).epochs for number in range(3)] == [5, 5, 10]
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_several_networks_that_are_asked_together(monkeypatch: pytest.MonkeyPatch):
     seen: list[tuple[int, Committee]] = []
 
@@ -267,6 +277,7 @@ def test_an_ensemble_is_several_networks_that_are_asked_together(monkeypatch: py
     assert plain["miou"][0] == table["miou"][0], "the first network of an ensemble is the one without"
 
 
+@pytest.mark.slow
 def test_every_query_can_be_mixed_and_random_cannot_be_an_ensemble():
     for query in ("random", "vote_entropy"):
         config = replace(ROUNDS, query=f"{query}+mixture0.34-0.33-0.33")
@@ -278,6 +289,7 @@ def test_every_query_can_be_mixed_and_random_cannot_be_an_ensemble():
         run_rounds(replace(ROUNDS, query="random+mixture0.3-0.3-0.3"))
 
 
+@pytest.mark.slow
 def test_incremental_training_goes_on_with_the_same_network(monkeypatch: pytest.MonkeyPatch):
     seen: list[tuple[torch.Tensor, torch.Tensor, tuple[float, float]]] = []
 
@@ -332,6 +344,7 @@ def test_impossible_parameters_are_one_line_before_anything_is_saved(
     assert not list(results.glob("*"))
 
 
+@pytest.mark.slow
 def test_a_run_of_another_recipe_is_kept_apart_and_comes_back(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], results: Path
 ):
@@ -351,6 +364,7 @@ def test_a_run_of_another_recipe_is_kept_apart_and_comes_back(
     assert tables(changed) == after
 
 
+@pytest.mark.slow
 def test_a_kill_while_a_run_is_moved_back_loses_nothing(monkeypatch: pytest.MonkeyPatch):
     run_rounds(ROUNDS)
     before = tables(ROUNDS)
@@ -372,6 +386,7 @@ def test_a_kill_while_a_run_is_moved_back_loses_nothing(monkeypatch: pytest.Monk
     assert tables(ROUNDS) == before
 
 
+@pytest.mark.slow
 def test_a_run_of_other_data_is_not_mixed_in(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch, results: Path):
     run_rounds(ROUNDS)
     changed = replace(tiny_scenes, fingerprint="0" * 64)
@@ -380,6 +395,7 @@ def test_a_run_of_other_data_is_not_mixed_in(tiny_scenes: ImageDataset, monkeypa
     assert len(list((results / "e" / "superseded").iterdir())) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("survives", range(0, 14, 2))
 def test_a_full_disk_at_any_write_loses_nothing(survives: int, monkeypatch: pytest.MonkeyPatch, results: Path):
     """The disk is full at one write, whichever; when there is room again, the run goes on."""
@@ -466,6 +482,7 @@ def test_digits_are_not_augmented(monkeypatch: pytest.MonkeyPatch):
         run_rounds(replace(ROUNDS, dataset="digits", height=None, width=None, model="mnist_cnn"))
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_random_moments_ends_with_the_same_tables(results: Path):
     """The real thing: SIGKILL, on digits that need no file."""
     config = replace(
@@ -517,6 +534,7 @@ def test_a_misspelt_query_is_refused_before_anything_is_loaded(config: Any, chan
     assert message in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_file_of_ones_own_keeps_the_files_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     content = (

@@ -50,6 +50,7 @@ def _work(held: Any, release: Any) -> None:
         run.write_table("rounds", pd.DataFrame({"round": [0]}))
 
 
+@pytest.mark.slow
 def test_a_second_process_on_the_same_run_waits_for_the_first(capsys: pytest.CaptureFixture[str]):
     context = multiprocessing.get_context("spawn")
     held, release = context.Event(), context.Event()

@@ -35,6 +35,7 @@ def test_shards_are_whole_batches_in_a_row(count: int, workers: int, batch_size:
     assert max([len(part) for part in parts], default=0) <= -(-count // batch_size // workers) * batch_size + batch_size
 
 
+@pytest.mark.slow
 def test_several_workers_give_the_scores_and_the_choice_of_one():
     config = config_of()
     dataset = load_split(config, "train")
@@ -47,6 +48,7 @@ def test_several_workers_give_the_scores_and_the_choice_of_one():
     assert chosen[0].tolist() == chosen[1].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["consensus_entropy", "bald+balanced+windows2x3"])
 def test_a_run_whose_pool_is_scored_by_two_workers_is_the_same_run(query: str):
     tables = []

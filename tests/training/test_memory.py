@@ -27,6 +27,7 @@ print(faults())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc only")
 def test_training_keeps_freed_memory_and_an_import_does_not():
     """Uses interpreters of their own: in that of the tests, other objects may occupy freed memory."""

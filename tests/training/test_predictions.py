@@ -62,6 +62,7 @@ class Guess(SplitModel):
         return features
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("void_class", [False, True])
 def test_scores_at_the_native_resolution_are_the_official_ones(void_class: bool, tmp_path: Path):
     config = config_of(void_class=void_class)
