@@ -20,7 +20,7 @@ reproduce:  ## the demonstration: every notebook, on digits and drawn scenes
 grid: $(READY)  ## what is missing of params/$(PRESET).yaml, then its results (PRESET=, CORES=, PROFILE=, ARGS=--dry-run)
 	@$(BIN)/python -m alutils grid "$(PRESET)" --cores $(CORES) --profile "$(PROFILE)" $(ARGS)
 
-status: $(READY)  ## how far the grid of params/$(PRESET).yaml is: a line a job (PRESET=)
+status: $(READY)  ## how far the grid of params/$(PRESET).yaml is, one line per job (PRESET=)
 	@$(BIN)/python -m alutils status "$(PRESET)"
 
 compare: $(READY)  ## compare the queries of EXPERIMENT=: verdicts, notebook 07; if it is published, the pages too
@@ -47,7 +47,7 @@ lint: $(READY)
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-benchmark: $(READY)  ## every claim of speed against its rivals, then README's table of them (an hour on two cores)
+benchmark: $(READY)  ## measure every claim of speed beside its rivals, and write docs/speed.md (an hour on two cores)
 	@$(BIN)/python benchmarks/run_all.py
 
 lock: $(READY)  ## remake requirements.lock from pyproject.toml

@@ -125,7 +125,7 @@ def _run_papermill(notebook: Path, output: Path, parameters: dict[str, Any], cel
         start_timeout=START_TIMEOUT,
         execution_timeout=cell_timeout,
         config=config,
-        coalesce_streams=True,  # a bar in the executed notebook is its last state, not a line a tick
+        coalesce_streams=True,  # of a bar, the executed notebook keeps the last state, not one line per tick
     )
 
 

@@ -143,7 +143,7 @@ def _error_in(notebook: Path) -> str:
 
 
 def status(preset: Path) -> str:
-    """Return a line a job of the preset, and how many jobs are in each state."""
+    """Return one line per job of the preset, and how many jobs are in each state."""
     states = states_of(preset.stem, load_jobs(preset)).values()
     counts = Counter(state.state for state in states)
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])

@@ -206,7 +206,7 @@ class RunFolder:
         return self.path.parent / ".status" / f"{self.path.name}.json"
 
     def done_file(self, key: str) -> Path:
-        """Return the path of the file that is there once the job with the checksum `key` has run."""
+        """Return the path of the file that marks the job with the checksum `key` as done."""
         return self.path / done_name(key)
 
     def any_done_file(self) -> Path | None:

@@ -1,4 +1,4 @@
-"""How far a grid is, in a line a job; how Snakemake is called; what is said at the end."""
+"""How far a grid is, in one line per job; how Snakemake is called; what is said at the end."""
 
 import contextlib
 import fcntl
