@@ -127,7 +127,7 @@ def check_dataset(name: str, base: Path = Path()) -> None:
         check_choice("dataset", name, [*DATASETS, "<a folder's description>.yaml"])
     elif not (path := base / name).is_file():
         meant = did_you_mean(path.name, [file.name for file in path.parent.glob("*.y*ml")])
-        raise ParameterError(f"dataset is {path}; there is no such file; {meant}allowed: a YAML file that is there")
+        raise ParameterError(f"dataset is {path}; there is no such file; {meant}allowed: the path of an existing YAML file")
 
 
 def run_name(notebook: str, parameters: Mapping[str, Any]) -> str:
