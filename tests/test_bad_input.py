@@ -75,7 +75,11 @@ QUICK = [
         nothing,
         "is 'streets_big'; did you mean streets_tiny? allowed: digits",
     ),
-    (["run", ROUNDS, *p(dataset="no.yaml")], nothing, "dataset is no.yaml; there is no such file; allowed: the path of an existing YAML"),
+    (
+        ["run", ROUNDS, *p(dataset="no.yaml")],
+        nothing,
+        "dataset is no.yaml; there is no such file; allowed: the path of an existing YAML",
+    ),
     (
         ["run", ROUNDS, *p(dataset="mien.yaml")],
         preset("", "mine.yaml"),

@@ -25,16 +25,17 @@ def folder(
     `alutils.datasets.description` lists the keys of such a file. Raises `DataError` for a wrong key or value.
     """
     path = Path(description)
-    return cache.cached(scene_files(_load(path), path.resolve().parent, split), size, native_labels)
+    return cache.cached(scene_files(read_description(path), path.resolve().parent, split), size, native_labels)
 
 
 def camvid(split: str, size: tuple[int, int] | None = None, native_labels: bool = False) -> ImageDataset:
     """Return a split of CamVid (11 classes), which lies in `camvid/` of the data folder."""
-    files = scene_files(_load(Path(__file__).parent / "camvid.yaml"), data_dir(), split)
+    files = scene_files(read_description(Path(__file__).parent / "camvid.yaml"), data_dir(), split)
     return cache.cached(files, size, native_labels)
 
 
-def _load(path: Path) -> "Description":
+def read_description(path: Path) -> "Description":
+    """Return what a YAML file says of a folder of images; raise `DataError` for a wrong key or value."""
     from alutils.datasets.description import Description
 
     content = read_yaml(path)

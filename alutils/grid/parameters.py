@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alutils import paths
 from alutils.datasets import DATASETS
+from alutils.datasets.folder import read_description
 from alutils.errors import ParameterError, check_choice, did_you_mean
 from alutils.files import read_yaml, validated
 from alutils.grid.notebooks import NOTEBOOKS, about
@@ -122,12 +123,19 @@ def check_names(notebook: str, parameters: Mapping[str, Any], base: Path = Path(
 
 
 def check_dataset(name: str, base: Path = Path()) -> None:
-    """Raise `ParameterError` unless `name` is a known data set or the path, from `base`, of a YAML file."""
+    """Raise `ParameterError` unless `name` is a known data set or the path, from `base`, of a YAML file.
+
+    Raises `DataError` if that file has a wrong key or value.
+    """
     if not name.endswith((".yaml", ".yml")):
         check_choice("dataset", name, [*DATASETS, "<a folder's description>.yaml"])
     elif not (path := base / name).is_file():
         meant = did_you_mean(path.name, [file.name for file in path.parent.glob("*.y*ml")])
-        raise ParameterError(f"dataset is {path}; there is no such file; {meant}allowed: the path of an existing YAML file")
+        raise ParameterError(
+            f"dataset is {path}; there is no such file; {meant}allowed: the path of an existing YAML file"
+        )
+    else:
+        read_description(path)
 
 
 def run_name(notebook: str, parameters: Mapping[str, Any]) -> str:

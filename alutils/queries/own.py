@@ -13,9 +13,9 @@ COMMITTEE_STATISTICS = ("mean_probability", "vote_share", "mean_entropy")  # key
 
 
 def split_text(text: str) -> tuple[str, list[str]]:
-    """Return a query's name and the modifiers after it; a file's path may hold a `+`."""
+    """Return a query's name and the modifiers after it, without spaces around `+`; a file's path may hold a `+`."""
     stem, found, rest = text.rpartition(".py:")
-    name, *modifiers = rest.split("+")
+    name, *modifiers = (part.strip() for part in rest.split("+"))
     return stem + found + name, modifiers
 
 

@@ -135,7 +135,10 @@ class RoundsConfig(TrainingConfig):
         budgets = [round((self.start + self.step * r) * per_unit) for r in range(self.rounds)]
         check_range("labels in the last round", budgets[-1], 1, pool_size, "images")
         if budgets[0] < 1 or len(set(budgets)) < len(budgets):
-            raise ParameterError(f"labels by round are {budgets}; allowed: at least one more image each round")
+            raise ParameterError(
+                f"labels by round are {budgets} of {pool_size} images (start {self.start:g}, step {self.step:g}"
+                f" {self.unit}); allowed: at least one more image each round"
+            )
         return budgets
 
     def schedule(self, round_number: int) -> tuple[int, tuple[float, float]]:

@@ -30,6 +30,10 @@ from alutils.queries.query import QUERIES, Query, modifiers_table, parse_query, 
 from alutils.queries.scores import consensus_entropy, vote_entropy
 
 
+def test_spaces_around_a_plus_change_nothing():
+    assert parse_query("margin + balanced +top0.1") == parse_query("margin+balanced+top0.1")
+
+
 def test_two_members_who_disagree_by_hand():
     members = [torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.1, 0.9]]).log()]
     stats = committee_statistics(members, STATISTICS)

@@ -322,7 +322,10 @@ def test_incremental_training_goes_on_with_the_same_network(monkeypatch: pytest.
         ({"start": 100.0, "step": 20.0, "rounds": 2}, "labels in the last round is 120 percent; allowed: 0 to 100"),
         ({"unit": "images", "start": 10, "step": 5}, "labels in the last round is 20 images; allowed: 1 to 12"),
         ({"start": 0.0}, "start is 0, step is 25; allowed: more than 0"),
-        ({"start": 20.0, "step": 1.0}, "at least one more image each round"),
+        (
+            {"start": 20.0, "step": 1.0},
+            "of 12 images (start 20, step 1 percent); allowed: at least one more image each round",
+        ),
         ({"rounds": 0}, "rounds is 0; allowed: 1 to 10000"),
         ({"seed": -1}, "seed is -1; allowed: 0 to"),
         ({"batch_size": 1}, "batch_size is 1; allowed: 2 to"),
