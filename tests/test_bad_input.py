@@ -108,7 +108,7 @@ QUICK = [
     (
         ["run", ROUNDS, *p(start_query="bald")],
         nothing,
-        "start_query is 'bald'; did you mean badge? allowed: random, strided_random",
+        "start_query is 'bald', which asks a committee; allowed: random, strided_random",
     ),
     (["run", BULK, *p(query="best")], nothing, "query is 'best'; allowed: all, random"),
     (["run", ROUNDS, *p(test_resolution="x")], nothing, "test_resolution is 'x'; allowed: training, native"),

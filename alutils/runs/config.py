@@ -111,7 +111,11 @@ class RoundsConfig(TrainingConfig):
         """Refuse values that are impossible whatever the data set."""
         super().__post_init__()
         object.__setattr__(self, "query", str(parse_query(self.query)))
-        check_choice("start_query", self.start_query, [name for name, known in QUERIES.items() if known.score is None])
+        scoreless = [name for name, entry in QUERIES.items() if entry.score is None]
+        if self.start_query in QUERIES.keys() - set(scoreless):
+            allowed = ", ".join(scoreless)
+            raise ParameterError(f"start_query is {self.start_query!r}, which asks a committee; allowed: {allowed}")
+        check_choice("start_query", self.start_query, scoreless)
         check_range("committee_members", self.committee_members, 1, 1000)
         check_range("committee_dropout", self.committee_dropout, 0, 0.99)
         check_choice("regime", self.regime, REGIMES)

@@ -179,7 +179,9 @@ def test_the_first_batch_may_be_chosen_and_is_the_same_for_every_query():
         starts.setdefault(start, []).append(str(table["index"].tolist()))
     assert all(one == other for one, other in starts.values())
     assert len({one for one, _ in starts.values()}) > 1
-    with pytest.raises(ParameterError, match="start_query is 'bald'; allowed: random, strided_random, core_set"):
+    with pytest.raises(
+        ParameterError, match="start_query is 'bald', which asks a committee; allowed: random, strided_random, core_set"
+    ):
         run_rounds(replace(ROUNDS, start_query="bald"))
 
 
