@@ -14,7 +14,15 @@ import pandas as pd
 from alutils.errors import DataError
 from alutils.paths import PARAMS, published_dir, results_dir
 from alutils.runs.config import recipe_of, setting_of
-from alutils.runs.folder import RunFolder, differences, finished_runs, read_config, read_csv, read_json
+from alutils.runs.folder import (
+    RunFolder,
+    differences,
+    finished_experiments,
+    finished_runs,
+    read_config,
+    read_csv,
+    read_json,
+)
 
 CONFIG_COLUMNS = ("kind", "dataset", "model", "regime", "query", "order_model", "order_regime", "skip", "seed")
 
@@ -107,8 +115,7 @@ def load_scores(runs: Iterable[RunFolder]) -> list[tuple[dict[str, Any], np.ndar
 
 def known_experiments() -> list[str]:
     """Return the names of all experiments that have a finished run or a published table."""
-    finished = {path.parents[1].name for path in results_dir().glob("*/*/provenance.json")}
-    return sorted(finished | {path.stem for path in published_dir().glob("*.json")})
+    return sorted(finished_experiments() | {path.stem for path in published_dir().glob("*.json")})
 
 
 def check_agreement(where: object, runs: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> None:
@@ -127,9 +134,9 @@ def check_agreement(where: object, runs: Mapping[str, tuple[Any, Mapping[str, An
 
 
 def _table_of(folder: Path, runs: Iterable[RunFolder]) -> pd.DataFrame:
-    configs = {run.path: read_config(run.path) for run in runs}
+    configs = {run: read_config(run.path) for run in runs}
     _refuse_copies(folder, configs)
-    check_agreement(folder, {run.name: (setting_of(config), recipe_of(config)) for run, config in configs.items()})
+    check_agreement(folder, {run.path.name: (setting_of(config), recipe_of(config)) for run, config in configs.items()})
     tables = [_with_config(run, config) for run, config in configs.items()]
     names = list(dict.fromkeys(name for table in tables for name in table))
     filled = [table.dropna(axis="columns", how="all") for table in tables]  # else a column's type is in doubt
@@ -138,26 +145,26 @@ def _table_of(folder: Path, runs: Iterable[RunFolder]) -> pd.DataFrame:
     return table.sort_values(order, kind="stable", ignore_index=True)
 
 
-def _refuse_copies(folder: Path, configs: Mapping[Path, Mapping[str, Any]]) -> None:
+def _refuse_copies(folder: Path, configs: Mapping[RunFolder, Mapping[str, Any]]) -> None:
     """Raise `DataError` if two folders hold the same run, because its seed would count twice."""
     known: dict[str, str] = {}
     for run, config in configs.items():
-        other = known.setdefault(json.dumps(config, sort_keys=True), run.name)
-        if other != run.name:
-            raise DataError(f"{folder}: {run.name} is {other} once more; move one of them out of that folder")
+        other = known.setdefault(json.dumps(config, sort_keys=True), run.path.name)
+        if other != run.path.name:
+            raise DataError(f"{folder}: {run.path.name} is {other} once more; move one of them out of that folder")
 
 
-def _with_config(run: Path, config: dict[str, Any]) -> pd.DataFrame:
+def _with_config(run: RunFolder, config: dict[str, Any]) -> pd.DataFrame:
     if config["query"] in ("all", "random"):
         config = config | {"order_model": None, "order_regime": None}
-    table = read_csv(run / "rounds.csv")
+    table = run.finished_rounds()
     for position, name in enumerate(CONFIG_COLUMNS):
         table.insert(position, name, config.get(name))
     return table
 
 
 def _record(run: RunFolder) -> dict[str, Any]:
-    record = {"config": read_config(run.path), "provenance": read_json(run.path / "provenance.json")}
+    record: dict[str, Any] = {"config": read_config(run.path), "provenance": run.provenance()}
     acquired = run.read_table("acquisitions")
     if record["config"]["kind"] == "rounds" and len(acquired):
         start = sorted(acquired.loc[acquired["round"] == 0, "index"].tolist())

@@ -107,6 +107,14 @@ class RunFolder:
         path = self.path / f"{name}.csv"
         return read_csv(path) if path.exists() else pd.DataFrame()
 
+    def finished_rounds(self) -> "pd.DataFrame":
+        """Return `rounds.csv` of a finished run; raise `DataError` if it is missing or damaged."""
+        return read_csv(self.path / "rounds.csv")
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what `provenance.json` of a finished run holds; raise `DataError` if it is missing or damaged."""
+        return read_json(self.path / "provenance.json")
+
     def last_row(self) -> dict[str, str]:
         """Return the last row of `rounds.csv` as text, without loading pandas; an empty dict if there is none."""
         try:
@@ -234,6 +242,11 @@ def begun_runs(experiment: str) -> list[RunFolder]:
     check_name(experiment)
     paths = sorted((results_dir() / experiment).glob("*/config.json"))
     return [RunFolder(experiment, path.parent.name) for path in paths]
+
+
+def finished_experiments() -> set[str]:
+    """Return the names of the experiments that have a finished run."""
+    return {path.parents[1].name for path in results_dir().glob("*/*/provenance.json")}
 
 
 def finished_runs(experiment: str) -> list[RunFolder]:
