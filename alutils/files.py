@@ -3,9 +3,11 @@
 The operating system releases a lock when the process that holds it ends, however it ends.
 """
 
+import errno
 import fcntl
 import os
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -27,13 +29,27 @@ LONGEST = 299  # characters of a message
 QUIET = 1.0  # seconds that a process waits before it says so
 
 
+def open_regular(path: Path) -> IO[bytes]:
+    """Open the file `path` for reading; raise `OSError` unless it is a regular file, since a pipe has no end."""
+    return open(_regular(path, os.O_RDONLY), "rb")
+
+
+def _regular(path: Path, flags: int) -> int:
+    """Return a descriptor of the regular file `path`, without waiting for anything."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 def try_lock(path: Path, kind: int = fcntl.LOCK_EX) -> IO[str] | None:
     """Lock the file `path`, which is made if it does not exist; return `None` if another process holds the lock.
 
     The lock is held until the returned file is closed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a")
+    file = open(_regular(path, os.O_RDWR | os.O_CREAT), "r+")
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,5 +1,6 @@
 """A lock is held by one process, and by none once that one is dead."""
 
+import os
 import subprocess
 import sys
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alutils.files import is_locked, locked, try_lock
+from alutils.files import is_locked, locked, open_regular, try_lock
 
 HOLD = """
 import sys, time
@@ -50,3 +51,11 @@ def test_who_waits_long_says_for_what(tmp_path: Path, capsys: pytest.CaptureFixt
             assert time.monotonic() - started > seconds - 0.3
         process.communicate()
         assert capsys.readouterr().err == message
+
+
+def test_a_pipe_is_neither_locked_nor_read(tmp_path: Path):
+    """Opening a pipe waits for who opens its other end, perhaps for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    for use in (try_lock, is_locked, open_regular):
+        with pytest.raises(OSError, match="not a regular file"):
+            use(tmp_path / "pipe")
