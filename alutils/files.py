@@ -31,7 +31,7 @@ QUIET = 1.0  # seconds that a process waits before it says so
 
 def open_regular(path: Path) -> IO[bytes]:
     """Open the file `path` for reading; raise `OSError` unless it is a regular file, since a pipe has no end."""
-    return open(_regular(path, os.O_RDONLY), "rb")
+    return os.fdopen(_regular(path, os.O_RDONLY), "rb")
 
 
 def _regular(path: Path, flags: int) -> int:
@@ -49,7 +49,7 @@ def try_lock(path: Path, kind: int = fcntl.LOCK_EX) -> IO[str] | None:
     The lock is held until the returned file is closed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(_regular(path, os.O_RDWR | os.O_CREAT), "r+")
+    file = os.fdopen(_regular(path, os.O_RDWR | os.O_CREAT), "r+")
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
