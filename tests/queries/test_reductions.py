@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from alutils.queries.parts import Interior, Sum, Top
@@ -18,6 +21,17 @@ def test_reductions_by_hand():
     assert sum_over_image(MAPS).tolist() == [8.0, 16.0]
     assert top_mean(MAPS, share=0.5).tolist() == [3.5, 4.0]
     assert top_mean(MAPS, share=0.01).tolist() == [5.0, 4.0], "of one pixel at least"
+
+
+@example(7, 10, 10, 0)  # 0.07 * 100 is above 7 in floating point
+@given(st.integers(1, 100), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+@settings(deadline=None)
+def test_the_top_share_is_of_whole_pixels_rounded_up(percent: int, height: int, width: int, seed: int):
+    scores = torch.from_numpy(np.random.default_rng(seed).random((2, height, width)))
+    count = -(-percent * height * width // 100)  # in whole numbers
+    expected = [sorted(image.flatten().tolist())[-count:] for image in scores]
+    found = top_mean(scores, share=percent / 100)
+    assert found.tolist() == pytest.approx([sum(highest) / count for highest in expected])
 
 
 @pytest.mark.parametrize("reduction", [mean_over_image, sum_over_image, partial(top_mean, share=0.1)])
