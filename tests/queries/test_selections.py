@@ -117,6 +117,33 @@ def test_a_mixture_by_hand(monkeypatch: pytest.MonkeyPatch):
     assert len(set(chosen)) == 8
 
 
+def plain_mixture(scores: np.ndarray, clusters: np.ndarray, by_cluster: int, highest: int) -> list[int]:
+    """Return what a mixture takes before it draws at random, a pick at a time."""
+    left, taken = np.argsort(-scores).tolist(), list[int]()
+    while len(taken) < by_cluster:
+        seen: set[int] = set()
+        for image in [*left]:  # one of each cluster that has some left
+            if clusters[image] not in seen and len(taken) < by_cluster:
+                seen.add(clusters[image])
+                taken.append(image)
+                left.remove(image)
+    return taken + left[:highest]
+
+
+@pytest.mark.parametrize("k", [1, 4, 7, 8, 13])
+@pytest.mark.parametrize("tenths", [(6, 2, 2), (2, 6, 2), (0, 3, 7), (3, 3, 4), (7, 0, 3), (1, 9, 0)])
+def test_a_mixture_has_its_shares_to_the_nearest_image(k: int, tenths: tuple[int, int, int]):
+    clustered, up_to = ((2 * k * end + 10) // 20 for end in (tenths[0], tenths[0] + tenths[1]))
+    scores, clusters = seeded(k).permutation(40).astype(float), seeded(k).integers(0, 20, 40)
+    shares = {name: number / 10 for name, number in zip(("by_cluster", "highest", "random"), tenths, strict=True)}
+    batches = [mixture(scores, k, seeded(n), Known(100.0 * clusters[:, None]), **shares).tolist() for n in range(5)]
+    expected = plain_mixture(scores, clusters, clustered, up_to - clustered)
+    assert [batch[:up_to] for batch in batches] == [expected] * 5
+    assert all(len({*batch}) == len(batch) == k for batch in batches)
+    if up_to < k:
+        assert len({batch[up_to] for batch in batches}) > 1, "the rest is drawn"
+
+
 def test_a_small_cluster_runs_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(selection, "CLUSTERS", 2)
     candidates = Known(np.array([[0.0], [0.0], [0.0], [9.0]]))
