@@ -64,7 +64,21 @@ PAIRS = (
 )
 OTHER_NAME = {b: a for a, b in PAIRS} | dict(PAIRS)
 CONVERSIONS = {"int", "float", "str", "bool", "len", "tuple", "list", "dict", "set", "range", "iter", "type", "Path"}
-PLACES = {"to", "cpu", "contiguous", "detach", "numpy", "item", "tolist", "to_numpy", "close", "flush"}
+SYMMETRIC = {"min", "max", "minimum", "maximum", "promote_types"}
+PLACES = {
+    "device",
+    "non_blocking",
+    "to",
+    "cpu",
+    "contiguous",
+    "detach",
+    "numpy",
+    "item",
+    "tolist",
+    "to_numpy",
+    "close",
+    "flush",
+}
 SPOKEN = {"progress", "bar", "warnings", "print", "TypeVar"}  # what only people see
 NOT_RUN = {"annotation", "returns", "decorator_list", "bases"}  # fields of a syntax tree
 
@@ -170,11 +184,12 @@ def _bugs(node: ast.AST, imported: set[str]) -> Iterator[ast.AST]:
 
 def _calls(call: ast.Call, imported: set[str]) -> Iterator[ast.AST]:
     """Yield calls with an argument less or in another order, and what is called upon without the call."""
-    for position in range(len(call.keywords)):
-        yield _with(call, keywords=[*call.keywords[:position], *call.keywords[position + 1 :]])
+    for position, keyword in enumerate(call.keywords):
+        if keyword.arg not in PLACES:
+            yield _with(call, keywords=[*call.keywords[:position], *call.keywords[position + 1 :]])
     match call.func, call.args:
-        case _, [first, second, *others]:
-            yield _with(call, args=[second, first, *others])
+        case ast.Name(id=name) | ast.Attribute(attr=name), [first, second, *others]:
+            yield from [] if name in SYMMETRIC else [_with(call, args=[second, first, *others])]
             yield _with(call, args=call.args[:-1])
         case ast.Name(id=name), [ast.AST() as only] if name not in CONVERSIONS and not isinstance(only, ast.Starred):
             yield only
@@ -227,7 +242,7 @@ class Witness:
         """Note it."""
         if report.failed and not self.seen["test"]:
             crash = getattr(report.longrepr, "reprcrash", None)
-            self.seen = {"test": report.nodeid, "error": str(crash.message if crash else report.longrepr)[:120]}
+            self.seen = {"test": report.nodeid, "error": str(crash.message if crash else report.longrepr)[:99]}
 
 
 def path_of(module: str) -> Path:
@@ -297,7 +312,7 @@ def examine(module: str, same: dict[str, str], sample: int | None) -> dict[str, 
         sys.exit(f"error: without a bug, {clean['test']} fails: {clean['error']}")
     load_libraries(clean["modules"])
     seconds = in_fork(tests, None, 600)["seconds"]
-    mutants = [mutant for mutant in mutants_of(module) if mutant.text not in same]
+    mutants = [mutant for mutant in mutants_of(module) if not mutant.text.startswith(tuple(same))]
     if sample is not None and sample < len(mutants):
         mutants = sorted(random.Random(0).sample(mutants, sample), key=mutants.index)
     survived, last = [], ""
@@ -307,9 +322,8 @@ def examine(module: str, same: dict[str, str], sample: int | None) -> dict[str, 
             last = str(ROOT / found["test"]) if "::" in found["test"] else last
         else:
             survived.append(mutant.text)
-        said = f"{'caught' if found['test'] else 'NOT CAUGHT'}: {mutant.text}"
-        print(f"{module} {number}/{len(mutants)} {said}  {found['test'].rpartition('/')[2]} {found['error']}"[:300],
-              file=sys.stderr, flush=True)  # fmt: skip
+        of = f"caught by {Path(found['test']).name}: {found['error']}" if found["test"] else "NOT CAUGHT"
+        print(f"{module} {number}/{len(mutants)} | {mutant.text} | {' '.join(of.split())}", file=sys.stderr, flush=True)
     return {"mutants": len(mutants), "caught": len(mutants) - len(survived), "survived": survived, "seconds": seconds}
 
 
