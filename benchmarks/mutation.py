@@ -20,13 +20,16 @@ import resource
 import signal
 import sys
 import tempfile
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.machinery import SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hypothesis
@@ -104,6 +107,13 @@ class Mutant:
             self.new = place
         else:
             place[self.position], self.new = self.new, place[self.position]
+
+    @property
+    def own_lines(self) -> set[int]:
+        """Return the lines of the statement, without those of the statements inside it."""
+        inside = [part.lineno for part in ast.walk(self.statement) if isinstance(part, ast.stmt)][1:]
+        last = self.statement.end_lineno or self.statement.lineno
+        return {*range(self.statement.lineno, min([last + 1, *inside]))} | {self.statement.lineno}
 
     @property
     def text(self) -> str:
@@ -233,16 +243,45 @@ class Mutated(SourceFileLoader):
 
 
 class Witness:
-    """Notes the first test that fails, and of what."""
+    """Notes the first test that fails, and of what; notes which lines of a file each test runs.
 
-    def __init__(self) -> None:
-        self.seen = {"test": "", "error": ""}
+    seconds : of each test
+    lines : by test, the lines that it runs; by "file of tests", those of set-ups, which several tests may share; by "",
+        those that loading runs
+    """
+
+    def __init__(self, path: str | None):
+        self.path, self.now = path, ""
+        self.test, self.error = "", ""
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.lines: dict[str, set[int]] = defaultdict(set)
+        if path:
+            threading.settrace(self.trace)
+            sys.settrace(self.trace)
+
+    def trace(self, frame: FrameType, event: str, _: object) -> Any:
+        """Note a line of the file."""
+        if frame.f_code.co_filename != self.path:
+            return None
+        self.lines[self.now].add(frame.f_lineno)
+        return self.trace
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Count what follows for the whole file."""
+        self.now = item.nodeid.partition("::")[0]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """Count what follows for the test."""
+        self.now = item.nodeid
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note it."""
-        if report.failed and not self.seen["test"]:
+        """Note a failure, and the seconds."""
+        self.seconds[report.nodeid] += report.duration
+        if report.failed and not self.test:
             crash = getattr(report.longrepr, "reprcrash", None)
-            self.seen = {"test": report.nodeid, "error": str(crash.message if crash else report.longrepr)[:99]}
+            self.test, self.error = report.nodeid, str(crash.message if crash else report.longrepr)[:99]
 
 
 def path_of(module: str) -> Path:
@@ -250,11 +289,14 @@ def path_of(module: str) -> Path:
     return ROOT / "alutils" / f"{module.replace('.', '/')}.py"
 
 
-def in_fork(tests: Sequence[str], mutant: Mutant | None, most_seconds: int) -> dict[str, Any]:
+def in_fork(
+    tests: Sequence[str], mutant: Mutant | None, most_seconds: int, traced: str | None = None
+) -> dict[str, Any]:
     """Run tests in a fork of this process, with a mutant in place of its module.
 
-    Returns the first test that fails and its error, CPU seconds, and the names of the modules that are loaded then.
-    A fork that takes more than `most_seconds` of CPU time, ten times as long in all, or that crashes has failed.
+    Returns the first `test` that fails, "" if none does, and its `error`; CPU seconds of all and of each test; the lines
+    of the file `traced` that each test runs; the libraries that are loaded then. A fork that takes more than
+    `most_seconds` of CPU time, ten times as long in all, or that crashes has failed.
     """
     reading, writing = os.pipe()
     with tempfile.TemporaryDirectory() as folder:
@@ -264,10 +306,11 @@ def in_fork(tests: Sequence[str], mutant: Mutant | None, most_seconds: int) -> d
             resource.setrlimit(resource.RLIMIT_CPU, (most_seconds, most_seconds))
             signal.alarm(10 * most_seconds)
             try:
-                found = _tested(tests, mutant, folder)
+                found = _tested(tests, mutant, folder, traced)
             except BaseException as error:
                 found = {"test": "?", "error": repr(error)}
-            os.write(writing, json.dumps(found).encode())
+            with os.fdopen(writing, "w") as pipe:
+                json.dump(found, pipe)
             os._exit(0)
         os.close(writing)
         with os.fdopen(reading) as pipe:
@@ -276,7 +319,7 @@ def in_fork(tests: Sequence[str], mutant: Mutant | None, most_seconds: int) -> d
     return json.loads(told) if told else {"test": "?", "error": "it crashed or took too long"}
 
 
-def _tested(tests: Sequence[str], mutant: Mutant | None, folder: str) -> dict[str, Any]:
+def _tested(tests: Sequence[str], mutant: Mutant | None, folder: str, traced: str | None) -> dict[str, Any]:
     hypothesis.settings.register_profile("mutation", derandomize=True, database=None, deadline=None)
     hypothesis.settings.load_profile("mutation")
     for name in [name for name in sys.modules if name.split(".")[0] == "alutils"]:
@@ -284,15 +327,23 @@ def _tested(tests: Sequence[str], mutant: Mutant | None, folder: str) -> dict[st
     if mutant:
         mutant.swap()
         sys.meta_path.insert(0, Mutated(mutant))
-    witness, nothing = Witness(), os.open(os.devnull, os.O_WRONLY)
+    nothing = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nothing, stream)
     options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", f"--basetemp={folder}/t", f"--rootdir={ROOT}"]
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of libraries that are loaded already
+    witness = Witness(traced)
     code = pytest.main([*options, *tests], plugins=[witness])
-    if code and not witness.seen["test"]:
-        witness.seen = {"test": "?", "error": f"pytest ends with {code}"}
-    return witness.seen | {"seconds": time.process_time(), "modules": [*sys.modules]}
+    sys.settrace(None)
+    error = witness.error or (f"pytest ends with {int(code)}" if code else "")
+    return {
+        "test": witness.test or ("?" if code else ""),
+        "error": error,
+        "total": time.process_time(),
+        "seconds": witness.seconds,
+        "lines": {name: [*lines] for name, lines in witness.lines.items()},
+        "modules": [*sys.modules],
+    }
 
 
 def load_libraries(modules: Sequence[str]) -> None:
@@ -306,25 +357,40 @@ def load_libraries(modules: Sequence[str]) -> None:
 
 def examine(module: str, same: dict[str, str], sample: int | None) -> dict[str, Any]:
     """Return how many of a module's mutants its tests catch, and what the others are."""
-    tests = [str(ROOT / "tests" / f"{test}.py") for test in TESTS[module]]
-    clean = in_fork(tests, None, 600)
+    files = [str(ROOT / "tests" / f"{test}.py") for test in TESTS[module]]
+    load_libraries(in_fork(files, None, 600)["modules"])
+    clean, traced = in_fork(files, None, 600), in_fork(files, None, 600, str(path_of(module)))
     if clean["test"]:
         sys.exit(f"error: without a bug, {clean['test']} fails: {clean['error']}")
-    load_libraries(clean["modules"])
-    seconds = in_fork(tests, None, 600)["seconds"]
-    mutants = [mutant for mutant in mutants_of(module) if not mutant.text.startswith(tuple(same))]
+    everything = mutants_of(module)
+    if stale := [text for text in same if not any(mutant.text.startswith(text) for mutant in everything)]:
+        sys.exit(f"error: {SAME.name}: {module} has no mutant {stale[0]}")
+    mutants = [mutant for mutant in everything if not mutant.text.startswith(tuple(same))]
     if sample is not None and sample < len(mutants):
         mutants = sorted(random.Random(0).sample(mutants, sample), key=mutants.index)
+    quickest = sorted(clean["seconds"], key=clean["seconds"].__getitem__)
     survived, last = [], ""
     for number, mutant in enumerate(mutants, 1):
-        found = in_fork([last, *tests] if last else tests, mutant, 10 + 3 * int(seconds))
-        if found["test"]:
-            last = str(ROOT / found["test"]) if "::" in found["test"] else last
-        else:
+        tests = [test for test in quickest if _runs(test, mutant, traced["lines"])]
+        order = [str(ROOT / test) for test in ([last] if last in tests else []) + tests]
+        found = in_fork(order, mutant, 10 + 3 * int(clean["total"])) if tests else {"test": ""}
+        if not found["test"]:
             survived.append(mutant.text)
-        of = f"caught by {Path(found['test']).name}: {found['error']}" if found["test"] else "NOT CAUGHT"
+        last = found["test"] or last
+        of = (
+            f"caught by {Path(found['test']).name}: {found['error']}"
+            if found["test"]
+            else f"NOT CAUGHT by {len(tests)}"
+        )
         print(f"{module} {number}/{len(mutants)} | {mutant.text} | {' '.join(of.split())}", file=sys.stderr, flush=True)
-    return {"mutants": len(mutants), "caught": len(mutants) - len(survived), "survived": survived, "seconds": seconds}
+    caught = len(mutants) - len(survived)
+    return {"mutants": len(mutants), "caught": caught, "survived": survived, "seconds": clean["total"]}
+
+
+def _runs(test: str, mutant: Mutant, lines: dict[str, list[int]]) -> bool:
+    """Tell whether a test, or a set-up that it may share, runs the statement that has the bug."""
+    own = mutant.own_lines
+    return any(not own.isdisjoint(lines.get(name, ())) for name in (test, test.partition("::")[0], ""))
 
 
 def measure(modules: Sequence[str], sample: int | None) -> Result:

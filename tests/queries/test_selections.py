@@ -130,13 +130,14 @@ def plain_mixture(scores: np.ndarray, clusters: np.ndarray, by_cluster: int, hig
     return taken + left[:highest]
 
 
-@pytest.mark.parametrize("k", [1, 4, 7, 8, 13])
-@pytest.mark.parametrize("tenths", [(6, 2, 2), (2, 6, 2), (0, 3, 7), (3, 3, 4), (7, 0, 3), (1, 9, 0)])
+@pytest.mark.parametrize("k", [1, 4, 7, 8, 13, 30])
+@pytest.mark.parametrize("tenths", [(6, 2, 2), (2, 6, 2), (0, 3, 7), (3, 3, 4), (7, 0, 3), (1, 9, 0), (10, 0, 0)])
 def test_a_mixture_has_its_shares_to_the_nearest_image(k: int, tenths: tuple[int, int, int]):
     clustered, up_to = ((2 * k * end + 10) // 20 for end in (tenths[0], tenths[0] + tenths[1]))
-    scores, clusters = seeded(k).permutation(40).astype(float), seeded(k).integers(0, 20, 40)
+    scores, clusters = seeded(k).permutation(40).astype(float), seeded(k).permutation(40) % 20
+    candidates = Known(100 * clusters[:, None] + seeded().random((40, 1)))
     shares = {name: number / 10 for name, number in zip(("by_cluster", "highest", "random"), tenths, strict=True)}
-    batches = [mixture(scores, k, seeded(n), Known(100.0 * clusters[:, None]), **shares).tolist() for n in range(5)]
+    batches = [mixture(scores, k, seeded(n), candidates, **shares).tolist() for n in range(5)]
     expected = plain_mixture(scores, clusters, clustered, up_to - clustered)
     assert [batch[:up_to] for batch in batches] == [expected] * 5
     assert all(len({*batch}) == len(batch) == k for batch in batches)
