@@ -294,8 +294,8 @@ def in_fork(
 ) -> dict[str, Any]:
     """Run tests in a fork of this process, with a mutant in place of its module.
 
-    Returns the first `test` that fails, "" if none does, and its `error`; CPU seconds of all and of each test; the lines
-    of the file `traced` that each test runs; the libraries that are loaded then. A fork that takes more than
+    Returns the first `test` that fails, "" if none does, and its `error`; CPU seconds of all and of each test; the
+    lines of the file `traced` that each test runs; the libraries that are loaded then. A fork that takes more than
     `most_seconds` of CPU time, ten times as long in all, or that crashes has failed.
     """
     reading, writing = os.pipe()
