@@ -127,9 +127,8 @@ class Mutant:
         return f"{self.function}: " + " => ".join(ends)
 
 
-def mutants_of(module: str) -> list[Mutant]:
-    """Return all mutants of a module."""
-    tree = ast.parse(path_of(module).read_text())
+def mutants_of(module: str, tree: ast.Module) -> list[Mutant]:
+    """Return all mutants of a module with this syntax tree."""
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     imported = {alias.asname or alias.name for node in imports for alias in node.names}
 
@@ -362,7 +361,7 @@ def examine(module: str, same: dict[str, str], sample: int | None) -> dict[str, 
     clean, traced = in_fork(files, None, 600), in_fork(files, None, 600, str(path_of(module)))
     if clean["test"]:
         sys.exit(f"error: without a bug, {clean['test']} fails: {clean['error']}")
-    everything = mutants_of(module)
+    everything = mutants_of(module, ast.parse(path_of(module).read_text()))
     if stale := [text for text in same if not any(mutant.text.startswith(text) for mutant in everything)]:
         sys.exit(f"error: {SAME.name}: {module} has no mutant {stale[0]}")
     mutants = [mutant for mutant in everything if not mutant.text.startswith(tuple(same))]
