@@ -68,9 +68,8 @@ PAIRS = (
 OTHER_NAME = {b: a for a, b in PAIRS} | dict(PAIRS)
 CONVERSIONS = {"int", "float", "str", "bool", "len", "tuple", "list", "dict", "set", "range", "iter", "type", "Path"}
 SYMMETRIC = {"min", "max", "minimum", "maximum", "promote_types"}
+UNSEEN = {"device", "non_blocking", "strict"}  # arguments: where something lies, and guards against slips in the code
 PLACES = {
-    "device",
-    "non_blocking",
     "to",
     "cpu",
     "contiguous",
@@ -149,7 +148,9 @@ def mutants_of(module: str, tree: ast.Module) -> list[Mutant]:
 
 
 def _is_spoken(node: ast.AST) -> bool:
-    """Tell whether a part of a module is text, progress or an import."""
+    """Tell whether a part of a module is text, progress or an import, or nothing that a test can see."""
+    if isinstance(node, ast.keyword) and node.arg in UNSEEN:
+        return True
     if isinstance(node, ast.Expr | ast.Assign | ast.Attribute):
         return _is_spoken(node.value)
     if isinstance(node, ast.Call):
@@ -194,7 +195,7 @@ def _bugs(node: ast.AST, imported: set[str]) -> Iterator[ast.AST]:
 def _calls(call: ast.Call, imported: set[str]) -> Iterator[ast.AST]:
     """Yield calls with an argument less or in another order, and what is called upon without the call."""
     for position, keyword in enumerate(call.keywords):
-        if keyword.arg not in PLACES:
+        if keyword.arg not in UNSEEN:
             yield _with(call, keywords=[*call.keywords[:position], *call.keywords[position + 1 :]])
     match call.func, call.args:
         case ast.Name(id=name) | ast.Attribute(attr=name), [first, second, *others]:

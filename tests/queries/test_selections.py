@@ -202,6 +202,19 @@ def test_k_means_takes_the_middle_of_each_cluster():
     assert sorted(k_means(np.zeros(6), 2, seeded(), places)) == [1, 4]
 
 
+def test_what_is_nearest_to_a_centre_comes_first():
+    """Of 20 clusters of three; the middle one of each is at another distance from the centre."""
+    off = seeded().permutation(20) / 10 + 0.1
+    places = np.stack([-10 - off, off, np.full(20, 10.0)], axis=1) + 1000 * np.arange(20)[:, None]
+    chosen = k_means(np.zeros(60), 20, seeded(), Known(places.reshape(-1, 1)))
+    assert chosen.tolist() == (3 * np.argsort(off) + 1).tolist()
+
+
+def test_where_clusters_are_in_doubt_chance_decides():
+    places = Known(seeded().random((60, 2)))
+    assert len({tuple(k_means(np.zeros(60), 9, seeded(seed), places)) for seed in range(5)}) > 1
+
+
 def test_core_set_keeps_away_from_what_is_labelled():
     places = Known(np.array([[0.0], [1.0], [5.0], [9.0], [10.0]]), labelled=1)
     assert core_set(np.zeros(4), 2, seeded(), places).tolist() == [3, 1], "10, then 5"
