@@ -154,6 +154,12 @@ def test_clicks_are_the_corners_of_polygons():
     assert clicks(label, everything) == 8, "two rectangles"
     label[5:9, 2:6] = 2
     assert 8 + 4 + 4 <= clicks(label, everything) <= 8 + 6 + 6, "another one, in a hole"
+    strips = np.zeros_like(label)
+    strips[:, 7:14], strips[:, 14:] = 1, 2
+    assert clicks(strips, everything) == 12, "three rectangles"
+    speck = np.zeros_like(label)
+    speck[5, 5] = 1
+    assert clicks(speck, everything) == 4 + 1 + 1, "a pixel takes one click, and so does the hole that it is in"
     right = np.zeros_like(everything)
     right[:, 12:] = True
     assert clicks(label, right) == 1
