@@ -48,6 +48,33 @@ def test_the_interior_leaves_out_what_lies_along_outlines():
     assert interior_mean(scores, probability, width=2).tolist() == [2.5, 3.5]
 
 
+def plain_interior_mean(scores: np.ndarray, classes: np.ndarray, width: int) -> float:
+    """Return the interior mean of one image, a pixel and its surroundings at a time."""
+    inside = np.zeros(classes.shape, bool)
+    for row, column in np.ndindex(classes.shape):
+        around = classes[max(row - width, 0) : row + width + 1, max(column - width, 0) : column + width + 1]
+        inside[row, column] = (around == classes[row, column]).all()
+    return float(scores[inside].mean() if inside.any() else scores.mean())
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_the_interior_is_that_of_a_plain_loop(width: int, size: int, seed: int):
+    generator = np.random.default_rng(seed)
+    classes = generator.integers(0, 3, (4, 3, 3)).repeat(size, axis=1).repeat(size + 1, axis=2)  # (N, H, W)
+    scores = generator.random(classes.shape)
+    probability = np.moveaxis(np.eye(3)[classes] * 0.4 + 0.2, -1, 1)
+    found = interior_mean(torch.from_numpy(scores), torch.from_numpy(probability), width=width)
+    expected = [plain_interior_mean(of, predicted, width) for of, predicted in zip(scores, classes, strict=True)]
+    assert found.tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("reduction", [mean_over_image, sum_over_image, partial(top_mean, share=0.3)])
+def test_pixels_in_a_row_are_reduced_as_those_of_a_map(reduction: Callable[[Tensor], Tensor]):
+    scores = torch.rand(3, 5, 7, generator=torch.manual_seed(0))
+    torch.testing.assert_close(reduction(scores.flatten(1)), reduction(scores))
+
+
 def test_a_querys_part_names_a_reduction():
     assert reduction_of(None) is mean_over_image
     assert reduction_of(Sum())(MAPS).tolist() == [8.0, 16.0]
