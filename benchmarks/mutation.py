@@ -199,7 +199,8 @@ def _calls(call: ast.Call, imported: set[str]) -> Iterator[ast.AST]:
             yield _with(call, keywords=[*call.keywords[:position], *call.keywords[position + 1 :]])
     match call.func, call.args:
         case ast.Name(id=name) | ast.Attribute(attr=name), [first, second, *others]:
-            yield from [] if name in SYMMETRIC else [_with(call, args=[second, first, *others])]
+            if name not in SYMMETRIC and ast.dump(first) != ast.dump(second):
+                yield _with(call, args=[second, first, *others])
             yield _with(call, args=call.args[:-1])
         case ast.Name(id=name), [ast.AST() as only] if name not in CONVERSIONS and not isinstance(only, ast.Starred):
             yield only

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from alutils.datasets import ImageDataset, label_counts
-from alutils.errors import ParameterError
+from alutils.errors import DataError, ParameterError
 from alutils.models import SplitModel, build_model
 from alutils.training import loop as training
 from alutils.training.feeding import feed
@@ -21,6 +21,7 @@ from alutils.training.loop import (
     autocast,
     check_losses,
     class_loss_weights,
+    default_device,
     epoch_batches,
     evaluate,
     in_batches,
@@ -115,6 +116,8 @@ def test_class_loss_weights_by_hand() -> None:
     expected = [1 / math.log(1.82), 1 / math.log(1.22), 1 / math.log(1.02)]  # shares 4/5, 1/5, 0
     weights = class_loss_weights(scenes(labels), np.array([0, 1]))
     assert weights.tolist() == pytest.approx(expected)
+    single = class_loss_weights(scenes(np.array([[[0, 255]]])), np.array([0]))
+    assert single.tolist() == pytest.approx([1 / math.log(2.02), 1 / math.log(1.02), 1 / math.log(1.02)])
     nothing = class_loss_weights(scenes(np.full((1, 2, 2), 255)), np.array([0]))
     assert nothing.tolist() == pytest.approx([1 / math.log(1.02)] * 3), (
         "of void alone: as of classes that are not there"
@@ -193,11 +196,36 @@ def test_a_loss_that_is_not_finite_is_named_with_its_own_learning_rate() -> None
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype"), [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)]
+    ("precision", "device", "is_half"),
+    [
+        ("auto", "cpu", False),
+        ("auto", "cuda", True),
+        ("float32", "cpu", False),
+        ("float32", "cuda", False),
+        ("bfloat16", "cpu", True),
+        ("bfloat16", "cuda", True),
+    ],
 )
-def test_a_cpu_computes_in_the_precision_of_the_recipe(precision: str, dtype: torch.dtype) -> None:
-    with autocast(precision, CPU):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+def test_a_recipe_and_a_device_say_the_precision(
+    precision: str, device: str, is_half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "autocast", lambda *given, enabled: (*given, enabled))
+    found: Any = autocast(precision, torch.device(device))
+    assert found == (device, torch.bfloat16, is_half)
+
+
+@pytest.mark.parametrize(("is_there", "name"), [(True, "cuda"), (False, "cpu")])
+def test_a_gpu_is_used_if_there_is_one(is_there: bool, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: is_there)
+    assert default_device().type == name
+
+
+def test_a_trainer_has_the_device_and_the_recipe_that_it_is_given() -> None:
+    assert Trainer(Constant(), RECIPE).device == default_device()
+    trainer = Trainer(Constant(), RECIPE, CPU)
+    assert trainer.device == CPU
+    (group,) = trainer.optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.01, 1e-4)
 
 
 @given(st.integers(0, 30), st.integers(2, 9))
@@ -290,19 +318,42 @@ def test_every_epoch_draws_its_own_augmentation_and_dropout_fixed_by_the_seed(
     assert [images for images, _ in drawn] != [images for images, _ in other]
 
 
+class Spying(Trainer):
+    """Notes the targets and the class weights of each step."""
+
+    def __init__(self, recipe: Recipe):
+        super().__init__(build_model("unet_small", 3 + recipe.void_class, seed=0), recipe, CPU)
+        self.targets, self.weights = list[Tensor](), list[Tensor | None]()
+
+    def step(self, images: Tensor, targets: Tensor, weights: Tensor | None, rate: float) -> Tensor:
+        self.targets.append(targets)
+        self.weights.append(weights)
+        return super().step(images, targets, weights, rate)
+
+
 @pytest.mark.parametrize(("void_class", "value"), [(False, 255), (True, 3)])
 def test_void_is_a_class_only_where_it_is_one(void_class: bool, value: int, tiny_scenes: ImageDataset) -> None:
-    targets: list[Tensor] = []
+    trainer = Spying(replace(RECIPE, void_class=void_class))
+    trainer.train(tiny_scenes, ALL, seed=0)
+    targets = torch.cat(trainer.targets)
+    assert targets.unique().tolist() == [0, 1, 2, value]
+    assert (targets == value).sum() == 2 * (tiny_scenes.labels == 255).sum(), "in two epochs"
 
-    class Spying(Trainer):
-        def step(self, images: Tensor, labels: Tensor, weights: Tensor | None, rate: float) -> Tensor:
-            targets.append(labels)
-            return super().step(images, labels, weights, rate)
 
-    network = build_model("unet_small", 3 + void_class, seed=0)
-    Spying(network, replace(RECIPE, void_class=void_class), CPU).train(tiny_scenes, ALL, seed=0)
-    assert torch.cat(targets).unique().tolist() == [0, 1, 2, value]
-    assert (torch.cat(targets) == value).sum() == 2 * (tiny_scenes.labels == 255).sum(), "in two epochs"
+def test_classes_are_weighed_only_if_the_recipe_says_so(tiny_scenes: ImageDataset) -> None:
+    weighed, plain = Spying(RECIPE), Spying(replace(RECIPE, class_weights=False))
+    for trainer in (weighed, plain):
+        trainer.train(tiny_scenes, ALL[:4], seed=0)
+    expected = class_loss_weights(tiny_scenes, ALL[:4])
+    assert [weights.tolist() for weights in weighed.weights if weights is not None] == [expected.tolist()] * 2
+    assert plain.weights == [None, None]
+
+
+def test_labels_that_are_all_void_are_refused_and_some_are_not(tiny_scenes: ImageDataset) -> None:
+    tiny_scenes.labels[[2, 5]] = 255
+    with pytest.raises(DataError, match=r"^tiny train: .*void"):
+        new_trainer().train(tiny_scenes, np.array([2, 5]), seed=0)
+    assert torch.isfinite(trained(tiny_scenes, indices=np.array([2, 5, 7]))).all()
 
 
 def test_training_resumed_is_the_same_training(tiny_scenes: ImageDataset) -> None:
@@ -414,7 +465,10 @@ def test_measures_are_those_of_the_confusion(tiny_scenes: ImageDataset) -> None:
     assert measures == pytest.approx(expected | {"category_iou_bc": both, "category_iou_a": ious[0]})
     noise = np.random.default_rng(0).integers(0, 256, (12, 1, 28, 28), np.uint8)
     digits = replace(tiny_scenes, images=noise, labels=scenes.labels[:, 9, 9], mean=(0.5,), std=(0.25,))
-    assert measure_on_test_set(build_model("mnist_cnn", 3, seed=0), digits, RECIPE).keys() == {"accuracy"}
+    guess = build_model("mnist_cnn", 3, seed=0)
+    with torch.inference_mode():
+        predicted = guess.eval()(normalised(noise)).argmax(dim=1).numpy()
+    assert measure_on_test_set(guess, digits, RECIPE) == {"accuracy": (predicted == digits.labels).mean()}
 
 
 def test_scenes_are_augmented_as_the_recipe_says(tiny_scenes: ImageDataset) -> None:
