@@ -10,6 +10,7 @@ are in `mutation_same.yaml`, each with a reason that a person found; they count 
 
 import argparse
 import ast
+import builtins
 import copy
 import difflib
 import importlib
@@ -173,7 +174,7 @@ def _bugs(node: ast.AST, imported: set[str]) -> Iterator[ast.AST]:
             yield from (ast.Constant(value + 1), ast.Constant(value - 1))
         case ast.Constant(value=float(value)):
             yield ast.Constant(value * 2 or 1.0)
-        case ast.Name(id=name) if name in OTHER_NAME:
+        case ast.Name(id=name, ctx=ast.Load()) if name in OTHER_NAME and hasattr(builtins, OTHER_NAME[name]):
             yield ast.Name(OTHER_NAME[name], node.ctx)
         case ast.Attribute(attr=name) if name in OTHER_NAME:
             yield ast.Attribute(node.value, OTHER_NAME[name], node.ctx)
