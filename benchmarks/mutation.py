@@ -357,7 +357,7 @@ def load_libraries(modules: Sequence[str]) -> None:
                 importlib.import_module(name)
 
 
-def examine(module: str, same: dict[str, str], sample: int | None) -> dict[str, Any]:
+def examine(module: str, same: Sequence[str], sample: int | None) -> dict[str, Any]:
     """Return how many of a module's mutants its tests catch, and what the others are."""
     files = [str(ROOT / "tests" / f"{test}.py") for test in TESTS[module]]
     load_libraries(in_fork(files, None, 600)["modules"])
@@ -397,8 +397,8 @@ def _runs(test: str, mutant: Mutant, lines: dict[str, list[int]]) -> bool:
 
 def measure(modules: Sequence[str], sample: int | None) -> Result:
     """Examine modules one after the other."""
-    same = read_yaml(SAME)
-    found = {module: examine(module, same.get(module, {}), sample) for module in modules}
+    same = {module: sum(lines.values(), []) for module, lines in read_yaml(SAME).items()}
+    found = {module: examine(module, same.get(module, []), sample) for module in modules}
     mutants, caught, seconds = (sum(of[name] for of in found.values()) for name in ("mutants", "caught", "seconds"))
     return Result(
         f"{mutants} mutants of {len(modules)} modules, and the tests of each module; seconds of all these tests",
