@@ -397,8 +397,9 @@ def _runs(test: str, mutant: Mutant, lines: dict[str, list[int]]) -> bool:
 
 def measure(modules: Sequence[str], sample: int | None) -> Result:
     """Examine modules one after the other."""
-    same = {module: sum(lines.values(), []) for module, lines in read_yaml(SAME).items()}
-    found = {module: examine(module, same.get(module, []), sample) for module in modules}
+    reasons = read_yaml(SAME)
+    same = {module: [line for lines in reasons.get(module, {}).values() for line in lines] for module in modules}
+    found = {module: examine(module, same[module], sample) for module in modules}
     mutants, caught, seconds = (sum(of[name] for of in found.values()) for name in ("mutants", "caught", "seconds"))
     return Result(
         f"{mutants} mutants of {len(modules)} modules, and the tests of each module; seconds of all these tests",
