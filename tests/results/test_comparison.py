@@ -521,10 +521,23 @@ def test_gains_are_of_shared_seeds_and_areas_of_all():
     assert comparison.notes[1:] == ["vote_entropy shares 2 of 3 seeds with random."]
 
 
-@pytest.mark.parametrize(("seeds", "seeds_of_votes"), [(2, 3), (3, 2)])
-def test_labels_are_saved_on_shared_seeds(seeds: int, seeds_of_votes: int):
-    finished_runs_of({"random": RANDOM[:seeds], "vote_entropy": VOTES[:seeds_of_votes]}, FULL)
-    assert compared().by_query.loc["vote_entropy", "saved_90"] == pytest.approx(saved_by_hand(0.9, (0, 1)))
+@pytest.mark.parametrize(
+    ("seeds", "seeds_of_votes", "shared"),
+    [((0, 1), (0, 1, 2), (0, 1)), ((0, 1, 2), (0, 1), (0, 1)), ((0, 1, 2), (1, 2, 3), (1, 2)), ((3, 1), (1, 0), (1,))],
+)
+def test_labels_are_saved_on_shared_seeds(
+    seeds: tuple[int, ...], seeds_of_votes: tuple[int, ...], shared: tuple[int, ...]
+):
+    """Also where both have as many seeds, but others: pairing them by position would give another number."""
+    for query, curves, of in (("random", RANDOM, seeds), ("vote_entropy", VOTES, seeds_of_votes)):
+        for seed in of:
+            finished_run(query, seed, curves[seed % 3])
+    for seed, score in enumerate(FULL):
+        finished_full_run(seed, score)
+    votes = compared().by_query.loc["vote_entropy"]
+    assert votes["saved_90"] == pytest.approx(saved_by_hand(0.9, shared))
+    gains = [np.trapezoid(np.subtract(VOTES[seed], RANDOM[seed])) / 2 for seed in shared]
+    assert (votes["gain"], votes["gain_n"]) == (pytest.approx(np.mean(gains)), len(shared))
 
 
 def test_queries_that_share_no_seed_with_the_baseline_are_refused():
