@@ -96,9 +96,16 @@ class Pieces:
         self.regions = np.arange(len(self.sizes)) - self._first[self.images]
 
     def numbers(self, images: np.ndarray, regions: np.ndarray) -> np.ndarray:
-        """Return the pieces for pairs of image and region, both (A,); a region below 0 stands for the whole image."""
+        """Return the pieces for pairs of image and region, both (A,); a region below 0 stands for the whole image.
+
+        Raises `ValueError` for a region that its image does not have.
+        """
         whole = np.flatnonzero(np.isin(self.images, images[regions < 0]))
-        return np.concatenate([whole, (self._first[images] + regions)[regions >= 0]])
+        images, regions = images[regions >= 0], regions[regions >= 0]
+        too_large = regions >= np.bincount(self.images)[images]
+        if too_large.any():
+            raise ValueError(f"image {images[too_large][0]} has no region {regions[too_large][0]}")
+        return np.concatenate([whole, self._first[images] + regions])
 
     def room(self, budget: int, pieces: np.ndarray) -> int:
         """Return what `pieces` leave of a budget, in the unit of `sizes`; the budget is given in images."""
