@@ -50,6 +50,7 @@ queries                 what to label next
     scoring             scores of a pool, and one image's maps
 
 runs                    rounds, saved and resumed
+    schemas             what the files of a run hold, checked whenever they are read
     folder              the files of a run
     config              what a run is asked to do
     data                the data of a run, checked against its network

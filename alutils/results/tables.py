@@ -20,7 +20,7 @@ from alutils.runs.folder import (
     finished_experiments,
     finished_runs,
 )
-from alutils.runs.schemas import ROUNDS, PublishedRuns, check_rounds, damaged, read_csv, read_model
+from alutils.runs.schemas import ROUNDS, PublishedRuns, check_rounds, read_csv, read_model, reported
 
 CONFIG_COLUMNS = ("kind", "dataset", "model", "regime", "query", "order_model", "order_regime", "skip", "seed")
 
@@ -135,12 +135,10 @@ def check_agreement(where: object, runs: Mapping[str, tuple[Any, Mapping[str, An
 def _published_table(path: Path) -> pd.DataFrame:
     """Return a published table; raise `DataError` if it is damaged."""
     table = read_csv(path, {*CONFIG_COLUMNS, *ROUNDS})
-    try:
+    with reported(path):
         check_rounds(table[table["kind"] == "rounds"], CONFIG_COLUMNS)
         if table.duplicated().any():
             raise ValueError(f"row {int(table.duplicated().argmax()) + 1} is there twice")
-    except ValueError as error:
-        raise damaged(path, error) from error
     return table
 
 

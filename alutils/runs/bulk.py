@@ -13,9 +13,10 @@ from alutils.models import SplitModel, build_model
 from alutils.runs.acquisition import check_items, image_rows
 from alutils.runs.config import BulkConfig
 from alutils.runs.data import check_labels, load_sets
-from alutils.runs.folder import RunFolder, reported
+from alutils.runs.folder import RunFolder
 from alutils.runs.networks import RunTraining, check_network
 from alutils.runs.rounds import round_row
+from alutils.runs.schemas import reported
 from alutils.seeds import numpy_generator
 from alutils.training.loop import default_device, measure_on_test_set
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alutils.errors import DataError, ParameterError
+from alutils.errors import ParameterError
 from alutils.files import locked, write_whole
 from alutils.paths import results_dir
 from alutils.provenance import code, provenance
@@ -29,6 +29,7 @@ from alutils.runs.schemas import (
     read_bytes,
     read_json,
     read_model,
+    reported,
 )
 
 if TYPE_CHECKING:  # they take seconds to load, and a process that only starts runs does not need them
@@ -364,17 +365,6 @@ def finished_runs(experiment: str) -> list[RunFolder]:
     check_name(experiment)
     paths = sorted((results_dir() / experiment).glob("*/provenance.json"))
     return [RunFolder(experiment, path.parent.name) for path in paths]
-
-
-@contextmanager
-def reported(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged file raises into the `DataError` that says so."""
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:
-        raise damaged(path, error) from error
 
 
 def sha256(content: bytes) -> str:

@@ -12,8 +12,8 @@ from alutils.datasets import ImageDataset
 from alutils.models import SplitModel, build_model
 from alutils.progress import Status
 from alutils.runs.config import TrainingConfig
-from alutils.runs.folder import RunFolder, reported
-from alutils.runs.schemas import damaged
+from alutils.runs.folder import RunFolder
+from alutils.runs.schemas import damaged, reported
 from alutils.seeds import derive_seed
 from alutils.training.loop import Trainer
 

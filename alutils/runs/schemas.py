@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -153,9 +154,20 @@ class PublishedRuns(BaseModel):
 
 
 def damaged(path: Path, reason: object) -> DataError:
-    """Return the error for a file of a run that cannot be used."""
-    reason = " ".join(str(reason).split())[:150]
-    return DataError(f"{path}: damaged ({reason}); put a copy back, or remove the folder {path.parent}")
+    """Return the error for a file of a run, or a published file, that cannot be used."""
+    reason, is_of_run = " ".join(str(reason).split())[:150], (path.parent / "config.json").exists()
+    return DataError(f"{path}: damaged ({reason}); put a copy back{', or remove its folder' * is_of_run}")
+
+
+@contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file raises into the `DataError` that says so."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise damaged(path, error) from error
 
 
 def read_bytes(path: Path) -> bytes:
@@ -204,8 +216,9 @@ def parse_csv(text: str, columns: Collection[str] = ()) -> "pd.DataFrame":
     names = next(csv.reader(io.StringIO(text)), [])
     if not text.endswith("\n"):
         raise ValueError("its last line is cut off")
-    if len(set(names)) < len(names) or not set(columns) <= set(names):
-        raise ValueError(f"its columns are {', '.join(names)}; needed once each: {', '.join(sorted(columns))}")
+    wrong = [name for name in sorted({*names, *columns}) if names.count(name) > 1 or name not in names]
+    if wrong:
+        raise ValueError(f"it has {names.count(wrong[0])} columns {wrong[0]}; allowed: one")
     as_text = {"item": str, "name": str}
     options = {"float_precision": "round_trip", "dtype": as_text, "keep_default_na": False, "na_values": [""]}
     table = pd.read_csv(io.StringIO(text), **options)  # type: ignore[call-overload]

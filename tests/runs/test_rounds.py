@@ -601,7 +601,7 @@ def test_a_batch_without_a_labelled_pixel_is_no_reason_to_stop(
     labels[:, :, 8:] = 255
     mostly_void = replace(tiny_scenes, labels=labels)
     monkeypatch.setattr(data, "load_dataset", lambda name, split, *size, **labels: replace(mostly_void, split=split))
-    config = replace(ROUNDS, query=query, regime=regime, unit="images", start=2, step=1, epochs=6)
+    config = replace(ROUNDS, query=query, regime=regime, unit="images", start=2, step=1, epochs=12)
     void: list[bool] = []
 
     def spy(trainer: Trainer, images: torch.Tensor, targets: torch.Tensor, *others: Any) -> torch.Tensor:
