@@ -20,7 +20,7 @@ from alutils.runs.folder import (
     finished_experiments,
     finished_runs,
 )
-from alutils.runs.schemas import ROUNDS, PublishedRuns, check_rounds, read_csv, read_model, reported
+from alutils.runs.schemas import ROUNDS, PublishedRuns, check_rounds, read_csv, read_json, reported
 
 CONFIG_COLUMNS = ("kind", "dataset", "model", "regime", "query", "order_model", "order_regime", "skip", "seed")
 
@@ -89,8 +89,7 @@ class Experiment:
         """
         if self.runs:
             return {run.path.name: _record(run) for run in self.runs}
-        published = read_model(self.where.with_suffix(".json"), PublishedRuns)
-        return {name: run.model_dump(exclude_unset=True) for name, run in published.runs.items()}
+        return read_json(self.where.with_suffix(".json"), model=PublishedRuns)["runs"]
 
     @cached_property
     def acquired(self) -> tuple[pd.DataFrame, list[str]]:

@@ -28,7 +28,6 @@ from alutils.runs.schemas import (
     parse_csv,
     read_bytes,
     read_json,
-    read_model,
     reported,
 )
 
@@ -68,6 +67,8 @@ class RunFolder:
         with locked(self.lock("run"), str(self.path)):
             self._set_apart(config)
             self._bring_back(config)
+            if differences(self.config() or config, config):
+                raise damaged(self.path / "config.json", "superseded/ has it under another config's name")
             if not (self.path / "config.json").exists():
                 write_whole(self.path / "config.json", json.dumps(config, indent=2) + "\n")
             if not (self.path / "provenance.json").exists():
@@ -90,7 +91,7 @@ class RunFolder:
         known = self._checksums()
         if known and known.config != sha256(read_bytes(path)):
             raise damaged(path, "it is not the config of what the run finished")
-        return read_model(path, SavedConfig).model_dump(exclude_unset=True)
+        return read_json(path, model=SavedConfig)
 
     def set_apart(self) -> Path:
         """Move the whole run to `superseded/`; return its new path."""
@@ -183,8 +184,9 @@ class RunFolder:
         """Return the checksums of what is finished; `None` if nothing is, or if an earlier version finished the run."""
         path = self.path / "checksums.json"
         if path.exists():
-            return read_model(path, Checksums)
-        return self._provenance().checksums if self.is_finished else None
+            return Checksums.model_validate(read_json(path, model=Checksums))
+        found = self._provenance().get("checksums") if self.is_finished else None
+        return Checksums.model_validate(found) if found else None
 
     def _saved_with(self, rounds: int) -> Saved | None:
         """Return the checksums of what a run of so many rounds had saved; `None` for one of an earlier version."""
@@ -207,10 +209,10 @@ class RunFolder:
 
     def provenance(self) -> dict[str, Any]:
         """Return what `provenance.json` of a finished run says, but for the checksums; `DataError` if it is damaged."""
-        return self._provenance().model_dump(exclude={"checksums"})
+        return {name: said for name, said in self._provenance().items() if name != "checksums"}
 
-    def _provenance(self) -> Provenance:
-        return read_model(self.path / "provenance.json", Provenance)
+    def _provenance(self) -> dict[str, Any]:
+        return read_json(self.path / "provenance.json", model=Provenance)
 
     def last_row(self) -> dict[str, str]:
         """Return the last row of `rounds.csv` as text, without loading pandas; an empty dict if there is none."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from alutils.errors import DataError, ParameterError
-from alutils.files import Model, open_regular, validated
+from alutils.errors import DataError
+from alutils.files import open_regular, validated
 
 if TYPE_CHECKING:  # pandas takes a while to load, and a process that only starts runs does not need it
     import pandas as pd
@@ -179,23 +179,18 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def read_json(path: Path, kind: type = dict) -> Any:
-    """Return what a JSON file holds, a dict or another `kind`; raise `DataError` if it is damaged."""
+def read_json(path: Path, kind: type = dict, model: type[BaseModel] | None = None) -> Any:
+    """Return what a JSON file holds, a dict or another `kind`; raise `DataError` if it is damaged or no `model`."""
     try:
         content = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
         raise damaged(path, error) from error
     if not isinstance(content, kind):
         raise damaged(path, f"it holds a {type(content).__name__} instead of a {kind.__name__}")
+    if model:
+        with reported(path):
+            validated(model, content, "its content")
     return content
-
-
-def read_model(path: Path, model: type[Model]) -> Model:
-    """Return what a JSON file holds as `model`; raise `DataError` if it is damaged."""
-    try:
-        return validated(model, read_json(path), "its content")
-    except ParameterError as error:
-        raise damaged(path, error) from error
 
 
 def read_csv(path: Path, columns: Collection[str] = ()) -> "pd.DataFrame":
