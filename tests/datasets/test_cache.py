@@ -16,7 +16,6 @@ from test_folder import load, write_data_set
 from alutils.datasets import ImageDataset, cache, load_dataset
 from alutils.errors import DataError
 
-
 FEW_FILES = """
 import os, resource, sys
 from alutils.datasets import load_dataset
