@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from alutils.datasets import ImageDataset, load_dataset
+from alutils.errors import DataError
 from alutils.models import MODELS, build_model
 from alutils.queries import embeddings as features
 from alutils.queries.embeddings import digit_codes, gradient_embeddings, image_features, trained_autoencoder
@@ -82,3 +83,15 @@ def test_codes_leave_the_global_random_state(monkeypatch: pytest.MonkeyPatch):
     torch.manual_seed(3)
     digit_codes(load_dataset("digits", "test"))
     assert torch.rand(1) == expected
+
+
+def test_damaged_codes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALUTILS_CACHE", str(tmp_path))
+    monkeypatch.setattr(features, "CODE_STEPS", 2)
+    digits = load_dataset("digits", "test")
+    codes = digit_codes(digits)
+    (path,) = tmp_path.glob("digits-test-*/*.npy")
+    path.unlink()
+    np.save(path, codes + 1)
+    with pytest.raises(DataError, match=rf"^{path.parent}: damaged cache; remove this folder and start again"):
+        digit_codes(digits)
