@@ -23,13 +23,15 @@ State = list[int]  # size, time of change of the content and of the inode in nan
 Memory = dict[str, tuple[State, str]]  # by the names of a folder's files
 
 
-def content_hashes(paths: Sequence[Path], what: str) -> list[str]:
+def content_hashes(paths: Sequence[Path], what: str, *, may_change: bool = True) -> list[str]:
     """Return the hexadecimal SHA-256 of each file's content; a bar names the files as `what`.
 
     Hashes are remembered in the cache, by a file's absolute path, and a file is read again only if its size, times or
     inode differ. If they cannot be kept there, they are computed each time. The number of the device is not compared:
     it changes from one machine of a cluster to the next. Raises `OSError`, which names the file, if one is missing,
     unreadable or not a regular file.
+
+    may_change : whether a file that changed just now may change again at once; then it is not remembered yet
     """
     paths = [path.absolute() for path in paths]
     memories = {folder: _recalled(folder) for folder in {path.parent for path in paths}}
@@ -39,27 +41,36 @@ def content_hashes(paths: Sequence[Path], what: str) -> list[str]:
         if state == _state(path.stat()):
             found[path] = digest
     new = [path for path in dict.fromkeys(paths) if path not in found]
-    learnt: dict[Path, Memory] = {path.parent: {} for path in new}
-    progress = bar(len(new), f"hashing {what}")
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
-        for path, (state, digest) in zip(new, workers.map(_hashed, new), strict=True):
-            found[path] = digest
-            if state:
-                learnt[path.parent][path.name] = state, digest
-            progress.update()
-    progress.close()
-    for folder, memory in learnt.items():
-        if memory:
-            _remember(folder, memory)
+    found |= _learn(new, what, SETTLED if may_change else 0)
     return [found[path] for path in paths]
+
+
+def _learn(paths: Sequence[Path], what: str, settled: float) -> dict[Path, str]:
+    """Hash files at once, and remember the hash of each that changed more than `settled` seconds ago."""
+    found: dict[Path, str] = {}
+    learnt: dict[Path, Memory] = {path.parent: {} for path in paths}
+    progress = bar(len(paths), f"hashing {what}")
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as workers:
+            for path, (state, digest, age) in zip(paths, workers.map(_hashed, paths), strict=True):
+                found[path] = digest
+                if state and age > settled:
+                    learnt[path.parent][path.name] = state, digest
+                progress.update()
+    finally:  # who is interrupted goes on from there
+        progress.close()
+        for folder, memory in learnt.items():
+            if memory:
+                _remember(folder, memory)
+    return found
 
 
 def _state(status: os.stat_result) -> State:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
-def _hashed(path: Path) -> tuple[State, str]:
-    """Return the state and the hash of a file; no state if it changed so lately that the hash may not hold."""
+def _hashed(path: Path) -> tuple[State, str, float]:
+    """Return a file's state, its hash, and the seconds since it changed; no state if it changes right now."""
     now = time.time()
     try:
         with open_regular(path) as file:
@@ -68,8 +79,7 @@ def _hashed(path: Path) -> tuple[State, str]:
             is_unchanged = _state(status) == _state(os.fstat(file.fileno()))
     except OSError as error:  # one while reading has no name
         raise OSError(error.errno, error.strerror, str(path)) from error
-    is_settled = now - max(status.st_mtime, status.st_ctime) > SETTLED
-    return _state(status) if is_settled and is_unchanged else [], digest
+    return _state(status) if is_unchanged else [], digest, now - max(status.st_mtime, status.st_ctime)
 
 
 def _memory_file(folder: Path) -> Path:
@@ -126,7 +136,7 @@ def _check(folder: Path) -> None:
     try:
         with open_regular(folder / SEAL) as file:
             sealed = dict(json.load(file))
-        found = content_hashes([folder / name for name in sealed], folder.name)
+        found = content_hashes([folder / name for name in sealed], folder.name, may_change=False)
         wrong = [name for name, digest in zip(sealed, found, strict=True) if sealed[name] != digest]
         reason = f"{wrong[0]} has changed" if wrong else "" if sealed else f"{SEAL} is empty"
     except OSError as error:

@@ -32,7 +32,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of the files that have been hashed, which grows."""
     names: list[str] = []
 
-    def noted(path: Path) -> tuple[contents.State, str]:
+    def noted(path: Path) -> tuple[contents.State, str, float]:
         names.append(path.name)
         return hashed(path)
 
@@ -116,6 +116,15 @@ def test_a_damaged_memory_is_written_anew(content: bytes, tmp_path: Path, memory
     assert read == ["a", "a"]
 
 
+def test_what_was_hashed_before_an_error_is_remembered(tmp_path: Path, read: list[str]):
+    paths = files(tmp_path / "x", a="1", b="2")
+    os.mkfifo(tmp_path / "x" / "pipe")
+    with pytest.raises(OSError, match="pipe"):
+        content_hashes([*paths, tmp_path / "x" / "pipe"], "")
+    assert content_hashes(paths, "") == [sha256("1"), sha256("2")]
+    assert sorted(read) == ["a", "b", "pipe"]
+
+
 def test_without_room_for_a_memory_it_goes_on(tmp_path: Path, memory: Path):
     paths = files(tmp_path / "x", a="1")
     memory.parent.write_text("a file where the cache should be")
@@ -162,7 +171,8 @@ def build(beside: Path) -> None:
     (beside / "b").write_text("2")
 
 
-def test_a_sealed_folder_is_built_once_and_read_only(tmp_path: Path, read: list[str]):
+def test_a_sealed_folder_is_built_once_and_read_only(tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(contents, "SETTLED", 2.0)
     folder = built_and_sealed(tmp_path / "sealed", build)
     assert (folder / "part" / "a").read_text() == "1"
     assert all(not path.stat().st_mode & 0o222 for path in folder.rglob("*") if path.is_file())
@@ -198,6 +208,7 @@ def replace_by_a_file(folder: Path) -> None:
 @pytest.mark.parametrize("damage", [cut_seal, empty_seal, swap, replace_by_a_file])
 def test_a_damaged_folder_is_one_line(damage: Callable[[Path], None], tmp_path: Path):
     folder = built_and_sealed(tmp_path / "sealed", build)
+    time.sleep(0.02)  # until the clock of the file system ticks
     damage(folder)
     message = rf"^{re.escape(str(folder))}: damaged cache; remove this folder and start again \(.+\)$"
     with pytest.raises(DataError, match=message):

@@ -103,6 +103,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 def _is_image(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix not in IMAGE_SUFFIXES and suffix in {*Image.registered_extensions(), *PHOTO_SUFFIXES} and path.is_file():
+        check_names([path])
         raise DataError(f"{path}: image files of this kind are not read; allowed: {SUFFIXES}")
     return suffix in IMAGE_SUFFIXES
 

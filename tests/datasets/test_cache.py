@@ -176,6 +176,7 @@ def test_processes_that_start_at_once_give_the_same_arrays(description: Path, ca
 def damaged(path: Path, how: str) -> None:
     """Damage a file of a cache, which is read-only."""
     content = path.read_bytes()
+    time.sleep(0.02)  # until the clock of the file system ticks
     path.unlink()
     if how == "a folder":
         path.mkdir()

@@ -330,6 +330,10 @@ def test_a_name_that_would_break_a_table_is_one_line(name: str, tmp_path: Path) 
     with pytest.raises(DataError, match=r"/photos: the file name 'a\\.*b\.png' holds .*; allowed: ") as caught:
         load(description)
     assert str(caught.value).isprintable()
+    for folder in ("photos", "masks"):
+        (tmp_path / folder / f"{name}.png").rename(tmp_path / folder / f"{name}.gif")
+    with pytest.raises(DataError, match=r"/photos: the file name"):
+        load(description)
 
 
 def test_accents_written_in_two_ways_are_one_name(tmp_path: Path) -> None:

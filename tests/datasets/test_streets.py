@@ -1,6 +1,7 @@
 import hashlib
 import re
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,7 @@ def test_second_writer_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_drawn_scene_that_changed_is_one_line(tmp_path: Path) -> None:
     write_streets(tmp_path / "streets", {"train": 2}, height=64, processes=1)
     scene, other = sorted((tmp_path / "streets" / "leftImg8bit").rglob("*.png"))
+    time.sleep(0.02)  # until the clock of the file system ticks
     scene.unlink()
     shutil.copy(other, scene)
     with pytest.raises(

@@ -1,5 +1,6 @@
 """Codes of digits and features of scenes: fixed by their input, and alike for what is alike."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,7 @@ def test_damaged_codes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     digits = load_dataset("digits", "test")
     codes = digit_codes(digits)
     (path,) = tmp_path.glob("digits-test-*/*.npy")
+    time.sleep(0.02)  # until the clock of the file system ticks
     path.unlink()
     np.save(path, codes + 1)
     with pytest.raises(DataError, match=rf"^{path.parent}: damaged cache; remove this folder and start again"):

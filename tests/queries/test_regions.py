@@ -1,5 +1,6 @@
 """Windows and superpixels, their scores, what of their images is trained on, and what labelling them costs."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def test_damaged_superpixels_are_one_line(tiny_scenes: ImageDataset, tmp_path: P
     (path,) = (tmp_path / "cache").glob("tiny-*/*.npy")
     content = path.read_bytes()
     for damaged in (b"", content[:-9], content[:-1] + bytes([content[-1] ^ 1])):
+        time.sleep(0.02)  # until the clock of the file system ticks
         path.unlink()
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=rf"^{path.parent}: damaged cache; remove this folder and start again"):
