@@ -10,11 +10,14 @@ ground floor            what everything stands on
     seeds               one seed per purpose
     files               files written whole, files built once, locks, the YAML that people write
     progress            bars, and how far a run is
+    contents            hashes of files' contents, remembered; folders whose files are as they were built
     provenance          versions, code, device, memory and time of a run
 
 datasets                images and labels as arrays, by index
     base                what a data set is
     digits              scikit-learn's digits, MNIST, Fashion-MNIST
+    listing             the files of a folder, and names that a run can bear
+    decoding            image and label files, decoded by stated rules
     description         the keys of a YAML file that describes a folder of images
     folder              a folder of images and labels, described by a YAML file; CamVid
     cityscapes          Cityscapes, and the drawn scenes in its layout

@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 RESULTS = published_dir() / "benchmarks"
 NAMES = [
     *("committee_scoring", "scoring_memory", "feeding", "selection"),
-    *("whole_loop", "training_step", "startup"),
+    *("whole_loop", "training_step", "startup", "content_hash"),
     *("parallel_kernels", "torture", "overhead"),
 ]
 MAIN = {  # benchmark: the claim of it that README's short table shows

@@ -13,7 +13,10 @@ from alutils.results.pages import fill_tables
 
 BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
-NAMES = ("scoring_memory", "feeding", "training_step", "overhead", "committee_scoring", "whole_loop", "selection")
+NAMES = (
+    *("scoring_memory", "feeding", "training_step", "overhead", "committee_scoring", "whole_loop", "selection"),
+    "content_hash",
+)
 
 
 def quick(name: str) -> dict[str, Any]:
