@@ -287,7 +287,7 @@ def test_names_go_through_a_run_unharmed(tmp_path: Path) -> None:
         learning.restore()
         learning.do_round()
     run_rounds(config)
-    assert sorted(learning.run.read_table("acquisitions")["item"]) == sorted(["a", "b", *names])
+    assert sorted(learning.run.acquisitions()["item"]) == sorted(["a", "b", *names])
     with (learning.run.path / "acquisitions.csv").open(newline="") as file:
         assert sorted(row["item"] for row in csv.DictReader(file)) == sorted(["a", "b", *names])
     model = build_model("unet_small", 3, seed=0).eval()
