@@ -35,11 +35,14 @@ def command(preset: Path, cores: int, threads: int | None, profile: Path, others
     """Return the words that call Snakemake; on this machine each run has a GPU, or its threads of the cores."""
     words = [sys.executable, "-m", "snakemake", "-s", str(SNAKEFILE), "--profile", str(profile)]
     settings = read_yaml(profile / "config.yaml")
+    given = settings.get("config", [])
+    if not isinstance(given, list):
+        raise ParameterError(f"{profile}/config.yaml: config is {given!r}; allowed: a list, as in [gpus=1]")
     if settings.get("executor", "local") == "local":
         gpus = len(visible_gpus())
         threads = threads or max(1, cores // gpus if gpus else 1)
         words += ["--cores", str(cores), *(["--resources", f"gpu={gpus}"] if gpus else [])]
-    config = [*settings.get("config", []), f"preset={preset.resolve()}", f"threads={threads or 1}"]
+    config = [*map(str, given), f"preset={preset.resolve()}", f"threads={threads or 1}"]
     return [*words, *others, "--config", *config]
 
 
@@ -72,7 +75,7 @@ def run(preset: Path, words: list[str], profile: Path) -> int:
     except KeyboardInterrupt:
         process.wait()
         raise
-    with log.open() as file:
+    with log.open(errors="replace") as file:
         file.seek(start)
         return _conclude(preset.stem, jobs, process.returncode, file.read(), log)
 
@@ -119,7 +122,7 @@ def _watch(process: "subprocess.Popen[bytes]", log: Path, start: int, experiment
     """Print what the runs say into `log` from `start` on; on a terminal, below it, a live line for each of them."""
     lines: dict[str, tqdm[Any]] = {}
     is_live, reasons = sys.stderr.isatty(), set[str]()
-    with log.open() as said:
+    with log.open(errors="replace") as said:
         said.seek(start)
         while process.poll() is None:
             time.sleep(SECONDS_BETWEEN)
@@ -133,9 +136,10 @@ def _watch(process: "subprocess.Popen[bytes]", log: Path, start: int, experiment
 
 def _print_new(said: IO[str], reasons: set[str]) -> None:
     """Print the lines of runs in what is new in `said`; of errors those for a reason that is not in `reasons` yet."""
-    while line := said.readline():
+    while True:
+        start, line = said.tell(), said.readline()
         if not line.endswith("\n"):  # its end is still to come
-            said.seek(said.tell() - len(line.encode()))
+            said.seek(start)
             return
         error = FAILED.match(line)
         if OF_A_RUN.match(line) or (error and _reason(error[1]) not in reasons):
