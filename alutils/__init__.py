@@ -8,6 +8,7 @@ ground floor            what everything stands on
     errors              the errors that a user can cause, in one short line each
     paths               where data, results, caches and figures lie
     seeds               one seed per purpose
+    limits              the limit on memory, named where a failure may come from it
     yaml_text           YAML that people write, read within limits
     files               files written whole, files built once, locks, the YAML that people write
     progress            bars, and how far a run is
@@ -83,6 +84,7 @@ grid                    many runs
     gpus                which GPU a run may use
     notebooks           what is known of each notebook, in one table
     parameters          a notebook's parameters, checked
+    kernel              what a notebook runs in, and how it ended
     notebook            one notebook run
     preset              the jobs of a grid
     state               where each job is, and why it would run

@@ -12,7 +12,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from types import UnionType
@@ -82,6 +82,22 @@ def is_locked(path: Path) -> bool:
     if file:
         file.close()
     return file is None
+
+
+def own_folder(base: Path) -> Path:
+    """Return a folder in `base`, which all users of a machine may share, that only this user can write or read.
+
+    Raises `OSError` if its place is taken by something else, such as a link or the folder of another user.
+    """
+    path = base / f"alutils-{os.getuid()}"
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o700:
+        raise OSError(
+            errno.EPERM, "not a folder of this user alone; remove it, or set TMPDIR to another one", str(path)
+        )
+    return path
 
 
 def built_once(path: Path, build: Callable[[Path], object]) -> Path:
