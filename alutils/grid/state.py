@@ -106,10 +106,17 @@ def _not_done(run: RunFolder, job: Job) -> tuple[str, dict[str, Any], str]:
         return "out of date", {}, f"recipe changed: {what}"
     if known and not run.finished_ns():
         row = run.last_row()
-        return "begun", row, f"begun: goes on at round {int(row['round']) + 1 if row else 0}"
+        return "begun", row, f"begun: goes on at round {_next_round(row)}"
     if run.any_done_file():
         return "out of date", {}, "parameters changed"
     return ("begun", run.last_row(), "its training is finished, its notebook is not") if known else ("new", {}, "new")
+
+
+def _next_round(row: dict[str, str]) -> str:
+    try:
+        return str(int(row["round"]) + 1 if row else 0)
+    except (KeyError, ValueError, TypeError):
+        return "unknown, for rounds.csv is damaged"
 
 
 def _changed_input(done: Path, experiment: str, job: Job, needs: Iterable[JobState]) -> str:
