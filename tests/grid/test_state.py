@@ -38,7 +38,7 @@ def has_run(job: Job, seconds: int) -> None:
     run = RunFolder("mine", job.name)
     if job.config:
         write_whole(run.path / "config.json", json.dumps(job.config))
-        write_whole(run.path / "provenance.json", "{}")
+        write_whole(run.path / "provenance.json", json.dumps({"versions": {}, "device": "cpu"}))
     run.forget_done()
     write_whole(run.done_file(job.key), json.dumps({"files": checksums(job.files)}))
     os.utime(run.done_file(job.key), (4102444800 + seconds,) * 2)
