@@ -162,9 +162,10 @@ def _keep_failed(output: Path, run: RunFolder, reason: str) -> str:
     """Keep the cells that were executed, with the error in the failing one; return a note that says where."""
     import nbformat
 
-    if not output.exists():
-        return "its notebook was not started"
-    content = nbformat.read(output, 4)
+    try:
+        content = nbformat.read(output, 4)
+    except Exception:  # it was not begun, or only a part of it could be written
+        return "and its notebook is lost"
     started = [
         cell for cell in content.cells if cell.metadata.get("papermill", {}).get("status", "pending") != "pending"
     ]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -28,13 +29,14 @@ from alutils.runs.folder import RunFolder, begun_runs, finished_runs
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 PROFILES = ROOT / "workflow" / "profiles"
 OF_A_RUN = re.compile(r"\d\d:\d\d:\d\d |waiting for ")  # what a run says, among what Snakemake says
+QUOTED = "import shlex, sys; sys.executable = shlex.quote(sys.executable); from snakemake.cli import main; main()"
 FAILED = re.compile(r"^error: (.*)$", re.MULTILINE)  # what a failing run says last
 
 
 def command(preset: Path, cores: int, threads: int | None, profile: Path, others: Iterable[str]) -> list[str]:
     """Return the words that call Snakemake; on this machine each run has a GPU, or its threads of the cores."""
-    words = [sys.executable, "-m", "snakemake", "-s", str(SNAKEFILE), "--profile", str(profile)]
     settings = read_yaml(profile / "config.yaml")
+    words = [sys.executable, *_snakemake(settings), "-s", str(SNAKEFILE), "--profile", str(profile)]
     given = settings.get("config", [])
     if not isinstance(given, list):
         raise ParameterError(f"{profile}/config.yaml: config is {given!r}; allowed: a list, as in [gpus=1]")
@@ -44,6 +46,20 @@ def command(preset: Path, cores: int, threads: int | None, profile: Path, others
         words += ["--cores", str(cores), *(["--resources", f"gpu={gpus}"] if gpus else [])]
     config = [*map(str, given), f"preset={preset.resolve()}", f"threads={threads or 1}"]
     return [*words, *others, "--config", *config]
+
+
+def _snakemake(settings: dict[str, Any]) -> list[str]:
+    """Return the words that let Python run Snakemake, which writes the path of its Python into jobs' scripts as it is.
+
+    Raises `ParameterError` where a space in that path cannot be helped: on Slurm it is written by jobs, too.
+    """
+    is_plain = shlex.quote(sys.executable) == sys.executable
+    executor = settings.get("executor", "local")
+    if is_plain or executor == "local":
+        return ["-m", "snakemake"]
+    if executor == "cluster-generic":
+        return ["-c", QUOTED]
+    raise ParameterError(f"{sys.executable}: its path has a space or the like; allowed: none of these with {executor}")
 
 
 def find_profile(name: str) -> Path:
@@ -67,6 +83,8 @@ def run(preset: Path, words: list[str], profile: Path) -> int:
     check_data(preset.stem, jobs)
     set_others_apart(preset.stem, jobs)
     log = folder / "snakemake.log"
+    if log.exists() and not log.is_file():
+        raise ParameterError(f"{log} is in the way; allowed: a file, or none")
     with log.open("a") as file, environment({"PATH": f"{profile}:{os.environ['PATH']}"}):
         start = file.tell()
         process = subprocess.Popen(words, cwd=folder, stdout=file, stderr=file)
