@@ -40,7 +40,10 @@ def camvid(split: str, size: tuple[int, int] | None = None, native_labels: bool 
 
 
 def read_description(path: Path) -> "Description":
-    """Return what a YAML file says of a folder of images; raise `DataError` for a wrong key or value."""
+    """Return what a YAML file says of a folder of images.
+
+    Raises `DataError` for a wrong key or value, `ParameterError` for a file that cannot be read as YAML.
+    """
     from alutils.datasets.description import Description
 
     content = read_yaml(path)

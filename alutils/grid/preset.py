@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from alutils.errors import ParameterError, did_you_mean
+from alutils.errors import ParameterError, check_range, did_you_mean
 from alutils.files import read_yaml, validated
 from alutils.grid.notebooks import about
 from alutils.grid.parameters import (
@@ -24,6 +25,8 @@ from alutils.grid.parameters import (
 )
 from alutils.paths import PARAMS, ROOT, results_dir
 from alutils.runs.folder import check_name
+
+MOST_RUNS = 100_000
 
 
 class Entry(BaseModel):
@@ -105,6 +108,9 @@ def load_jobs(preset: Path) -> dict[str, Job]:
     """
     check_name(preset.stem)
     content = validated(Preset, read_yaml(preset), str(preset))
+    check_range(
+        f"runs of {preset}", sum(prod(map(len, (run.grid or {}).values())) for run in content.runs or []), 0, MOST_RUNS
+    )
     jobs: dict[str, Job] = {}
     for job in _all_jobs(content.runs or [], preset.stem):
         if job.name in jobs:

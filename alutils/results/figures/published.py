@@ -102,7 +102,7 @@ def side(name: str, what: str) -> Figure:
         return OF_SCORES[what](one)
     acquired, notes = Experiment.published(name).acquired
     if notes:
-        raise DataError(*notes)
+        raise DataError("; ".join(notes))
     return comparison.acquired_classes(of_setting(acquired, one.rows), one.name)
 
 
