@@ -75,7 +75,7 @@ def _hashed(path: Path) -> tuple[State, str, float]:
     try:
         with open_regular(path) as file:
             status = os.fstat(file.fileno())
-            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
             is_unchanged = _state(status) == _state(os.fstat(file.fileno()))
     except OSError as error:  # one while reading has no name
         raise OSError(error.errno, error.strerror, str(path)) from error

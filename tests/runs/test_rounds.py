@@ -601,7 +601,7 @@ def test_a_batch_without_a_labelled_pixel_is_no_reason_to_stop(
     labels[:, :, 8:] = 255
     mostly_void = replace(tiny_scenes, labels=labels)
     monkeypatch.setattr(data, "load_dataset", lambda name, split, *size, **labels: replace(mostly_void, split=split))
-    config = replace(ROUNDS, query=query, regime=regime, unit="images", start=2, step=1, epochs=12)
+    config = replace(ROUNDS, query=query, regime=regime, unit="images", start=2, step=1, epochs=6)
     void: list[bool] = []
 
     def spy(trainer: Trainer, images: torch.Tensor, targets: torch.Tensor, *others: Any) -> torch.Tensor:
@@ -610,8 +610,11 @@ def test_a_batch_without_a_labelled_pixel_is_no_reason_to_stop(
 
     step = Trainer.step
     monkeypatch.setattr(Trainer, "step", spy)
-    assert run_rounds(config)["labelled"].tolist() == [2, 3, 4]
-    assert any(void)
+    for seed in range(5):
+        assert run_rounds(replace(config, seed=seed))["labelled"].tolist() == [2, 3, 4]
+        if any(void):
+            return
+    pytest.fail("no batch was void")
 
 
 def test_a_test_set_without_labels_is_noticed_before_training(
