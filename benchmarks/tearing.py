@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 BASE = "TORTURE_BASE"
 LOG = "torn.log"
 OPERATIONS = ("open", "fsync", "mkdir", "rmdir", "remove", "unlink", "rename", "replace")
-MEAN = 60  # file operations after which a process of a grid kills itself
+MEAN = 40  # file operations after which a process of a grid kills itself
 KINDS = {  # what the files are called in a record, by a part of their path
     r"/\.snakemake/|snakemake\.log": "Snakemake's files",
     r"\.yaml$": "YAML files",

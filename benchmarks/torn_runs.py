@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, fields
 from functools import partial
+from itertools import product
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
@@ -25,7 +26,7 @@ from PIL import Image
 from skimage import measure, segmentation
 from tearing import LOG, Tear, note
 
-from alutils.datasets.folder import read_description
+from alutils.datasets.description import Description
 from alutils.datasets.streets import write_streets
 from alutils.progress import STATUS, read_status
 from alutils.provenance import code
@@ -37,7 +38,6 @@ from alutils.runs.rounds import run_rounds
 Work = Callable[[], object]
 LIMIT = 120  # seconds of one start, after which it counts as failed
 QUICK = ("rounds-and-bulk", "superpixels", "drawn")  # the kinds of work of the short form
-SCENES = 8
 DESCRIPTION = """
 name: tiny
 classes: {a: [255, 0, 0], b: [0, 255, 0], c: [0, 0, 255]}
@@ -86,7 +86,7 @@ class Counts:
 def tear_runs(base: Path, kills: int, generator: Random, is_quick: bool = False) -> Counts:
     """Let small runs in `base` kill themselves `kills` times in all; each kind in turn, or some if `is_quick`."""
     description = write_data(base / "data")
-    load_everything(description)
+    load_everything()
     works = kinds_of_work(description).items()
     runs = [TornRun(name, work, base, generator) for name, work in works if not is_quick or name in QUICK]
     counts = Counts()
@@ -99,12 +99,11 @@ def tear_runs(base: Path, kills: int, generator: Random, is_quick: bool = False)
     return counts
 
 
-def load_everything(description: Path) -> None:
+def load_everything() -> None:
     """Load what runs would load late, so that each fork has it; start no thread, which a fork would not have."""
     torch.set_num_threads(1)
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
-    _ = segmentation.slic, measure.find_contours
-    read_description(description)
+    _ = segmentation.slic, measure.find_contours, Description
     code()  # asks git
     networks.SAVE_EVERY = 0.0  # a checkpoint after each epoch, not only after each training
 
@@ -139,17 +138,16 @@ def kinds_of_work(description: Path) -> dict[str, Work]:
     }
 
 
-def write_data(folder: Path) -> Path:
+def write_data(folder: Path, scenes: int = 8, side: int = 32) -> Path:
     """Write a few scenes whose classes are their colours; return the file that describes them."""
     generator = np.random.default_rng(0)
-    for split in ("train", "test"):
-        for index in range(SCENES):
-            label = generator.integers(0, 3, (4, 4)).astype(np.uint8).repeat(8, axis=0).repeat(8, axis=1)
-            image = np.stack([label * 100, 255 - label * 100, label * 0 + 50], axis=-1)
-            for kind, pixels in (("images", image), ("labels", label)):
-                path = folder / split / kind / f"{index}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(pixels).save(path)
+    for split, index in product(("train", "test"), range(scenes)):
+        label = generator.integers(0, 3, (4, 4)).astype(np.uint8).repeat(side // 4, axis=0).repeat(side // 4, axis=1)
+        image = np.stack([label * 100, 255 - label * 100, label * 0 + 50], axis=-1)
+        for kind, pixels in (("images", image), ("labels", label)):
+            path = folder / split / kind / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
     (folder / "tiny.yaml").write_text(DESCRIPTION)
     return folder / "tiny.yaml"
 

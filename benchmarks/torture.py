@@ -110,7 +110,7 @@ class Grids:
         """Start the present grid, or what is left of it; its processes kill themselves if it `is_torn`."""
         preset = self.base / f"{self.name}.yaml"
         preset.write_text(self.preset)
-        folders = {"RESULTS": self.base / "results", "CACHE": self.base / f"{self.name}-cache"}
+        folders = {"RESULTS": self.base / "results", "CACHE": self.base / "cache"}
         changes = {f"ALUTILS_{name}": str(folder) for name, folder in folders.items()}
         changes |= {"TMPDIR": str(self.base / "temporary")}
         if is_torn:
