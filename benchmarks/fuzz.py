@@ -35,7 +35,7 @@ from torn_runs import load_everything
 from alutils.errors import DataError, ParameterError, one_line
 from alutils.provenance import peak_memory
 
-COUNT, QUICK_COUNT = 20_000, 300
+COUNT, QUICK_COUNT = 20_000, 200
 SEED = 0
 BATCH = 250  # changes a process, after which its memory is looked at
 LIMIT = 10  # seconds of one change
@@ -64,9 +64,9 @@ class Finding:
     """What went wrong with one change; `place` is where, in words that are alike for alike findings."""
 
     number: int
-    kind: str
     target: str
     change: str
+    kind: str
     place: str
     message: str
 
@@ -100,7 +100,7 @@ class Fuzz:
         self.targets = all_targets(base / "templates")
         self.contents = [(target.template / target.file).read_bytes() for target in self.targets]
         self.weights = [target.weight for target in self.targets]
-        self.started: list[str] = []
+        self.refused, self.started = 0, list[str]()
         with patch.dict(os.environ, environment(self.home)):
             self.expected = {target.name: self.read(target) for target in self.targets if not target.is_foreign}
 
@@ -122,34 +122,36 @@ class Fuzz:
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         return plain(target.read(self.home))
 
-    def look_at(self, number: int, outcome: Outcome) -> Finding | None:
+    def look_at(self, number: int) -> Finding | None:
         """Make change `number` and read the file; return what went wrong, or `None`."""
         target, change, content = self.changed(number)
-        found = partial(Finding, number, target=target.name, change=change)
         self.started.clear()
         before = peak_memory()
         signal.setitimer(signal.ITIMER_REAL, LIMIT)
+        wrong = self.wrong(target, content)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        grown = (peak_memory() - before) // MIB
+        if wrong is None and self.started:
+            wrong = "started", self.started[0], ""
+        if wrong is None and grown > GROWTH:
+            wrong = "memory", "grew", f"by {grown} MiB"
+        return Finding(number, target.name, change, *wrong) if wrong else None
+
+    def wrong(self, target: Target, content: bytes) -> tuple[str, str, str] | None:
+        """Read a target with another content; return kind, place and message of what goes wrong, or `None`."""
         try:
             result = self.read(target, content)
-            if target.is_compared and result != self.expected[target.name]:
-                return found("different", place=first_difference(self.expected[target.name], result), message="")
         except (DataError, ParameterError, OSError) as error:
-            outcome.refused += 1
+            self.refused += 1
             wrong = self.wrong_message(error, target)
-            if wrong:
-                return found("message", place=f"{place_of(error)}, {wrong}", message=one_line(error))
-        except HangingError as error:
-            return found("hanging", place=place_of(error), message="")
-        except MemoryError as error:
-            return found("memory", place=place_of(error), message=str(error))
+            return ("message", f"{place_of(error)}, {wrong}", one_line(error)) if wrong else None
         except BaseException as error:
-            return found("uncaught", place=f"{place_of(error)}, {type(error).__name__}", message=str(error))
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        if self.started:
-            return found("started", place=self.started[0], message="")
-        grown = (peak_memory() - before) // MIB
-        return found("memory", place="grew", message=f"by {grown} MiB") if grown > GROWTH else None
+            kinds = {"hanging": HangingError, "memory": MemoryError}
+            kind = next((kind for kind, of_kind in kinds.items() if isinstance(error, of_kind)), "uncaught")
+            return kind, f"{place_of(error)}, {type(error).__name__}", str(error)
+        if target.is_compared and result != self.expected[target.name]:
+            return "different", target.name, first_difference(self.expected[target.name], result)
+        return None
 
     def wrong_message(self, error: Exception, target: Target) -> str:
         """Return what is wrong with an error's message; "" if nothing is."""
@@ -164,17 +166,17 @@ class Fuzz:
     def batch(self, numbers: Iterable[int], progress: Any, results: Path) -> None:
         """Look at changes in a process of its own; write what they gave into the file `results`, line by line."""
         self._prepare(results.with_suffix(".txt"))
-        before, outcome = peak_memory(), Outcome()
+        before, slowest = peak_memory(), 0.0
         with results.open("a") as file:
             for number in numbers:
                 progress.value, started = number, time.monotonic()
-                finding = self.look_at(number, outcome)
-                outcome.slowest = max(outcome.slowest, time.monotonic() - started)
+                finding = self.look_at(number)
+                slowest = max(slowest, time.monotonic() - started)
                 if finding:
                     file.write(json.dumps(asdict(finding)) + "\n")
                     file.flush()
-            outcome.growth = peak_memory() - before
-            file.write(json.dumps(asdict(outcome)) + "\n")
+            outcome = {"refused": self.refused, "growth": peak_memory() - before, "slowest": slowest}
+            file.write(json.dumps(outcome) + "\n")
 
     def _prepare(self, said: Path) -> None:
         """Limit this process's memory, and note what it starts."""
@@ -198,16 +200,14 @@ class Fuzz:
 
 
 def first_difference(one: Any, other: Any, path: str = "") -> str:
-    """Return where two comparable contents differ first."""
+    """Return where two comparable contents differ first, by keys and positions."""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        return next(first_difference(one[key], other[key], f"{path}.") for key in one if one[key] != other[key])
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return next(
-            first_difference(*pair, f"{path}[{number}]")
-            for number, pair in enumerate(zip(one, other, strict=True))
-            if pair[0] != pair[1]
-        )
-    return path
+        keys: Iterable[Any] = one
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        keys = range(len(one))
+    else:
+        return f"{path or 'all'}: {str(one)[:50]} / {str(other)[:50]}"
+    return next(first_difference(one[key], other[key], f"{path}/{key}") for key in keys if one[key] != other[key])
 
 
 def place_of(error: BaseException) -> str:
@@ -249,7 +249,7 @@ def in_a_process(work: Fuzz, numbers: range, outcome: Outcome) -> int:
         return numbers.stop
     target, change, _ = work.changed(progress.value)
     kind, place = ("hanging", "killed") if is_killed else ("uncaught", f"died with exit code {process.exitcode}")
-    outcome.findings.append(Finding(progress.value, kind, target.name, change, place, ""))
+    outcome.findings.append(Finding(progress.value, target.name, change, kind, place, ""))
     return progress.value + 1
 
 

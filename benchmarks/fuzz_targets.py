@@ -21,9 +21,9 @@ from torn_runs import BULK, COMMON, ROUNDS, write_data
 
 from alutils.datasets import ImageDataset, label_counts, load_dataset
 from alutils.datasets.folder import read_description, scene_files
-from alutils.files import try_lock
+from alutils.files import try_lock, write_whole
 from alutils.grid.parameters import checksums
-from alutils.grid.preset import load_jobs
+from alutils.grid.preset import Job, load_jobs
 from alutils.grid.state import states_of
 from alutils.queries.parts import Superpixels
 from alutils.queries.regions import Pieces
@@ -167,40 +167,40 @@ def bulk_config_of(template: Path) -> BulkConfig:
 
 def run_targets(base: Path) -> list[Target]:
     """Return the files of a run that is begun, of finished ones, and of what is published of these."""
-    begun, trained, finished, published = (base / name for name in ("begun", "trained", "finished", "published"))
-    for template in (begun, finished):
-        write_data(template / "data", scenes=8, side=SIDE)
-    for work, template in ((begin, begun), (finish, finished)):  # a process that has trained must not fork
-        process = multiprocessing.get_context("fork").Process(target=work, args=(template,))
-        process.start()
-        process.join()
-        assert process.exitcode == 0
-    shutil.copytree(begun, trained)
-    shutil.copytree(finished, published)
-    config, bulk = config_of(finished), bulk_config_of(finished)
-    in_run, in_bulk = f"results/e/{config.run_name}", f"results/e/{bulk.run_name}"
-    for unread in (begun / in_run / "checkpoint.pt", published / in_bulk / "model.pt"):
-        unread.unlink()  # so that copies are quickly made
-    shutil.rmtree(published / "results")
-    go_on, train = partial(restored, begun), partial(trained_on, begun, trained)
-    table = partial(read_finished, finished)
+    begun, trained, finished, published = run_templates(base)
+    run = f"results/e/{config_of(finished).run_name}"
+    go_on, table, train = partial(restored, begun), partial(read_finished, finished), partial(trained_on, begun)
+    tables = ("rounds.csv", "acquisitions.csv", "scores.npy")
+    model = f"results/e/{bulk_config_of(finished).run_name}/model.pt"
     return [
-        Target("begun rounds.csv", begun, f"{in_run}/rounds.csv", go_on, is_compared=True, weight=4),
-        Target("begun acquisitions.csv", begun, f"{in_run}/acquisitions.csv", go_on, is_compared=True, weight=4),
-        Target("begun scores.npy", begun, f"{in_run}/scores.npy", go_on, is_compared=True, weight=4),
-        Target("begun config.json", begun, f"{in_run}/config.json", go_on, weight=2),
-        Target("begun code.json", begun, f"{in_run}/code.json", go_on, weight=1),
-        Target("checkpoint.pt", trained, f"{in_run}/checkpoint.pt", train, is_compared=True, weight=4),
-        Target("finished rounds.csv", finished, f"{in_run}/rounds.csv", table, is_compared=True, weight=4),
-        Target("finished acquisitions.csv", finished, f"{in_run}/acquisitions.csv", table, is_compared=True, weight=4),
-        Target("finished scores.npy", finished, f"{in_run}/scores.npy", table, is_compared=True, weight=3),
-        Target("finished config.json", finished, f"{in_run}/config.json", table, weight=3),
-        Target("provenance.json", finished, f"{in_run}/provenance.json", table, weight=3),
-        Target("model.pt", finished, f"{in_bulk}/model.pt", partial(read_model, finished), is_compared=True, weight=4),
+        *(Target(f"begun {name}", begun, f"{run}/{name}", go_on, is_compared=True, weight=4) for name in tables),
+        Target("begun config.json", begun, f"{run}/config.json", go_on, weight=2),
+        Target("begun code.json", begun, f"{run}/code.json", go_on, weight=1),
+        Target("checkpoint.pt", trained, f"{run}/checkpoint.pt", train, is_compared=True, weight=4),
+        *(Target(f"finished {name}", finished, f"{run}/{name}", table, is_compared=True, weight=4) for name in tables),
+        Target("finished config.json", finished, f"{run}/config.json", table, weight=3),
+        Target("provenance.json", finished, f"{run}/provenance.json", table, weight=3),
+        Target("model.pt", finished, model, partial(read_model, finished), is_compared=True, weight=4),
         Target("published table", published, "published/e.csv", read_published, weight=3),
         Target("published records", published, "published/e.json", read_published, weight=3),
         Target("published acquired", published, "published/e-acquired.csv", read_published, weight=2),
     ]
+
+
+def run_templates(base: Path) -> list[Path]:
+    """Write what a run leaves that is begun, without and with its checkpoint, what finished ones do, and tables."""
+    begun, trained, finished, published = found = [
+        base / name for name in ("begun", "trained", "finished", "published")
+    ]
+    for template, work in ((trained, begin), (finished, finish)):
+        write_data(template / "data", scenes=8, side=SIDE)
+        process = multiprocessing.get_context("fork").Process(target=work, args=(template,))
+        process.start()  # a process that has trained must not fork
+        process.join()
+        assert process.exitcode == 0
+    shutil.copytree(trained, begun, ignore=shutil.ignore_patterns("checkpoint.pt"))  # so that it is quickly copied
+    shutil.copytree(finished, published, ignore=shutil.ignore_patterns("results"))
+    return found
 
 
 class Stopped(Exception):
@@ -242,9 +242,9 @@ def restored(template: Path, _: Path) -> Any:
     return [learning.rows, learning.acquired.rows, learning.scores]
 
 
-def trained_on(data: Path, template: Path, _: Path) -> Any:
+def trained_on(template: Path, _: Path) -> Any:
     """Train the network of the last round from its checkpoint on: nothing is left to do."""
-    config = config_of(data)
+    config = config_of(template)
     train_set = load_dataset(config.dataset, "train")
     run = RunFolder(config.experiment, config.run_name)
     training = RunTraining(config, run, config.training_sizes(config.budgets(len(train_set))))
@@ -307,35 +307,34 @@ def read_cache(template: Path, _: Path) -> Any:
 def grid_targets(base: Path) -> list[Target]:
     """Return a preset, and the files by which a grid knows how far its jobs are."""
     template = base / "grid"
-    (template / "results").mkdir(parents=True)
-    preset = template / "grid.yaml"
-    preset.write_text(PRESET)
+    template.mkdir()
+    (template / "grid.yaml").write_text(PRESET)
     with patch.dict(os.environ, environment(template)):
-        jobs = load_jobs(preset)
-        done, failed, running, begun, _, _ = jobs.values()
-        of = {job.name: RunFolder("grid", job.name) for job in jobs.values()}
-        for run in of.values():
-            run.path.mkdir(parents=True)
-        done_file = of[done.name].done_file(done.key)
-        done_file.write_text(json.dumps({"at": "2026-01-01 00:00:00", "files": checksums(done.files)}))
-        os.utime(done_file, (0, 0))  # so that inputs are newer, and their checksums are compared
-        of[failed.name].failed_notebook.write_text(json.dumps(FAILED))
-        of[running.name].status_file.parent.mkdir()
-        of[running.name].status_file.write_text(json.dumps(STATUS))
-        for table in (running, begun):
-            of[table.name].write_table("rounds", pd.DataFrame([{"round": 0, "labelled": 4, "miou": 0.5}]))
-        (of[begun.name].path / "config.json").write_text(json.dumps(begun.config))
-    read = partial(read_states, jobs, running.name)
-    files = {
-        "done file": done_file,
-        "failed notebook": of[failed.name].failed_notebook,
-        "status file": of[running.name].status_file,
-        "rounds.csv of a running job": of[running.name].path / "rounds.csv",
-        "rounds.csv of a job": of[begun.name].path / "rounds.csv",
-        "config.json of a job": of[begun.name].path / "config.json",
-    }
+        jobs = load_jobs(template / "grid.yaml")
+        files = job_files(*list(jobs.values())[:4])
+        running = next(name for name in jobs if RunFolder("grid", name).status_file.exists())
+    read = partial(read_states, jobs, running)
     states = [Target(name, template, str(path.relative_to(template)), read) for name, path in files.items()]
     return [Target("preset", template, "grid.yaml", read_preset, weight=4), *states]
+
+
+def job_files(done: Job, failed: Job, running: Job, begun: Job) -> dict[str, Path]:
+    """Write what four jobs leave, one in each state; return the paths, each with what it is."""
+    runs = [RunFolder("grid", job.name) for job in (done, failed, running, begun)]
+    files = {
+        "done file": runs[0].done_file(done.key),
+        "failed notebook": runs[1].failed_notebook,
+        "status file": runs[2].status_file,
+        "config.json of a job": runs[3].path / "config.json",
+    }
+    contents = [{"at": "2026-01-01 00:00:00", "files": checksums(done.files)}, FAILED, STATUS, begun.config]
+    for path, content in zip(files.values(), contents, strict=True):
+        write_whole(path, json.dumps(content))
+    os.utime(files["done file"], (0, 0))  # so that inputs are newer, and their checksums are compared
+    for run in runs[2:]:
+        run.write_table("rounds", pd.DataFrame([{"round": 0, "labelled": 4, "miou": 0.5}]))
+    tables = {"rounds.csv of a running job": runs[2].path, "rounds.csv of a job": runs[3].path}
+    return files | {name: path / "rounds.csv" for name, path in tables.items()}
 
 
 def read_preset(home: Path) -> None:

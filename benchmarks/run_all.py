@@ -25,7 +25,7 @@ RESULTS = published_dir() / "benchmarks"
 NAMES = [
     *("committee_scoring", "scoring_memory", "feeding", "selection"),
     *("whole_loop", "training_step", "startup"),
-    *("parallel_kernels", "torture", "overhead"),
+    *("parallel_kernels", "torture", "fuzz", "overhead"),
 ]
 MAIN = {  # benchmark: the claim of it that README's short table shows
     "committee_scoring": "committee scoring: times faster than T passes",

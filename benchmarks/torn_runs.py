@@ -122,9 +122,6 @@ def kinds_of_work(description: Path) -> dict[str, Work]:
         for rate in (0.01, 0.02, 0.01):
             run_rounds(rounds(rounds=2, learning_rate=rate))
 
-    def drawn() -> None:
-        write_streets(Path(os.environ["ALUTILS_CACHE"]) / "drawn", {"train": 3, "val": 2}, height=64, processes=1)
-
     return {
         "rounds-and-bulk": rounds_and_bulk,
         "incremental": lambda: run_rounds(rounds(regime="incremental")),
@@ -134,8 +131,13 @@ def kinds_of_work(description: Path) -> dict[str, Work]:
         "windows": lambda: run_rounds(rounds(query="vote_entropy+windows2x2", height=16, width=16)),
         "superpixels": lambda: run_rounds(rounds(query="vote_entropy+superpixels6", rounds=2)),
         "changed-and-back": changed_and_changed_back,
-        "drawn": drawn,
+        "drawn": draw_scenes,
     }
+
+
+def draw_scenes() -> None:
+    """Draw a few scenes into the cache."""
+    write_streets(Path(os.environ["ALUTILS_CACHE"]) / "drawn", {"train": 3, "val": 2}, height=64, processes=1)
 
 
 def write_data(folder: Path, scenes: int = 8, side: int = 32) -> Path:

@@ -28,15 +28,17 @@ runs:
   - notebook: 03_active_learning_rounds
     parameters: {<<: *recipe, rounds: 3, committee_members: 2}
     grid: {query: [random, vote_entropy]}
-"""
-MORE_RUNS = """
   - notebook: 04_bulk_training
     parameters: {<<: *recipe, share: 20}
     grid: {query: [vote_entropy]}
   - notebook: 06_figures
 """
-QUICK_PRESET = PRESET.replace("random, ", "").replace("rounds: 3", "rounds: 2")
-KILLS = 1000
+QUICK_PRESET = """
+runs:
+  - notebook: 03_active_learning_rounds
+    parameters: {dataset: digits, model: mnist_cnn, height: 28, width: 28, augmentation: none, rounds: 2, steps: 2}
+"""
+KILLS, QUICK_KILLS = 1000, 15
 OF_GRIDS = 0.1  # the share of the kills that are those of grids
 GRACE = 120  # seconds in which what outlived a killed parent may finish what it is at, but not more
 REFUSALS = 3  # times in a row that a grid may fail without being killed; what survived may be in its way
@@ -44,13 +46,13 @@ REFUSALS = 3  # times in a row that a grid may fail without being killed; what s
 
 def torture(kills: int, is_quick: bool) -> Result:
     """Kill grids and small runs `kills` times in all, and count what went wrong."""
-    kills = 21 if is_quick else kills
+    kills = QUICK_KILLS if is_quick else kills
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         base = Path(folder)
         started = time.monotonic()
         runs = tear_runs(base / "runs", round(kills * (1 - OF_GRIDS)), Random(0), is_quick)
         between = time.monotonic()
-        grid = Grids(base / "grid", QUICK_PRESET if is_quick else PRESET + MORE_RUNS)
+        grid = Grids(base / "grid", QUICK_PRESET if is_quick else PRESET)
         grids = grid.kill(max(1, kills - runs.kills), Random(0))
         ended = time.monotonic()
         left = processes_left(grid.base)
