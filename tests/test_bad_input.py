@@ -306,7 +306,7 @@ IN_KERNEL = [
     (ROUNDS, lambda folder: mine(folder, Path.unlink), "1.png: its label is missing"),
     (ROUNDS, lambda folder: mine(folder, lambda label: write(label, "no image")), "1.png: cannot be decoded"),
     (ROUNDS, lambda folder: mine(folder, all_of(7)), "1.png: label value 7 is neither a class nor ignored"),
-    (ROUNDS, lambda folder: mine(folder, void_everywhere), "mine train: the labels of all 1 labelled images are void"),
+    (ROUNDS, lambda folder: mine(folder, void_everywhere), "mine train: the labels of all 1 images are void"),
     (BULK, lambda folder: p(query="vote_entropy"), "is no finished run; run 03_active_learning_rounds for it first"),
     (ROUNDS, damaged_cache, "damaged cache; remove this folder and start again"),
     (ROUNDS, half_written("rounds.csv"), "rounds.csv: damaged (its last line is cut off)"),

@@ -57,7 +57,8 @@ def _check_unique(files: SceneFiles) -> None:
     first = dict(zip(reversed(files.item_names), reversed(files.images), strict=True))
     for name, path in zip(files.item_names, files.images, strict=True):
         if first[name] != path:
-            raise DataError(f"{path}: its item has the same name as that of {first[name]}; allowed: unique names")
+            other = os.path.relpath(first[name], path.parent)
+            raise DataError(f"{path}: its item has the same name as that of {other}; allowed: unique names")
 
 
 def _hashes(files: SceneFiles) -> list[str]:

@@ -77,9 +77,10 @@ def drawn_streets(
 def scene_files(name: str, root: Path, split: str) -> SceneFiles:
     """List the files of one split below `root`, in the order of their names; raise `DataError` if there are none."""
     check_choice("split", split, FOLDERS)
-    images_folder, labels_folder = (root / part / FOLDERS[split] for part in ("leftImg8bit", "gtFine"))
+    names = [f"{part}/{FOLDERS[split]}" for part in ("leftImg8bit", "gtFine")]
+    images_folder, labels_folder = (root / name for name in names)
     if not (images_folder.is_dir() and labels_folder.is_dir()):
-        raise DataError(f"{root}: no Cityscapes there; it needs the folders {images_folder} and {labels_folder}")
+        raise DataError(f"{root}: no Cityscapes there; it needs the folders {' and '.join(names)}")
     cities = [city for city in files_in(images_folder) if city.is_dir()]
     images = sorted(path for city in cities for path in files_in(city) if path.name.endswith("_leftImg8bit.png"))
     check_names(images)
