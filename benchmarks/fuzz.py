@@ -118,6 +118,7 @@ class Fuzz:
         shutil.copytree(target.template, self.home)
         if content is not None:
             path, status = self.home / target.file, (target.template / target.file).stat()
+            path.unlink()  # it may be read-only
             path.write_bytes(content)
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         return plain(target.read(self.home))

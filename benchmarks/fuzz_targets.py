@@ -32,8 +32,7 @@ from alutils.results.tables import Experiment
 from alutils.runs import rounds
 from alutils.runs.bulk import image_order, load_bulk_model, run_bulk
 from alutils.runs.config import BulkConfig, RoundsConfig
-from alutils.runs.folder import RunFolder, read_config
-from alutils.runs.networks import RunTraining
+from alutils.runs.folder import RunFolder
 
 SIDE = 16
 DATA = "data/tiny.yaml"
@@ -169,16 +168,17 @@ def run_targets(base: Path) -> list[Target]:
     """Return the files of a run that is begun, of finished ones, and of what is published of these."""
     begun, trained, finished, published = run_templates(base)
     run = f"results/e/{config_of(finished).run_name}"
-    go_on, table, train = partial(restored, begun), partial(read_finished, finished), partial(trained_on, begun)
+    go_on, table, train = partial(restored, trained), partial(read_finished, finished), partial(trained_on, trained)
     tables = ("rounds.csv", "acquisitions.csv", "scores.npy")
     model = f"results/e/{bulk_config_of(finished).run_name}/model.pt"
     return [
         *(Target(f"begun {name}", begun, f"{run}/{name}", go_on, is_compared=True, weight=4) for name in tables),
-        Target("begun config.json", begun, f"{run}/config.json", go_on, weight=2),
+        Target("begun config.json", begun, f"{run}/config.json", go_on, is_compared=True, weight=2),
+        Target("begun checksums.json", begun, f"{run}/checksums.json", go_on, is_compared=True, weight=2),
         Target("begun code.json", begun, f"{run}/code.json", go_on, weight=1),
         Target("checkpoint.pt", trained, f"{run}/checkpoint.pt", train, is_compared=True, weight=4),
         *(Target(f"finished {name}", finished, f"{run}/{name}", table, is_compared=True, weight=4) for name in tables),
-        Target("finished config.json", finished, f"{run}/config.json", table, weight=3),
+        Target("finished config.json", finished, f"{run}/config.json", table, is_compared=True, weight=3),
         Target("provenance.json", finished, f"{run}/provenance.json", table, weight=3),
         Target("model.pt", finished, model, partial(read_model, finished), is_compared=True, weight=4),
         Target("published table", published, "published/e.csv", read_published, weight=3),
@@ -235,28 +235,30 @@ def finish(template: Path) -> None:
 
 def restored(template: Path, _: Path) -> Any:
     """Go on with a run up to where it would train."""
-    learning = rounds.ActiveLearning(config_of(template))
-    config = learning.config.as_dict(learning.pieces.dataset, learning.test_set)
-    with learning.run.opened(config):
-        learning.restore()
+    learning = restored_run(template)
     return [learning.rows, learning.acquired.rows, learning.scores]
+
+
+def restored_run(template: Path) -> rounds.ActiveLearning:
+    """Return the run with its data in a template and its folder in the copy, as far as it was."""
+    learning = rounds.ActiveLearning(config_of(template))
+    with learning.run.opened(learning.config.as_dict(learning.pieces.dataset, learning.test_set)):
+        learning.restore()
+    return learning
 
 
 def trained_on(template: Path, _: Path) -> Any:
     """Train the network of the last round from its checkpoint on: nothing is left to do."""
-    config = config_of(template)
-    train_set = load_dataset(config.dataset, "train")
-    run = RunFolder(config.experiment, config.run_name)
-    training = RunTraining(config, run, config.training_sizes(config.budgets(len(train_set))))
-    return training.train(train_set, np.arange(6), round_number=2).state_dict()
+    return restored_run(template).train(2)[0].state_dict()
 
 
 def read_finished(template: Path, _: Path) -> Any:
     """Read all tables of an experiment, as what compares queries does, and the order for a bulk training."""
     experiment = Experiment.of_runs("e")
-    records, order = experiment.records, image_order(bulk_config_of(template), 8)
+    config = bulk_config_of(template)
+    records, order = experiment.records, image_order(config, load_dataset(config.dataset, "train"))
     scores = experiment.scores(["vote_entropy"])
-    configs = {run.path.name: read_config(run.path) for run in experiment.runs}
+    configs = {run.path.name: run.config() for run in experiment.runs}
     starts = {name: record.get("start_set") for name, record in records.items()}
     return [experiment.table, starts, order, [array for _, array in scores], configs]
 
@@ -283,13 +285,11 @@ def cache_targets(base: Path) -> list[Target]:
     write_data(template / "data", scenes=4, side=SIDE)
     with patch.dict(os.environ, environment(template)):
         read_cache(template, template)
-    (folder,) = (path for path in (template / "cache").iterdir() if path.is_dir())
-    (superpixels,) = (template / "cache").glob("*.npy")
-    files = [*(folder / name for name in ("images.npy", "labels.npy", "fingerprint.json")), superpixels]
-    names = ["cached images", "cached labels", "fingerprint.json", "superpixels"]
+    files = sorted((template / "cache").glob("*/*.[jn]*"))
+    read = partial(read_cache, template)
     return [
-        Target(name, template, str(file.relative_to(template)), partial(read_cache, template), weight=2)
-        for name, file in zip(names, files, strict=True)
+        Target(f"cached {path.name}", template, str(path.relative_to(template)), read, is_compared=True, weight=2)
+        for path in files
     ]
 
 
@@ -332,7 +332,7 @@ def job_files(done: Job, failed: Job, running: Job, begun: Job) -> dict[str, Pat
         write_whole(path, json.dumps(content))
     os.utime(files["done file"], (0, 0))  # so that inputs are newer, and their checksums are compared
     for run in runs[2:]:
-        run.write_table("rounds", pd.DataFrame([{"round": 0, "labelled": 4, "miou": 0.5}]))
+        write_whole(run.path / "rounds.csv", "round,labelled,miou\n0,4,0.5\n")
     tables = {"rounds.csv of a running job": runs[2].path, "rounds.csv of a job": runs[3].path}
     return files | {name: path / "rounds.csv" for name, path in tables.items()}
 

@@ -138,7 +138,9 @@ def test_a_name_that_would_break_a_table_is_one_line(stem: str, root: Path) -> N
 def test_scenes_of_one_name_in_two_cities_are_one_line(root: Path) -> None:
     write_scene(root, "train", "bern", SCENES[0][1])
     first, second = (scene_paths(root, "train", city, SCENES[0][1])[0] for city in ("bern", "ulm"))
-    with pytest.raises(DataError, match=rf"^{second}: its item has the same name as that of ../bern/{first.name}; allowed: unique"):
+    with pytest.raises(
+        DataError, match=rf"^{second}: its item has the same name as that of ../bern/{first.name}; allowed: unique"
+    ):
         load("train")
 
 

@@ -1,5 +1,6 @@
 """Files replaced whole, run folders claimed once, tables that survive a round trip."""
 
+import io
 import json
 import multiprocessing
 import os
@@ -18,7 +19,7 @@ from alutils.errors import DataError, ParameterError
 from alutils.files import write_whole
 from alutils.runs import folder as results_module
 from alutils.runs.config import recipe_of
-from alutils.runs.folder import RunFolder
+from alutils.runs.folder import RunFolder, sealed
 from alutils.runs.schemas import check_acquisitions
 
 CPU = torch.device("cpu")
@@ -110,7 +111,9 @@ def test_state_is_loaded_as_it_was_saved_and_as_data_only(tmp_path: Path):
     assert state is not None
     assert state["round"] == 3
     assert state["model"]["w"].tolist() == [0, 1, 2]
-    torch.save(Path, run.path / "model.pt")
+    buffer = io.BytesIO()
+    torch.save(Path, buffer)
+    (run.path / "model.pt").write_bytes(sealed(buffer.getvalue()))
     with pytest.raises(DataError, match=r"model.pt: damaged \(Weights only load failed"):
         run.load_state("model")
 
@@ -206,7 +209,7 @@ TAMPERED = [  # how, and a part of the line that is said
     (changed(ROUNDS, "miou", "round"), "it has 2 columns round; allowed: one"),
     (row(ROUNDS, lambda rows: [*rows, rows[-1]]), "its rounds are [0, 1, 2, 2] with [1, 2, 3, 3] labels"),
     (row(ROUNDS, lambda rows: [rows[0], *rows[:0:-1]]), "its rounds are [2, 1, 0]"),
-    (row(ROUNDS, lambda rows: [*rows, "3,4,4.0,0.03,1.0,0.0\n"]), "it has 4 rounds; saved were 1, 2, 3"),
+    (row(ROUNDS, lambda rows: [*rows, "3,4,4.0,0.03,1.0,0.0\n"]), "it has 4 rounds; allowed: "),
     (row(ROUNDS, lambda rows: [*rows[:-1], rows[-1][:-3]]), "its last line is cut off"),
     (row(ROUNDS, lambda rows: [*rows, "1,2,3,4,5,6,7,8\n"]), "Expected 6 fields"),
     (row(ROUNDS, lambda rows: [rows[0], *(f"9,{line}" for line in rows[1:])]), "more values than there are columns"),
@@ -302,6 +305,34 @@ def test_acquisitions_come_in_order_and_once(rows: list[list[int]], message: str
     check_acquisitions(table.assign(round=[0, 1], rank=0, index=[0, 0], region=[1, 2]))
 
 
+def test_a_finished_run_has_all_its_rounds():
+    run = saved_run(3, 3)
+    text = (run.path / ROUNDS).read_text()
+    for rows in (1, 2, 3):
+        (run.path / ROUNDS).write_text("".join(text.splitlines(keepends=True)[:rows]))
+        with pytest.raises(DataError, match=r"rounds.csv: damaged \(it has . rounds; allowed: 3\)"):
+            run.rounds()
+    (run.path / ROUNDS).unlink()
+    with pytest.raises(DataError, match=r"rounds.csv: cannot be read \(No such file or directory\)"):
+        run.rounds()
+
+
+def test_a_network_is_a_file_that_torch_reads():
+    run = saved_run(1)
+    run.save_state("model", {"w": torch.arange(3)})
+    assert torch.load(run.path / "model.pt", weights_only=True)["w"].tolist() == [0, 1, 2]
+
+
+def test_a_network_that_an_earlier_version_kept_is_read():
+    run = saved_run(1, 1)
+    torch.save({"w": torch.arange(3)}, run.path / "model.pt")
+    with pytest.raises(DataError, match=r"model.pt: damaged \(it is not what the run had saved\)"):
+        run.load_state("model")
+    path = run.path / "provenance.json"
+    path.write_text(json.dumps({name: x for name, x in json.loads(path.read_text()).items() if name != "checksums"}))
+    assert (run.load_state("model") or {})["w"].tolist() == [0, 1, 2]
+
+
 def test_a_bit_of_a_checkpoint_that_tipped_over_is_noticed():
     """torch itself does not look at the checksums that its files carry."""
     run = saved_run(1)
@@ -309,7 +340,7 @@ def test_a_bit_of_a_checkpoint_that_tipped_over_is_noticed():
     content = bytearray((run.path / "checkpoint.pt").read_bytes())
     content[content.find(torch.arange(1000.0).numpy().tobytes()[:64]) + 40] ^= 1
     (run.path / "checkpoint.pt").write_bytes(content)
-    with pytest.raises(DataError, match=r"checkpoint.pt: damaged \(archive/data/0 in it has another checksum\)"):
+    with pytest.raises(DataError, match=r"checkpoint.pt: damaged \(it is not what the run had saved\)"):
         run.load_state("checkpoint")
 
 
