@@ -143,7 +143,7 @@ def _check(folder: Path) -> None:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):  # EINVAL: not a regular file
             raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
         reason = f"{Path(error.filename).name}: {error.strerror}"
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         reason = f"{SEAL} has changed"
     if reason:
         raise DataError(f"{folder}: damaged cache; remove this folder and start again ({reason})")

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -168,7 +168,11 @@ def run_targets(base: Path) -> list[Target]:
     """Return the files of a run that is begun, of finished ones, and of what is published of these."""
     begun, trained, finished, published = run_templates(base)
     run = f"results/e/{config_of(finished).run_name}"
-    go_on, table, train = partial(restored, trained), partial(read_finished, finished), partial(trained_on, trained)
+    go_on, table, train = (
+        partial(restored, trained, begun),
+        partial(read_finished, finished),
+        partial(trained_on, trained),
+    )
     tables = ("rounds.csv", "acquisitions.csv", "scores.npy")
     model = f"results/e/{bulk_config_of(finished).run_name}/model.pt"
     return [
@@ -233,10 +237,22 @@ def finish(template: Path) -> None:
         publish("e")
 
 
-def restored(template: Path, _: Path) -> Any:
-    """Go on with a run up to where it would train."""
-    learning = restored_run(template)
-    return [learning.rows, learning.acquired.rows, learning.scores]
+def restored(template: Path, begun: Path, _: Path) -> Any:
+    """Go on with a run up to where it would train; an earlier round is as good, as all ends with the same tables."""
+    found, whole = tables_of(restored_run(template)), undamaged(template, begun)
+    return whole if all(part == of_all[: len(part)] for part, of_all in zip(found, whole, strict=True)) else found
+
+
+@cache
+def undamaged(template: Path, begun: Path) -> list[list[Any]]:
+    """Return the tables of the run in the folder `begun`."""
+    with patch.dict(os.environ, environment(begun)):
+        return tables_of(restored_run(template))
+
+
+def tables_of(learning: rounds.ActiveLearning) -> list[list[Any]]:
+    """Return the rows of both tables and the scores."""
+    return [plain(found) for found in (learning.rows, learning.acquired.rows, learning.scores)]
 
 
 def restored_run(template: Path) -> rounds.ActiveLearning:

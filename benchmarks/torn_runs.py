@@ -242,10 +242,10 @@ class TornRun:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Return the content of each file in `folder` that is the same each time: locks and times are left out."""
+    """Return the content of each file in `folder` that is the same each time; locks and remembered hashes are not."""
     found = {}
     for path in sorted((folder / "results").rglob("*")) + sorted((folder / "cache").rglob("*")):
-        if path.is_dir() or ".locks" in path.parts or path.suffix == ".lock":
+        if path.is_dir() or {".locks", "contents"} & {*path.parts} or path.suffix == ".lock":
             continue
         found[str(path.relative_to(folder))] = same_each_time(path)
     return found
