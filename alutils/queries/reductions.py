@@ -7,6 +7,7 @@ such as those of digits, stay as they are.
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from fractions import Fraction
 from functools import partial
 
 from torch import Tensor
@@ -26,11 +27,15 @@ def sum_over_image(scores: Tensor) -> Tensor:
 
 
 def top_mean(scores: Tensor, *, share: float) -> Tensor:
-    """Reduce scores (N, ...) to (N,): the mean of the highest `share` (0 to 1) of an image's pixels."""
+    """Reduce scores (N, ...) to (N,): the mean of the highest `share` (above 0, at most 1) of an image's pixels.
+
+    A part of a pixel counts as one.
+    """
     if scores.ndim == 1:
         return scores
     flat = scores.flatten(1)
-    return flat.topk(max(1, math.ceil(share * flat.shape[1])), dim=1).values.mean(dim=1)
+    count = math.ceil(Fraction(str(share)) * flat.shape[1])  # exact: 0.07 of 100 pixels are 7
+    return flat.topk(count, dim=1).values.mean(dim=1)
 
 
 def interior_mean(scores: Tensor, mean_probability: Tensor, *, width: int) -> Tensor:

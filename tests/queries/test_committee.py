@@ -79,19 +79,26 @@ def test_no_member_and_a_broken_member_are_refused():
         committee_statistics([torch.tensor([[math.nan, 0.0]])], STATISTICS)
 
 
-@pytest.mark.parametrize(("members", "dropout"), [(0, 0.5), (10, 1.0), (10, -0.1)])
+@pytest.mark.parametrize(("members", "dropout"), [(0, 0.5), (1001, 0.5), (10, 0.995), (10, -0.1)])
 def test_impossible_committees_are_refused(members: int, dropout: float):
     with pytest.raises(ParameterError, match="committee_"):
         Committee([], members, dropout)
+    for possible in ((1, 0.0), (1000, 0.99)):
+        Committee([], *possible)
 
 
 @pytest.mark.parametrize("size", [(7, 9), (13, 40), (28, 36), (5, 9), (1, 1)])
-def test_logits_enlarged_in_pieces_are_those_enlarged_whole(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("rows", [0, 1, 2, 99])
+def test_logits_enlarged_in_pieces_are_those_enlarged_whole(
+    size: tuple[int, int], rows: int, monkeypatch: pytest.MonkeyPatch
+):
     logits = torch.randn(2, 3, 7, 9, generator=torch.manual_seed(0), dtype=torch.float64)
-    monkeypatch.setitem(committee.PIECE, "cpu", 2 * 3 * size[1])  # two rows at a time
-    whole = torch.full((2, 3, *size), math.nan, dtype=torch.float64)
+    monkeypatch.setitem(committee.PIECE, "cpu", rows * 3 * size[1] + 1)
+    whole, times = torch.zeros(2, 3, *size, dtype=torch.float64), torch.zeros(2, 3, *size)
     for place, piece in enlarged_pieces(logits, size):
-        whole[place] = piece
+        assert piece.shape[2] <= max(rows, 1)
+        whole[place], times[place] = piece, times[place] + 1
+    assert (times == 1).all(), "each pixel is in one piece"
     torch.testing.assert_close(whole, resize_logits(logits, size), atol=1e-12, rtol=0)
 
 
@@ -109,6 +116,13 @@ def test_statistics_are_as_precise_whatever_the_members_ran_in():
         inside = committee_statistics(logits, STATISTICS, (17, 23))
     for name in STATISTICS:
         assert torch.equal(inside[name], outside[name])
+
+
+def test_members_in_half_precision_are_averaged_in_full():
+    logits = [torch.randn(2, 3, 5, 6, generator=torch.manual_seed(seed)).bfloat16() for seed in range(3)]
+    for name, found in committee_statistics(logits, STATISTICS, (9, 7)).items():
+        assert found.dtype == torch.float32
+        assert torch.equal(found, committee_statistics([one.float() for one in logits], STATISTICS, (9, 7))[name])
 
 
 @torch.inference_mode()
@@ -172,3 +186,16 @@ def test_fixed_dropout_keeps_the_expected_share_and_scale():
     assert output.mean().item() == pytest.approx(1, abs=0.05)
     assert torch.equal(output[0], output[1]), "one mask for all images"
     assert torch.equal(layer(torch.ones(3)), torch.ones(3)), "outside, the layer is itself again"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from([0.25, 0.5, 0.75]), st.integers(0, 2**31), st.integers(2, 4))
+def test_every_dropout_layer_has_a_mask_of_its_own(rate: float, seed: int, layers: int):
+    """Were two masks one, as many would get through both as through one."""
+    model = torch.nn.Sequential(*(torch.nn.Dropout(0.1) for _ in range(layers))).eval()
+    with fixed_dropout(model, rate, seed):
+        output, again = model(torch.ones(1, 200, 200)), model(torch.ones(1, 200, 200))
+    assert torch.equal(output, again)
+    through = (1 - rate) ** layers
+    assert (output > 0).double().mean().item() == pytest.approx(through, abs=5 * (through * (1 - through)) ** 0.5 / 200)
+    assert output.max().item() == pytest.approx((1 - rate) ** -layers)

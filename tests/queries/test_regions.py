@@ -29,6 +29,7 @@ def test_windows_are_a_grid_of_like_size(tiny_scenes: ImageDataset):
     maps, most = divide(tiny_scenes, Windows(3, 4))
     assert most == 12
     assert maps.shape == (12, 24, 32)
+    assert maps.dtype == np.uint16
     assert np.bincount(maps[5].ravel()).tolist() == [64] * 12
     assert maps[0, 0].tolist() == np.repeat(range(4), 8).tolist()
     assert maps[0, 23, 0] == 8
@@ -40,6 +41,8 @@ def test_superpixels_follow_the_image_and_are_kept(tiny_scenes: ImageDataset, mo
     scenes = replace(tiny_scenes, fingerprint="superpixels" + "f" * 20)
     maps, most = divide(scenes, Superpixels(12))
     assert most == 1 + maps.max()
+    assert maps.dtype == np.uint16
+    assert 6 <= most <= 24, "about 12"
     for regions, image in zip(maps, scenes.images, strict=True):
         assert set(np.unique(regions)) == set(range(regions.max() + 1)), "numbered without gaps"
         within = sum(image[:, regions == region].std(axis=1).sum() for region in np.unique(regions))
@@ -129,6 +132,35 @@ def test_pieces_are_images_or_regions(tiny_scenes: ImageDataset):
     assert windows.cost(5, -1) == images.cost(5, -1)
 
 
+@pytest.mark.parametrize("regions", [None, Windows(2, 3), Superpixels(12)])
+def test_pieces_are_numbered_image_by_image(regions: Windows | Superpixels | None, tiny_scenes: ImageDataset):
+    """By a plain loop over what the maps hold; superpixels are more in one image than in another."""
+    pieces = Pieces(replace(tiny_scenes, fingerprint="superpixels" + "f" * 20), regions)
+    expected: list[tuple[int, int, int]] = []
+    for image in range(12):
+        of_image = np.zeros((1, 1), int) if pieces.maps is None else pieces.maps[image]
+        expected += [(image, number, int((of_image == number).sum())) for number in range(int(of_image.max()) + 1)]
+    found = zip(pieces.images.tolist(), pieces.regions.tolist(), pieces.sizes.tolist(), strict=True)
+    assert list(found) == expected
+    assert pieces.sizes.dtype == np.int64
+    everything = np.arange(len(expected))
+    np.testing.assert_array_equal(pieces.numbers(pieces.images, pieces.regions), everything)
+    np.testing.assert_array_equal(pieces.numbers(np.arange(12), np.full(12, -1)), everything)
+    assert [pieces.room(12, everything[:0]), pieces.room(12, everything)] == [pieces.sizes.sum(), 0]
+
+
+def test_each_region_costs_its_own_pixels_and_clicks(tiny_scenes: ImageDataset):
+    label = np.zeros((24, 32), np.uint8)
+    label[:12, :8] = 1  # half of the first of two windows in a row
+    scenes = replace(tiny_scenes, labels=np.stack([label] * 12))
+    windows = Pieces(scenes, Windows(2, 2))
+    assert [windows.cost(3, region) for region in range(-1, 4)] == [
+        {"pixels": 24 * 32, "clicks": 4 + 6},  # a rectangle, and what it leaves of the scene
+        {"pixels": 12 * 16, "clicks": 4 + 4},
+        *[{"pixels": 12 * 16, "clicks": 1}] * 3,
+    ]
+
+
 def test_clicks_are_the_corners_of_polygons():
     label, everything = np.zeros((20, 20), np.uint8), np.ones((20, 20), bool)
     assert clicks(label, everything) == 1, "of one class: one click"
@@ -137,6 +169,12 @@ def test_clicks_are_the_corners_of_polygons():
     assert clicks(label, everything) == 8, "two rectangles"
     label[5:9, 2:6] = 2
     assert 8 + 4 + 4 <= clicks(label, everything) <= 8 + 6 + 6, "another one, in a hole"
+    strips = np.zeros_like(label)
+    strips[:, 7:14], strips[:, 14:] = 1, 2
+    assert clicks(strips, everything) == 12, "three rectangles"
+    speck = np.zeros_like(label)
+    speck[5, 5] = 1
+    assert clicks(speck, everything) == 4 + 1 + 1, "a pixel takes one click, and so does the hole that it is in"
     right = np.zeros_like(everything)
     right[:, 12:] = True
     assert clicks(label, right) == 1

@@ -19,7 +19,7 @@ from alutils.errors import ParameterError
 from alutils.queries.committee import LN2, STATISTICS, committee_statistics
 from alutils.queries.query import QUERIES, Query
 from alutils.queries.reductions import interior_mean, mean_over_image
-from alutils.queries.scores import SCORES, applied, balanced, score_of, statistics_of
+from alutils.queries.scores import SCORES, applied, balanced, mutual_information, score_of, statistics_of
 
 SCORED = [name for name, entry in QUERIES.items() if entry.score]
 OF_MEMBERS = ("consensus_entropy", "vote_entropy", "bald", "variation_ratio")
@@ -124,6 +124,13 @@ def test_members_who_agree_have_nothing_to_disagree_on(members: Tensor):
     alike = members[:1].expand_as(members)
     for name in ("vote_entropy", "bald", "variation_ratio"):
         assert score(name, alike).abs().max() < 1e-9
+
+
+def test_rounding_makes_no_information_negative():
+    alike = torch.randn(1000, 7, generator=torch.manual_seed(0))
+    found = applied(mutual_information, committee_statistics([alike] * 3, STATISTICS))
+    assert found.max() < 1e-5
+    assert found.min() == 0
 
 
 @ANY_SCORE

@@ -36,7 +36,7 @@ class Known(Candidates):
         object.__setattr__(self, "vectors", np.asarray(vectors, np.float32))
 
     def features(self, indices: np.ndarray) -> np.ndarray:
-        return self.vectors[indices]  # type: ignore[attr-defined]
+        return self.vectors[indices] if len(indices) else np.empty((0, 0), np.float32)  # type: ignore[attr-defined]
 
     embeddings = gradients = features
 
@@ -78,7 +78,7 @@ def test_a_batch_is_of_the_size_asked_for_and_holds_no_image_twice(
     candidates = Known(vectors.round() if with_copies else vectors, labelled)
     chosen = SELECTIONS[name](scores, k, seeded(seed), candidates)
     assert len(set(chosen.tolist())) == len(chosen) == k
-    assert set(chosen.tolist()) <= set(range(40))
+    assert np.arange(40)[chosen].tolist() == chosen.tolist(), "positions"
     assert chosen.tolist() == SELECTIONS[name](scores, k, seeded(seed), candidates).tolist()
 
 
@@ -89,14 +89,18 @@ def test_some_do_not_look_at_scores(name: str):
     assert one == other
 
 
-def test_power_draws_in_proportion_to_the_score():
-    scores, generator = np.array([0.0, 1.0, 3.0]), seeded()
-    first = np.array([power(scores, 1, generator, beta=1.0)[0] for _ in range(2000)])
-    assert not (first == 0).any()
-    assert (first == 2).mean() == pytest.approx(0.75, abs=4 * (0.75 * 0.25 / 2000) ** 0.5)
-    squared = np.array([power(scores, 1, generator, beta=2.0)[0] for _ in range(2000)])
-    assert (squared == 2).mean() == pytest.approx(0.9, abs=4 * (0.9 * 0.1 / 2000) ** 0.5)
-    assert power(scores, 3, generator, beta=1.0)[2] == 0, "what scores nothing comes last"
+@pytest.mark.parametrize("beta", [1.0, 2.0])
+def test_power_draws_in_proportion_to_the_score(beta: float):
+    scores, generator, draws = np.array([0.0, 1, 2, 5]), seeded(), 3000
+    orders = np.array([power(scores, 4, generator, beta=beta) for _ in range(draws)])
+    shares = scores**beta / (scores**beta).sum()
+    for image in range(1, 4):
+        allowed = 4 * (shares[image] * (1 - shares[image]) / draws) ** 0.5
+        assert (orders[:, 0] == image).mean() == pytest.approx(shares[image], abs=allowed)
+    after_5 = orders[orders[:, 0] == 3, 1]  # without what is drawn, the others keep their proportion
+    share = 2**beta / (1 + 2**beta)
+    assert (after_5 == 2).mean() == pytest.approx(share, abs=4 * (share * (1 - share) / len(after_5)) ** 0.5)
+    assert (orders[:, 3] == 0).all(), "what scores nothing comes last"
 
 
 def test_a_high_exponent_is_as_good_as_the_highest():
@@ -115,6 +119,34 @@ def test_a_mixture_by_hand(monkeypatch: pytest.MonkeyPatch):
     assert chosen[4:6] == [2, 3], "the highest of the others"
     assert set(chosen[6:]) < {4, 7, 8, 9}
     assert len(set(chosen)) == 8
+
+
+def plain_mixture(scores: np.ndarray, clusters: np.ndarray, by_cluster: int, highest: int) -> list[int]:
+    """Return what a mixture takes before it draws at random, a pick at a time."""
+    left, taken = np.argsort(-scores).tolist(), list[int]()
+    while len(taken) < by_cluster:
+        seen: set[int] = set()
+        for image in [*left]:  # one of each cluster that has some left
+            if clusters[image] not in seen and len(taken) < by_cluster:
+                seen.add(clusters[image])
+                taken.append(image)
+                left.remove(image)
+    return taken + left[:highest]
+
+
+@pytest.mark.parametrize("k", [1, 4, 7, 8, 13, 30])
+@pytest.mark.parametrize("tenths", [(6, 2, 2), (2, 6, 2), (0, 3, 7), (3, 3, 4), (7, 0, 3), (1, 9, 0), (10, 0, 0)])
+def test_a_mixture_has_its_shares_to_the_nearest_image(k: int, tenths: tuple[int, int, int]):
+    clustered, up_to = ((2 * k * end + 10) // 20 for end in (tenths[0], tenths[0] + tenths[1]))
+    scores, clusters = seeded(k).permutation(40).astype(float), seeded(k).permutation(40) % 20
+    candidates = Known(100 * clusters[:, None] + seeded().random((40, 1)))
+    shares = {name: number / 10 for name, number in zip(("by_cluster", "highest", "random"), tenths, strict=True)}
+    batches = [mixture(scores, k, seeded(n), candidates, **shares).tolist() for n in range(5)]
+    expected = plain_mixture(scores, clusters, clustered, up_to - clustered)
+    assert [batch[:up_to] for batch in batches] == [expected] * 5
+    assert all(len({*batch}) == len(batch) == k for batch in batches)
+    if up_to < k:
+        assert len({batch[up_to] for batch in batches}) > 1, "the rest is drawn"
 
 
 def test_a_small_cluster_runs_out(monkeypatch: pytest.MonkeyPatch):
@@ -142,9 +174,45 @@ def test_diverse_takes_each_of_the_likely_clusters_once():
     assert 4 in diverse(heavy, 3, seeded(), places, factor=2.0), "the centre lies where the score is"
 
 
+@pytest.mark.parametrize(
+    ("scores", "chosen"),
+    [
+        ([1.0, 1, 2], 1),  # the centre is at 5.25
+        ([0.1, 0.1, 1], 2),  # 8.4
+        ([-3.0, -3, -2], 2),  # 10: below 0, scores weigh as much as they are above the lowest
+        ([-3.0, -2, -1], 2),  # 7
+        ([0.0, 0, 0], 1),  # 3.7: all weigh the same
+    ],
+)
+def test_diverse_weighs_by_score(scores: list[float], chosen: int):
+    assert diverse(np.array(scores), 1, seeded(), Known(np.array([[0.0], [1], [10]])), factor=3.0).tolist() == [chosen]
+
+
+def test_diverse_fills_up_with_images_that_score_nothing():
+    places = Known(np.array([[0.0], [1], [20], [21], [40], [41]]))
+    scores = np.array([0.0, 0, 3, 0, 5, 0])
+    for seed in range(5):
+        chosen = diverse(scores, 3, seeded(seed), places, factor=2.0).tolist()
+        assert len(set(chosen)) == 3
+        assert {2, 4} < set(chosen)
+
+
 def test_k_means_takes_the_middle_of_each_cluster():
     places = Known(np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]]))
     assert sorted(k_means(np.zeros(6), 2, seeded(), places)) == [1, 4]
+
+
+def test_what_is_nearest_to_a_centre_comes_first():
+    """Of 20 clusters of three; the middle one of each is at another distance from the centre."""
+    off = seeded().permutation(20) / 10 + 0.1
+    places = np.stack([-10 - off, off, np.full(20, 10.0)], axis=1) + 1000 * np.arange(20)[:, None]
+    chosen = k_means(np.zeros(60), 20, seeded(), Known(places.reshape(-1, 1)))
+    assert chosen.tolist() == (3 * np.argsort(off) + 1).tolist()
+
+
+def test_where_clusters_are_in_doubt_chance_decides():
+    places = Known(seeded().random((60, 2)))
+    assert len({tuple(k_means(np.zeros(60), 9, seeded(seed), places)) for seed in range(5)}) > 1
 
 
 def test_core_set_keeps_away_from_what_is_labelled():
@@ -172,6 +240,32 @@ def test_typiclust_by_hand():
     again = typiclust(np.zeros(16), 2, seeded(), Known(labelled, labelled=1)).tolist()
     assert again[0] in range(9, 14), "the largest one without a label comes first"
     assert again[1] in (14, 15)
+
+
+def test_typicality_is_of_the_20_nearest_in_the_cluster():
+    """By a plain loop over one cluster of 30 images, far from another one."""
+    features = np.concatenate([seeded().normal(size=(30, 2)), 100 + seeded(1).normal(size=(5, 2))])
+    own = features[:30]
+    means = [np.sort(np.linalg.norm(own - image, axis=1))[1:21].mean() for image in own]
+    assert typiclust(np.zeros(35), 2, seeded(), Known(features))[0] == np.argmin(means)
+    distances = selection._distances_to_neighbours(features, np.repeat([0, 1], [30, 5]))
+    np.testing.assert_allclose(distances[:30], means)
+
+
+@pytest.mark.parametrize(("labelled", "k", "clusters"), [(0, 3, 3), (7, 5, 12), (400, 99, 499), (450, 80, 500)])
+def test_typiclust_makes_a_cluster_for_each_label_up_to_500(
+    labelled: int, k: int, clusters: int, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[int] = []
+
+    def spy(features: np.ndarray, count: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(count)
+        return np.arange(len(features)) % count, np.zeros(len(features))
+
+    monkeypatch.setattr(selection, "_k_means", spy)
+    chosen = typiclust(np.zeros(100), k, seeded(), Known(seeded().random((100 + labelled, 2)), labelled))
+    assert asked == [clusters]
+    assert len(set(chosen.tolist())) == k
 
 
 @settings(deadline=None)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from alutils.results import comparison_text
 from alutils.results.comparison import Comparison, comparisons_of, curve_table
 from alutils.results.publish import publish
 from alutils.results.tables import Experiment
+from alutils.runs.config import RoundsConfig
 from alutils.runs.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("quick_provenance")
@@ -231,22 +233,30 @@ def test_settings_are_compared_apart():
 
 # what is refused
 
-FIELDS = ["steps", "train_data", "device", "start set"]
+PARAMETERS = {field.name for field in fields(RoundsConfig)} - {
+    "experiment",
+    "dataset",
+    "model",
+    "regime",
+    "query",
+    "seed",
+}
+FIELDS = sorted(PARAMETERS | {"train_data", "test_data", "device", "start set"})
 
 
 def runs_that_differ_in(field: str) -> None:
     """Write a run of random and one of vote entropy, at first alike in all that matters."""
-    alike: dict[str, Any] = {"steps": 5, "train_data": "abc", "acquired": [[1, 2], [3]]}
-    others = {"steps": 6, "train_data": "xyz", "device": "cuda", "start set": [[1, 4], [3]]}
+    alike: dict[str, Any] = dict.fromkeys(PARAMETERS, 5) | {"train_data": "abc", "acquired": [[1, 2], [3]]}
+    others = {"train_data": "xyz", "device": "cuda", "start set": [[1, 4], [3]]}
     finished_run("random", 0, [0.1, 0.2], **alike)
-    other = {"acquired" if field == "start set" else field: others[field]} if field else {}
+    other = {"acquired" if field == "start set" else field: others.get(field, 6)} if field else {}
     finished_run("vote_entropy", 0, [0.1, 0.2], **(alike | other))
 
 
 def values_of(field: str) -> tuple[object, object]:
     """Return what stands in the records of the two runs."""
     of = {"device": lambda run: run["provenance"]["device"], "start set": lambda run: run["start_set"]}
-    one, other = map(of.get(field, lambda run: run["config"][field]), Experiment.of_runs("e").records.values())
+    one, other = map(of.get(field, lambda run: run["config"].get(field)), Experiment.of_runs("e").records.values())
     return one, other
 
 

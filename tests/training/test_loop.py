@@ -12,11 +12,21 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from alutils.datasets import ImageDataset, label_counts
-from alutils.errors import ParameterError
+from alutils.errors import DataError, ParameterError
 from alutils.models import SplitModel, build_model
 from alutils.training import loop as training
 from alutils.training.feeding import feed
-from alutils.training.loop import Trainer, class_loss_weights, epoch_batches, evaluate
+from alutils.training.loop import (
+    Trainer,
+    autocast,
+    check_losses,
+    class_loss_weights,
+    default_device,
+    epoch_batches,
+    evaluate,
+    in_batches,
+    measure_on_test_set,
+)
 from alutils.training.metrics import mean_iou
 from alutils.training.recipe import Recipe
 
@@ -106,6 +116,12 @@ def test_class_loss_weights_by_hand() -> None:
     expected = [1 / math.log(1.82), 1 / math.log(1.22), 1 / math.log(1.02)]  # shares 4/5, 1/5, 0
     weights = class_loss_weights(scenes(labels), np.array([0, 1]))
     assert weights.tolist() == pytest.approx(expected)
+    single = class_loss_weights(scenes(np.array([[[0, 255]]])), np.array([0]))
+    assert single.tolist() == pytest.approx([1 / math.log(2.02), 1 / math.log(1.02), 1 / math.log(1.02)])
+    nothing = class_loss_weights(scenes(np.full((1, 2, 2), 255)), np.array([0]))
+    assert nothing.tolist() == pytest.approx([1 / math.log(1.02)] * 3), (
+        "of void alone: as of classes that are not there"
+    )
     labels[2] = 1  # the label of an image that is not labelled
     assert torch.equal(class_loss_weights(scenes(labels), np.array([0, 1])), weights)
 
@@ -160,6 +176,66 @@ def test_a_step_weighs_classes() -> None:
     assert one_step(weights=torch.tensor([1.0, 3.0])).main.tolist() == pytest.approx([0, 0], abs=1e-6)
 
 
+def test_a_second_step_starts_from_the_first_ones_weights_and_forgets_its_gradient() -> None:
+    trainer, labels = Trainer(Constant(), RECIPE, CPU), torch.zeros(1, 1, 1, dtype=torch.int64)
+    trainer.optimizer = torch.optim.SGD(trainer.network.parameters(), lr=1)
+    trainer.network.eval()  # as an evaluation leaves it
+    losses = [trainer.step(torch.zeros(1, 3, 1, 1), labels, None, rate) for rate in (1.0, 0.5)]
+    assert trainer.network.training
+    assert losses[0].item() == pytest.approx(1.4 * math.log(2))
+    assert losses[1].item() == pytest.approx(math.log1p(math.exp(-1)) + 0.4 * math.log1p(math.exp(-0.4)))
+    second = 0.5 + 0.5 / (1 + math.e)  # half a step down the gradient at (0.5, -0.5)
+    assert trainer.network.get_parameter("main").tolist() == pytest.approx([second, -second])
+
+
+def test_a_loss_that_is_not_finite_is_named_with_its_own_learning_rate() -> None:
+    rates = np.array([0.3, 0.2, 0.1])
+    check_losses(torch.tensor([1.0, 2.0, 3.0]), rates)
+    with pytest.raises(FloatingPointError, match=r"^the loss is inf at learning rate 0\.2;"):
+        check_losses(torch.tensor([1.0, math.inf, math.nan]), rates)
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "is_half"),
+    [
+        ("auto", "cpu", False),
+        ("auto", "cuda", True),
+        ("float32", "cpu", False),
+        ("float32", "cuda", False),
+        ("bfloat16", "cpu", True),
+        ("bfloat16", "cuda", True),
+    ],
+)
+def test_a_recipe_and_a_device_say_the_precision(
+    precision: str, device: str, is_half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "autocast", lambda *given, enabled: (*given, enabled))
+    found: Any = autocast(precision, torch.device(device))
+    assert found == (device, torch.bfloat16, is_half)
+
+
+@pytest.mark.parametrize(("is_there", "name"), [(True, "cuda"), (False, "cpu")])
+def test_a_gpu_is_used_if_there_is_one(is_there: bool, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: is_there)
+    assert default_device().type == name
+
+
+def test_a_trainer_has_the_device_and_the_recipe_that_it_is_given() -> None:
+    assert Trainer(Constant(), RECIPE).device == default_device()
+    trainer = Trainer(Constant(), RECIPE, CPU)
+    assert trainer.device == CPU
+    (group,) = trainer.optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.01, 1e-4)
+
+
+@given(st.integers(0, 30), st.integers(2, 9))
+def test_batches_are_in_order_and_full_but_the_last(count: int, batch_size: int) -> None:
+    batches = list(in_batches(100 + np.arange(count), batch_size, ""))
+    assert [number for batch in batches for number in batch] == list(range(100, 100 + count))
+    assert all(len(batch) == batch_size for batch in batches[:-1])
+    assert all(0 < len(batch) <= batch_size for batch in batches)
+
+
 def test_a_loss_that_is_not_finite_raises(tiny_scenes: ImageDataset) -> None:
     trainer = new_trainer()
     next(trainer.network.parameters()).data.fill_(math.nan)
@@ -205,6 +281,79 @@ def test_every_epoch_sees_all_images_in_an_order_of_its_own(
     first, second = seen[:12], seen[12:]
     assert sorted(first) == sorted(second) == ALL.tolist()
     assert first != second
+
+
+class Noting(SplitModel):
+    """Notes the images and the mask of its dropout at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.seen = nn.Parameter(torch.zeros(3)), list[tuple[bytes, bytes]]()
+
+    def training_logits(self, images: Tensor) -> tuple[Tensor, ...]:
+        mask = nn.functional.dropout(torch.ones(99), training=self.training)
+        self.seen.append((images.numpy().tobytes(), mask.numpy().tobytes()))
+        return (self.weight[:, None, None].expand(len(images), 3, *images.shape[-2:]),)
+
+
+@pytest.mark.parametrize("augmentation", ["flip", "scale", "colour"])
+def test_every_epoch_draws_its_own_augmentation_and_dropout_fixed_by_the_seed(
+    augmentation: str, tiny_scenes: ImageDataset
+) -> None:
+    recipe = replace(RECIPE, epochs=8, batch_size=4, augmentation=augmentation)
+
+    def noted(**options: Any) -> list[tuple[bytes, bytes]]:
+        network = Noting()
+        torch.rand(3)  # training seeds its own draws
+        Trainer(network, recipe, CPU).train(tiny_scenes, ALL[:1], **options)  # an epoch is one image, four times
+        return network.seen
+
+    drawn, again, other = noted(seed=5), noted(seed=5), noted(seed=6)
+    assert drawn == again
+    assert drawn[3:] == noted(seed=5, first_epoch=3), "they depend on the number of the epoch alone"
+    for images, masks in (zip(*seen, strict=True) for seen in (drawn, other)):
+        assert len(set(masks)) == 8
+        assert len(set(images)) > 4, "flips of four images may be the same by chance"
+    assert not {mask for _, mask in drawn} & {mask for _, mask in other}
+    assert [images for images, _ in drawn] != [images for images, _ in other]
+
+
+class Spying(Trainer):
+    """Notes the targets and the class weights of each step."""
+
+    def __init__(self, recipe: Recipe):
+        super().__init__(build_model("unet_small", 3 + recipe.void_class, seed=0), recipe, CPU)
+        self.targets, self.weights = list[Tensor](), list[Tensor | None]()
+
+    def step(self, images: Tensor, targets: Tensor, weights: Tensor | None, rate: float) -> Tensor:
+        self.targets.append(targets)
+        self.weights.append(weights)
+        return super().step(images, targets, weights, rate)
+
+
+@pytest.mark.parametrize(("void_class", "value"), [(False, 255), (True, 3)])
+def test_void_is_a_class_only_where_it_is_one(void_class: bool, value: int, tiny_scenes: ImageDataset) -> None:
+    trainer = Spying(replace(RECIPE, void_class=void_class))
+    trainer.train(tiny_scenes, ALL, seed=0)
+    targets = torch.cat(trainer.targets)
+    assert targets.unique().tolist() == [0, 1, 2, value]
+    assert (targets == value).sum() == 2 * (tiny_scenes.labels == 255).sum(), "in two epochs"
+
+
+def test_classes_are_weighed_only_if_the_recipe_says_so(tiny_scenes: ImageDataset) -> None:
+    weighed, plain = Spying(RECIPE), Spying(replace(RECIPE, class_weights=False))
+    for trainer in (weighed, plain):
+        trainer.train(tiny_scenes, ALL[:4], seed=0)
+    expected = class_loss_weights(tiny_scenes, ALL[:4])
+    assert [weights.tolist() for weights in weighed.weights if weights is not None] == [expected.tolist()] * 2
+    assert plain.weights == [None, None]
+
+
+def test_labels_that_are_all_void_are_refused_and_some_are_not(tiny_scenes: ImageDataset) -> None:
+    tiny_scenes.labels[[2, 5]] = 255
+    with pytest.raises(DataError, match=r"^tiny train: .*void"):
+        new_trainer().train(tiny_scenes, np.array([2, 5]), seed=0)
+    assert torch.isfinite(trained(tiny_scenes, indices=np.array([2, 5, 7]))).all()
 
 
 def test_training_resumed_is_the_same_training(tiny_scenes: ImageDataset) -> None:
@@ -257,13 +406,69 @@ def test_bfloat16_runs_on_a_cpu(tiny_scenes: ImageDataset) -> None:
     evaluate(build_model("unet_small", 3, seed=0), tiny_scenes, recipe)
 
 
-def test_evaluation_does_not_depend_on_the_batch_size(tiny_scenes: ImageDataset) -> None:
-    model = build_model("unet_small", 3, seed=0)
-    before = flat(model)
-    confusions = [evaluate(model, tiny_scenes, replace(RECIPE, batch_size=size)) for size in (2, 5, 12, 99)]
-    assert all(torch.equal(confusion, confusions[0]) for confusion in confusions)
-    assert confusions[0].sum() == (tiny_scenes.labels != 255).sum()
+def normalised(images: np.ndarray) -> Tensor:
+    return (torch.from_numpy(images) / 255 - 0.5) / 0.25
+
+
+@torch.no_grad()
+def undecided(dataset: ImageDataset, classes: int = 3) -> SplitModel:
+    """Return an untrained network with dropout that predicts each class about as often as any other."""
+    model = build_model("unet_small", classes, seed=0)
+    torch.nn.init.normal_(model.get_parameter("head.1.weight"), std=5, generator=torch.manual_seed(0))
+    logits = model.eval()(normalised(dataset.images))
+    model.get_parameter("head.1.bias").sub_(logits.mean(dim=(0, 2, 3)))
+    return model.train()  # as a training leaves it
+
+
+@torch.inference_mode()
+def plain_confusion(model: SplitModel, dataset: ImageDataset, outputs: int) -> np.ndarray:
+    """Count labels and predictions image by image, the network in evaluation mode."""
+    counts, model = np.zeros((outputs, outputs), int), copy.deepcopy(model).eval()
+    for image, label, _ in map(dataset.__getitem__, range(len(dataset))):
+        predicted = model(normalised(image[None])).argmax(dim=1)[0].numpy()
+        larger = len(label) // len(predicted)
+        predicted = predicted.repeat(larger, axis=0).repeat(larger, axis=1)
+        np.add.at(counts, (label[label != 255], predicted[label != 255]), 1)
+    return counts
+
+
+@pytest.mark.parametrize("batch_size", [2, 5, 12, 99])
+def test_evaluation_is_a_plain_loop_whatever_the_batch_size(batch_size: int, tiny_scenes: ImageDataset) -> None:
+    model = undecided(tiny_scenes)
+    before, expected = flat(model), plain_confusion(model, tiny_scenes, 3)
+    assert (expected / expected.sum() > 0.01).all(), "every class is often right and often taken for each other one"
+    confusion = evaluate(model, tiny_scenes, replace(RECIPE, batch_size=batch_size)).numpy()
+    assert confusion.sum() == (tiny_scenes.labels != 255).sum()
+    assert abs(confusion - expected).sum() <= 4, "a pixel or two may be on the edge"
     assert torch.equal(flat(model), before)  # batch norm's statistics included
+    assert model.training
+
+
+def test_predictions_are_enlarged_to_the_labels_and_void_has_a_column(tiny_scenes: ImageDataset) -> None:
+    larger = replace(tiny_scenes, labels=tiny_scenes.labels.repeat(2, axis=1).repeat(2, axis=2))
+    model = undecided(tiny_scenes, 4)
+    confusion = evaluate(model, larger, replace(RECIPE, void_class=True)).numpy()
+    expected = plain_confusion(model, larger, 4)[:3]
+    assert (expected[:, 3] > 99).all(), "void is often predicted"
+    assert abs(confusion - expected).sum() <= 16
+
+
+def test_measures_are_those_of_the_confusion(tiny_scenes: ImageDataset) -> None:
+    scenes = replace(tiny_scenes, categories={"bc": [1, 2], "a": [0]})
+    model = undecided(tiny_scenes)
+    measures, counts = measure_on_test_set(model, scenes, RECIPE), evaluate(model, scenes, RECIPE).numpy()
+    right = counts.diagonal()
+    ious = right / (counts.sum(axis=0) + counts.sum(axis=1) - right)
+    both = counts[1:, 1:].sum() / (counts.sum() - counts[0, 0])
+    expected = {"miou": ious.mean(), "accuracy": right.sum() / counts.sum()}
+    expected |= {"iou_a": ious[0], "iou_b": ious[1], "iou_c": ious[2]}
+    assert measures == pytest.approx(expected | {"category_iou_bc": both, "category_iou_a": ious[0]})
+    noise = np.random.default_rng(0).integers(0, 256, (12, 1, 28, 28), np.uint8)
+    digits = replace(tiny_scenes, images=noise, labels=scenes.labels[:, 9, 9], mean=(0.5,), std=(0.25,))
+    guess = build_model("mnist_cnn", 3, seed=0)
+    with torch.inference_mode():
+        predicted = guess.eval()(normalised(noise)).argmax(dim=1).numpy()
+    assert measure_on_test_set(guess, digits, RECIPE) == {"accuracy": (predicted == digits.labels).mean()}
 
 
 def test_scenes_are_augmented_as_the_recipe_says(tiny_scenes: ImageDataset) -> None:
