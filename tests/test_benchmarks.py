@@ -41,8 +41,6 @@ def test_a_benchmark_prints_one_json_object(name: str):
     assert result["machine"]["device"]
 
 
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["parallel_kernels", "torture", "fuzz"])
 def test_nothing_is_lost_or_left_behind_and_nothing_wrong_is_taken_for_right(name: str):
