@@ -5,16 +5,21 @@ Importing this package only defines names: it reads no file, starts no thread an
 The house, from the ground up. A room imports from the ground floor and from rooms above it in this list.
 
 ground floor            what everything stands on
-    errors              the two errors that a user can cause, in one line each
+    errors              the errors that a user can cause, in one short line each
     paths               where data, results, caches and figures lie
     seeds               one seed per purpose
+    limits              the limit on memory, named where a failure may come from it
+    yaml_text           YAML that people write, read within limits
     files               files written whole, files built once, locks, the YAML that people write
     progress            bars, and how far a run is
+    contents            hashes of files' contents, remembered; folders whose files are as they were built
     provenance          versions, code, device, memory and time of a run
 
 datasets                images and labels as arrays, by index
     base                what a data set is
     digits              scikit-learn's digits, MNIST, Fashion-MNIST
+    listing             the files of a folder, and names that a run can bear
+    decoding            image and label files, decoded by stated rules
     description         the keys of a YAML file that describes a folder of images
     folder              a folder of images and labels, described by a YAML file; CamVid
     cityscapes          Cityscapes, and the drawn scenes in its layout
@@ -23,6 +28,7 @@ datasets                images and labels as arrays, by index
 
 models                  networks split in encode and decode
     base                what every network is
+    weights             pretrained weights of encoders, checked before they are read
     mnist_cnn           the thesis's network for digits
     unet                U-Nets: a small one for CPUs, and one with the thesis's VGG19 encoder
     deeplabv3           DeepLabV3 on a ResNet, and a small one for CPUs
@@ -50,6 +56,7 @@ queries                 what to label next
     scoring             scores of a pool, and one image's maps
 
 runs                    rounds, saved and resumed
+    schemas             what the files of a run hold, checked whenever they are read
     folder              the files of a run
     config              what a run is asked to do
     data                the data of a run, checked against its network
@@ -77,6 +84,7 @@ grid                    many runs
     gpus                which GPU a run may use
     notebooks           what is known of each notebook, in one table
     parameters          a notebook's parameters, checked
+    kernel              what a notebook runs in, and how it ended
     notebook            one notebook run
     preset              the jobs of a grid
     state               where each job is, and why it would run

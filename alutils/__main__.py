@@ -152,11 +152,15 @@ def main(arguments: list[str] | None = None) -> int:
         parser().error(f"unknown arguments: {' '.join(others)}")
     chosen.others = others
     from alutils.errors import DataError, ParameterError, one_line
+    from alutils.limits import check_memory, explained, lacks_memory
 
     try:
+        check_memory()
         return chosen.call(chosen) or 0
-    except (ParameterError, DataError, RuntimeError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)  # noqa: T201
+    except Exception as error:
+        if not isinstance(error, (ParameterError, DataError, RuntimeError, OSError)) and not lacks_memory(error):
+            raise  # a bug
+        print(f"error: {explained(one_line(error) or type(error).__name__)}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on with what was saved", file=sys.stderr)  # noqa: T201

@@ -1,22 +1,46 @@
-"""The two errors a user can cause; each message is one line saying what is wrong and what is allowed."""
+"""The errors a user can cause; each message is one short line saying what is wrong and what is allowed."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 290  # characters of a message
 
-class ParameterError(ValueError):
+
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """Return `text` in one line of at most `longest` characters: its start, which says what is wrong, and its end.
+
+    A character that would control a terminal becomes "?".
+    """
+    line = "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+    end = longest // 3
+    return line if len(line) <= longest else f"{line[: longest - end - 5]} ... {line[-end:]}"
+
+
+class OneLine(ValueError):
+    """An error whose message is one line of at most `LONGEST` characters."""
+
+    def __init__(self, message: str):
+        super().__init__(shortened(message))
+
+
+class ParameterError(OneLine):
     """A parameter has an unknown name, a wrong type or an impossible value."""
 
 
-class DataError(ValueError):
+class DataError(OneLine):
     """A file of a data set is missing, unreadable or breaks a rule; the message names the file."""
+
+
+class RunError(RuntimeError):
+    """A notebook failed. Its line says which and where it is kept, around a message of at most `LONGEST` characters."""
 
 
 def check_choice(name: str, value: object, allowed: Iterable[str]) -> None:
     """Raise `ParameterError` unless `value` is one of `allowed`."""
     allowed = list(allowed)
     if value not in allowed:
-        raise ParameterError(f"{name} is {value!r}; {did_you_mean(str(value), allowed)}allowed: {', '.join(allowed)}")
+        said = shortened(repr(value), 80)
+        raise ParameterError(f"{name} is {said}; {did_you_mean(str(value), allowed)}allowed: {', '.join(allowed)}")
 
 
 def did_you_mean(text: str, known: Iterable[str], after: str = "") -> str:
@@ -29,11 +53,14 @@ def check_range(name: str, value: float, low: float, high: float, unit: str = ""
     """Raise `ParameterError` unless `low <= value <= high`."""
     if not low <= value <= high:
         unit = f" {unit}" if unit else ""
-        raise ParameterError(f"{name} is {value:.10g}{unit}; allowed: {low:.10g} to {high:.10g}{unit}")
+        said = shortened(str(value), 40) if isinstance(value, int) else f"{value:.10g}"
+        raise ParameterError(f"{name} is {said}{unit}; allowed: {low:.10g} to {high:.10g}{unit}")
 
 
 def one_line(error: Exception) -> str:
-    """Return an error's message in one line; for a file that could not be used, its path and why."""
+    """Return an error's message in one short line; for a file that could not be used, its path and why."""
+    if isinstance(error, RunError):
+        return " ".join(str(error).split())
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+        return shortened(f"{error.filename}: {error.strerror}")
+    return shortened(str(error))

@@ -1,35 +1,35 @@
-"""Files written whole, files built once, locks, and the YAML that people write.
+"""Files written whole, files built once, locks, and what people and other processes write, read with care.
 
 The operating system releases a lock when the process that holds it ends, however it ends.
 """
 
 import errno
 import fcntl
+import json
 import os
 import shutil
 import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from types import UnionType
 from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
-import yaml
-
-from alutils.errors import ParameterError, did_you_mean
+from alutils.errors import ParameterError, did_you_mean, shortened
+from alutils.yaml_text import LARGEST, parsed
 
 if TYPE_CHECKING:  # pydantic takes a while to load, and few calls need it
     from pydantic import BaseModel
 
 Model = TypeVar("Model", bound="BaseModel")
 
-LONGEST = 299  # characters of a message
 QUIET = 1.0  # seconds that a process waits before it says so
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> BufferedReader:
     """Open the file `path` for reading; raise `OSError` unless it is a regular file, since a pipe has no end."""
     return os.fdopen(_regular(path, os.O_RDONLY), "rb")
 
@@ -82,6 +82,22 @@ def is_locked(path: Path) -> bool:
     if file:
         file.close()
     return file is None
+
+
+def own_folder(base: Path) -> Path:
+    """Return a folder in `base`, which all users of a machine may share, that only this user can write or read.
+
+    Raises `OSError` if its place is taken by something else, such as a link or the folder of another user.
+    """
+    path = base / f"alutils-{os.getuid()}"
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o700:
+        raise OSError(
+            errno.EPERM, "not a folder of this user alone; remove it, or set TMPDIR to another one", str(path)
+        )
+    return path
 
 
 def built_once(path: Path, build: Callable[[Path], object]) -> Path:
@@ -142,22 +158,33 @@ def write_whole(path: Path, content: str | bytes | memoryview) -> None:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping that the YAML file `path` holds; raise `ParameterError` if it holds none."""
     try:
-        content = yaml.safe_load(path.read_text())
+        with open_regular(path) as file:
+            content = parsed(file.read(LARGEST + 1))
     except OSError as error:
         raise ParameterError(f"{path} cannot be read ({error.strerror}); allowed: a YAML file") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ParameterError(f"{path} is not YAML ({' '.join(str(error).split())})") from error
+    except ParameterError as error:
+        raise ParameterError(f"{path} {error}") from error
     if not isinstance(content, dict):
         what = "is empty" if content is None else f"holds a {type(content).__name__}"
         raise ParameterError(f"{path} {what}; allowed: names with values")
     return content
 
 
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the mapping that the JSON file `path` holds; an empty one if there is no such file, or something else."""
+    try:
+        with open_regular(path) as file:
+            content = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def validated(model: type[Model], content: Any, where: str) -> Model:
     """Return `content` as an instance of `model`, a pydantic model; raise `ParameterError` for a mistake in it.
 
-    The message is one line of at most `LONGEST` characters. It names the key, its value and what is allowed: the
-    description of the field where the model has one, else what pydantic says. Unknown keys come first.
+    The message names the key, its value and what is allowed: the description of the field where the model has one,
+    else what pydantic says. Unknown keys come first.
 
     where : what the message starts with, such as the path of the file that holds `content`
     """
@@ -167,8 +194,7 @@ def validated(model: type[Model], content: Any, where: str) -> Model:
         return model.model_validate(content)
     except ValidationError as error:
         first = min(error.errors(include_url=False), key=lambda mistake: mistake["type"] != "extra_forbidden")
-        message = " ".join(f"{where}: {_described(model, content, first)}".split())
-        raise ParameterError(message if len(message) <= LONGEST else f"{message[: LONGEST - 4]} ...") from error
+        raise ParameterError(f"{where}: {_described(model, content, first)}") from error
 
 
 def _described(model: type["BaseModel"], content: Any, mistake: Any) -> str:
@@ -176,7 +202,7 @@ def _described(model: type["BaseModel"], content: Any, mistake: Any) -> str:
     keys, kind = _keys_of(content, mistake["loc"]), mistake["type"]
     if kind == "missing":
         keys.append(mistake["loc"][-1])
-    name = ".".join(map(str, keys))
+    name = shortened(".".join(map(str, keys)), 80)
     if kind == "extra_forbidden":
         known, _ = _known(model, keys[:-1])
         return f"{name} is unknown; {did_you_mean(str(keys[-1]), known)}allowed: {', '.join(known)}"
@@ -185,7 +211,7 @@ def _described(model: type["BaseModel"], content: Any, mistake: Any) -> str:
     rule = mistake["msg"].removeprefix("Value error, ") if says_it_itself else f"allowed: {allowed}"
     if kind == "missing":
         return f"{name} is missing; {rule}"
-    return f"{name} is {repr(mistake['input'])[:80]}; {rule}" if name else rule
+    return f"{name} is {shortened(repr(mistake['input']), 80)}; {rule}" if name else rule
 
 
 def _keys_of(content: Any, location: Iterable[Any]) -> list[Any]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from alutils.files import read_mapping
+
 BARS = "ALUTILS_PROGRESS"  # "0": no bars; set by `alutils run` when its output is not a terminal
 STATUS = "ALUTILS_STATUS"  # the file that a run writes into; set by `alutils run`
 SECONDS_BETWEEN = 1.0
@@ -46,7 +48,4 @@ class Status:
 
 def read_status(path: Path) -> dict[str, Any]:
     """Return what a run last wrote into the file `path`; empty if there is no file, or only a part of one."""
-    try:
-        return json.loads(path.read_text() or "{}")
-    except (FileNotFoundError, ValueError):
-        return {}
+    return read_mapping(path)

@@ -136,16 +136,19 @@ def pool_costs(base: Path, pool: int, images: int) -> dict[str, float]:
     scores = np.random.default_rng(0).random(pool)
     choosing = timed(lambda: top_k(scores, pool // 10, np.random.default_rng(0)))
     rows = {
-        "round": 1,
+        "round": 0,
         "rank": np.arange(pool),
         "index": np.arange(pool),
         "item": "aachen_000000_000019",
         "score": scores,
     }
-    folder = RunFolder("pool", "all-labelled")
-    table = pd.DataFrame(rows)
-    writing = timed(lambda: folder.write_table("acquisitions", table))
-    reading = timed(lambda: folder.read_table("acquisitions"))
+    folder, table = RunFolder("pool", "all-labelled"), pd.DataFrame(rows)
+    config = {"kind": "rounds", "dataset": "pool", "model": "unet_small", "query": "random", "seed": 0}
+    counts = {"round": 0, "labelled": pool, "labelled_percent": 100.0, "seconds_train": 0.0, "seconds_query": 0.0}
+    rounds = pd.DataFrame([counts])
+    with folder.opened(config):
+        pass
+    writing, reading = timed(lambda: folder.save_rounds(rounds, table)), timed(folder.acquisitions)
     return {
         f"pool of {pool} images at {SIZE[0]}x{SIZE[1]}: cache, GB (multiplied)": pool * 4 * SIZE[0] * SIZE[1] / 1e9,
         "... decoding it once, core hours (multiplied)": pool * decoding * (os.cpu_count() or 1) / 3600,

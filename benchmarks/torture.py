@@ -1,23 +1,26 @@
-"""A small grid killed with SIGKILL at random moments: does anything get lost, do the tables stay the same?
+"""Grids and runs killed with SIGKILL, between writes and within them: is anything lost, are all files the same?
 
-Each time either every process of the grid is killed, as when a node vanishes, or one at random: the grid, Snakemake,
-a run or its kernel. Then the grid is started again, also while what survived is still at work. `--kills N`.
+Nine of ten kills are those of small runs that kill themselves at a file operation (`torn_runs.py`). The others hit a
+grid from outside, every process of it, as when a node vanishes, or one at random: the grid, Snakemake, a run or its
+kernel; or its processes kill themselves at their file operations. Then the grid is started again, also while what
+survived is still at work. `--kills N`.
 """
 
 import argparse
-import csv
-import io
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from random import Random
 
-import numpy as np
 import psutil
+import tearing
 from measure import Goal, Result, run
+from torn_runs import Counts, read_log, same_each_time, tear_runs
 
 PRESET = """
 recipe: &recipe {steps: 12, batch_size: 2}
@@ -30,65 +33,156 @@ runs:
     grid: {query: [vote_entropy]}
   - notebook: 06_figures
 """
-KILLS = 100
+QUICK_PRESET = """
+runs:
+  - notebook: 03_active_learning_rounds
+    parameters: {dataset: digits, model: mnist_cnn, height: 28, width: 28, augmentation: none, rounds: 2, steps: 2}
+"""
+KILLS, QUICK_KILLS = 1000, 15
+OF_GRIDS = 0.1  # the share of the kills that are those of grids
 GRACE = 120  # seconds in which what outlived a killed parent may finish what it is at, but not more
+REFUSALS = 3  # times in a row that a grid may fail without being killed; what survived may be in its way
 
 
 def torture(kills: int, is_quick: bool) -> Result:
-    """Kill a grid `kills` times, starting with a new one whenever one finished, and count what went wrong."""
-    kills = 2 if is_quick else kills
-    generator = np.random.default_rng(0)
+    """Kill grids and small runs `kills` times in all, and count what went wrong."""
+    kills = QUICK_KILLS if is_quick else kills
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         base = Path(folder)
-        os.environ |= {"ALUTILS_RESULTS": str(base / "results"), "TMPDIR": str(base / "temporary")}
-        (base / "temporary").mkdir()
         started = time.monotonic()
-        assert start(base, "undisturbed").wait() == 0
-        seconds = time.monotonic() - started
-        expected = tables(base / "results" / "undisturbed")
-        done, finished, lost, different = 0, 0, 0, 0
-        seen: dict[str, str] = {}
-        is_finished = False
-        while done < kills or not is_finished:
-            process = start(base, f"killed{finished}")
-            try:
-                process.wait(generator.uniform(0, seconds / 2) if done < kills else None)
-            except subprocess.TimeoutExpired:
-                kill(base, generator)
-                done += 1
-            now = round_tables(base / "results" / f"killed{finished}")
-            lost += sum(not now.get(name, "").startswith(text) for name, text in seen.items())
-            seen = now
-            is_finished = process.poll() == 0
-            if is_finished:
-                different += tables(base / "results" / f"killed{finished}") != expected
-                finished, seen = finished + 1, {}
-            print(f"{done} kills, {finished} grids finished, {lost} lost, {different} different", file=sys.stderr)
-        left = processes_left(base)
+        runs = tear_runs(base / "runs", round(kills * (1 - OF_GRIDS)), Random(0), is_quick)
+        between = time.monotonic()
+        grid = Grids(base / "grid", QUICK_PRESET if is_quick else PRESET)
+        grids = grid.kill(max(1, kills - runs.kills), Random(0))
+        ended = time.monotonic()
+        left = processes_left(grid.base)
+    print(*runs.examples, *grids.examples, sep="\n", file=sys.stderr)
+    seconds = {"seconds a kill of a small run": (between - started) / runs.kills}
+    seconds |= {"seconds a kill of a grid": (ended - between) / grids.kills}
+    return record(runs, grids, kills, left, seconds)
+
+
+def record(runs: Counts, grids: Counts, kills: int, left: int, seconds: dict[str, float]) -> Result:
+    """Return what was counted, beside what it must be."""
+    both = runs + grids
+    within = sum(count for place, count in both.torn.items() if place.startswith("within"))
     goals = [
-        Goal("torture: SIGKILLs of a grid or of one of its processes", done, at_least=kills),
-        Goal("... after which finished rounds were lost", lost, at_most=0),
-        Goal("... grids whose tables differ from an undisturbed one's", different, at_most=0),
+        Goal("torture: SIGKILLs of grids, of their processes and of small runs", both.kills, at_least=kills),
+        Goal("... of them within a write, a part of which was done", within, at_least=kills // 4),
+        Goal("... after which finished rounds were lost", both.lost, at_most=0),
+        Goal("... runs and grids whose files differ from an undisturbed one's", both.different, at_most=0),
+        Goal("... runs and grids that did not go on", both.failed, at_most=0),
+        Goal("... temporary files left behind at the end", both.left, at_most=0),
         Goal("... processes left behind at the end", left, at_most=0),
     ]
-    what = f"{done} SIGKILLs in {finished} grids of 4 jobs; an undisturbed one takes {seconds:.0f} s"
-    return Result(what, seconds, goals=goals, details={"grids": finished})
+    what = f"{runs.kills} SIGKILLs of {runs.finished} small runs, {grids.kills} of {grids.finished} grids"
+    places = {f"kills {place}": count for place, count in sorted(both.torn.items())}
+    return Result(what, seconds["seconds a kill of a small run"], goals=goals, details=seconds | places)
 
 
-def start(base: Path, name: str) -> "subprocess.Popen[bytes]":
-    """Start the grid called `name`, or what is left of it."""
-    preset = base / f"{name}.yaml"
-    preset.write_text(PRESET)
-    log = (base / f"{name}.log").open("a")
-    command = [sys.executable, "-m", "alutils", "grid", str(preset), "--cores", "2"]
-    return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+class Grids:
+    """Grids of one preset in one folder, each killed until it finishes; `number` is that of the present one."""
+
+    def __init__(self, base: Path, preset: str):
+        self.base, self.preset, self.number = base, preset, 0
+        self.seen: dict[str, str] = {}
+        (base / "temporary").mkdir(parents=True)
+        shutil.copy(tearing.__file__, base / "sitecustomize.py")
+        started = time.monotonic()
+        assert self.start(is_torn=False).wait() == 0, self.log.read_text()
+        self.seconds = time.monotonic() - started
+        self.expected, self.number = tables(self.folder), 1
+
+    @property
+    def name(self) -> str:
+        """Return the name of the present grid."""
+        return f"grid{self.number}"
+
+    @property
+    def folder(self) -> Path:
+        """Return the results folder of the present grid."""
+        return self.base / "results" / self.name
+
+    @property
+    def log(self) -> Path:
+        """Return the file of what the present grid says."""
+        return self.base / f"{self.name}.log"
+
+    def start(self, is_torn: bool) -> "subprocess.Popen[bytes]":
+        """Start the present grid, or what is left of it; its processes kill themselves if it `is_torn`."""
+        preset = self.base / f"{self.name}.yaml"
+        preset.write_text(self.preset)
+        folders = {"RESULTS": self.base / "results", "CACHE": self.base / "cache"}
+        changes = {f"ALUTILS_{name}": str(folder) for name, folder in folders.items()}
+        changes |= {"TMPDIR": str(self.base / "temporary")}
+        if is_torn:
+            path = [str(self.base), *filter(None, [os.environ.get("PYTHONPATH")])]
+            changes |= {tearing.BASE: str(self.base), "PYTHONPATH": os.pathsep.join(path)}
+        command = [sys.executable, "-m", "alutils", "grid", str(preset), "--cores", "2"]
+        with self.log.open("a") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=os.environ | changes)
+
+    def kill(self, kills: int, generator: Random) -> Counts:
+        """Kill grids `kills` times, the last one until it has finished nevertheless; return what happened."""
+        counts, refusals, is_begun = Counts(), 0, False
+        while counts.kills < kills or is_begun:
+            before = counts.kills
+            code = self.start_once(counts, generator, is_spared=before >= kills)
+            counts.lost += self._lost(counts)
+            refusals = refusals + 1 if code and counts.kills == before else 0
+            print(f"{self.name}: {counts}", file=sys.stderr)
+            is_begun = code != 0 and refusals <= REFUSALS
+            if not is_begun:
+                self._end(code == 0, counts)
+                refusals = 0
+        return counts
+
+    def start_once(self, counts: Counts, generator: Random, is_spared: bool) -> int | None:
+        """Start the grid, let it be killed unless it `is_spared`; return its exit code, `None` if it still runs."""
+        is_torn = not is_spared and counts.kills > 0 and generator.random() < 0.5
+        process, known = self.start(is_torn), len(read_log(self.base))
+        try:
+            most = self.seconds * 2 if is_torn else generator.uniform(0, self.seconds / 2)
+            process.wait(None if is_spared else most)
+        except subprocess.TimeoutExpired:
+            kill(working_in(self.base), generator)
+            counts.kills += 1
+            counts.torn["of grids from outside"] += 1
+        torn = read_log(self.base)[known:]
+        counts.kills += len(torn)
+        counts.torn.update(torn)
+        return process.poll()
+
+    def _lost(self, counts: Counts) -> int:
+        """Return how many tables of rounds no longer begin with the rounds that were finished before."""
+        now = {path.parent.name: path.read_text() for path in self.folder.glob("*/rounds.csv")}
+        lost = [name for name, text in self.seen.items() if not now.get(name, "").startswith(text)]
+        counts.examples += [f"{self.folder / name} lost {self.seen[name]!r}" for name in lost]
+        self.seen = now
+        return len(lost)
+
+    def _end(self, is_finished: bool, counts: Counts) -> None:
+        """Compare a finished grid with the undisturbed one, note why another was given up; go on to the next."""
+        if is_finished:
+            self._compare(counts)
+        else:
+            counts.failed += 1
+            counts.examples.append(f"{self.folder} does not go on: {self.log.read_text()[-1000:]}")
+        self.number, self.seen = self.number + 1, {}
+
+    def _compare(self, counts: Counts) -> None:
+        found = tables(self.folder)
+        names = {name for name in found.keys() | self.expected.keys() if found.get(name) != self.expected.get(name)}
+        counts.finished += 1
+        counts.left += len(list(self.folder.rglob("*.part*")))
+        counts.different += bool(names)
+        counts.examples += [f"{self.folder} differs in {', '.join(sorted(names))[:1000]}"] if names else []
 
 
-def kill(base: Path, generator: np.random.Generator) -> None:
-    """Kill every process that works in `base`, or one of them."""
-    victims = working_in(base)
-    if len(victims) and generator.random() < 0.5:
-        victims = [victims[generator.integers(len(victims))]]
+def kill(victims: list[psutil.Process], generator: Random) -> None:
+    """Kill some processes, or one of them."""
+    if victims and generator.random() < 0.5:
+        victims = [generator.choice(victims)]
     for victim in victims:
         try:
             victim.kill()
@@ -115,22 +209,10 @@ def processes_left(base: Path) -> int:
     return len(working_in(base))
 
 
-def round_tables(folder: Path) -> dict[str, str]:
-    """Return each run's `rounds.csv`, as it is."""
-    return {path.parent.name: path.read_text() for path in folder.glob("*/rounds.csv")}
-
-
-def tables(folder: Path) -> dict[str, str]:
-    """Return each run's tables, timings left out."""
-    found = {str(path.relative_to(folder)): path.read_text() for path in folder.glob("*/*.csv")}
-    return {name: without_seconds(text) for name, text in sorted(found.items())}
-
-
-def without_seconds(text: str) -> str:
-    """Return a table without the columns of seconds."""
-    rows = list(csv.reader(io.StringIO(text)))
-    kept = [position for position, name in enumerate(rows[0]) if not name.startswith("seconds_")]
-    return "\n".join(",".join(row[position] for position in kept) for row in rows)
+def tables(folder: Path) -> dict[str, bytes]:
+    """Return each run's tables and scores, timings left out."""
+    paths = [*folder.glob("*/*.csv"), *folder.glob("*/*.npy")]
+    return {str(path.relative_to(folder)): same_each_time(path) for path in paths}
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ BULK = BulkConfig(
     skip=0.0,
     keep_model=False,
 )
+ITEMS = [f"{index:03}" for index in range(100)]
 SECONDS = ["seconds_train", "seconds_query"]
 
 
@@ -105,6 +106,9 @@ def finished_run(
     experiment: str = "e",
     columns: Mapping[str, Sequence[Any]] = {},
     acquired: Sequence[Sequence[int]] = (),
+    items: Sequence[str] = ITEMS,
+    regions: Sequence[int] = (),
+    scores_of_pool: np.ndarray | None = None,
     device: str = "cpu",
     **config: Any,
 ) -> RunFolder:
@@ -113,6 +117,9 @@ def finished_run(
     scores : mean IoU at 10, 20, ... labels
     columns : of `rounds.csv`, more or others
     acquired : data-set indices, a list a round
+    items : the names of the data set's images
+    regions : the region of each acquired piece; none if images were acquired
+    scores_of_pool : what is in `scores.npy`
     config : more or other fields, `None` for one that is not there
     """
     named = {"kind": "rounds", "dataset": "d", "model": "m", "regime": "from_scratch", "query": query, "seed": seed}
@@ -120,11 +127,13 @@ def finished_run(
     rounds = {"round": range(len(scores)), "labelled": labelled, "labelled_percent": [float(n) for n in labelled]}
     seconds = {"seconds_train": 1.5, "seconds_query": 0.25}
     run = RunFolder(experiment, name or f"{query}-{seed}")
+    rows = [
+        (number, rank, index, items[index]) for number, batch in enumerate(acquired) for rank, index in enumerate(batch)
+    ]
+    pieces = pd.DataFrame(rows, columns=["round", "rank", "index", "item"]).assign(score=np.nan)
     with run.opened({field: value for field, value in (named | config).items() if value is not None}):
-        run.write_table("rounds", pd.DataFrame(rounds | {"miou": scores} | seconds | dict(columns)))
-        rows = [{"round": number, "index": index} for number, batch in enumerate(acquired) for index in batch]
-        if rows:
-            run.write_table("acquisitions", pd.DataFrame(rows))
+        table = pd.DataFrame(rounds | {"miou": scores} | seconds | dict(columns))
+        run.save_rounds(table, pieces.assign(region=regions) if regions else pieces, scores_of_pool)
         run.finish(torch.device(device))
     return run
 
@@ -220,11 +229,11 @@ def tiny_everywhere(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(data, "load_dataset", lambda name, split, *size, **labels: scenes[split])
 
 
-def tables(config: RoundsConfig | BulkConfig) -> tuple[str, str]:
-    """Return the run's tables as text, seconds left out."""
+def tables(config: RoundsConfig | BulkConfig) -> tuple[str, str, bytes]:
+    """Return the run's tables as text, seconds left out, and its scores as bytes."""
     run = RunFolder(config.experiment, config.run_name)
-    rounds = run.read_table("rounds").drop(columns=SECONDS).to_csv(index=False)
-    return rounds, (run.path / "acquisitions.csv").read_text()
+    rounds = run.rounds().drop(columns=SECONDS).to_csv(index=False)
+    return rounds, run.acquisitions().to_csv(index=False), run.scores().tobytes()
 
 
 @pytest.fixture

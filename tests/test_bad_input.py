@@ -45,6 +45,38 @@ def nothing(folder: Path) -> None:
     """Prepare nothing."""
 
 
+MANY = [*range(99)]
+
+# What presets must not be.
+PRESETS = {
+    "1: 2": "wrong.yaml is wrong in line 1: the key 1 is no text",
+    "runs: null\nruns: []": "line 2: the key runs is there twice",
+    "runs: [null]": "runs.0 is None; allowed: a list of runs",
+    "runs: [[]]": "runs.0 is []; allowed: a list of runs",
+    "runs: {a: 1}": "runs is {'a': 1}; allowed: a list of runs",
+    "runs: [[[[1]]]]": "runs.0 is [[[1]]]; allowed: a list of runs",
+    "runs: [" + "1," * 90_000 + "]": "runs.0 is 1; allowed: a list of runs",
+    "runs: [{notebook: null}]": "runs.0.notebook is None; allowed: the name or the path",
+    "runs: [{notebook: [06_figures]}]": "runs.0.notebook is ['06_figures']",
+    "runs: [{notebook: 'a\\0b'}]": "is no notebook",
+    'runs: [{notebook: "a\\0b"}]': "a?b is no notebook",
+    "runs: [{}]": "runs.0.notebook is missing; allowed: the name or the path of a notebook",
+    "runs: [{notebook: 06_figures, grid: []}]": "runs.0.grid is []",
+    "runs: [{notebook: 06_figures, grid: {x: null}}]": "runs.0.grid.x is None",
+    "runs: [{notebook: 06_figures, parameters: {1: 2}}]": "line 1: the key 1 is no text",
+    "runs: [{notebook: 06_figures, cell_timeout: [1]}]": "runs.0.cell_timeout is [1]; allowed: seconds",
+    f"runs: [{{notebook: {ROUNDS}, parameters: {{query: [[a]]}}}}]": "query is [['a']]; allowed: str",
+    f"runs: [{{notebook: {ROUNDS}, parameters: {{query: null}}}}]": "query is None; allowed: str",
+    f"runs: [{{notebook: {ROUNDS}, parameters: {{dataset: 5}}}}]": "dataset is 5; allowed: str",
+    f"runs: [{{notebook: {ROUNDS}, parameters: {{rounds: 1{'0' * 90}}}}}]": "allowed: 1 to 10000",
+    f"runs: [{{notebook: {ROUNDS}, grid: {{seed: [[0]]}}}}]": "seed is [0]; allowed: int",
+    f"runs: [{{notebook: {DIGITS_01}, parameters: {{queries: [[a]]}}}}]": "queries holds ['a']",
+    f"runs: [{{notebook: {DIGITS_01}, parameters: {{seeds: [null]}}}}]": "seeds holds None",
+    f"runs: [{{notebook: {DIGITS_01}, parameters: {{seeds: [2001-01-01]}}}}]": "line 1: a timestamp",
+    f"runs: [{{notebook: {ROUNDS}, grid: {{a: {MANY}, b: {MANY}, c: {MANY}}}}}]": "is 970299; allowed: 0 to 100000",
+    f"a: &a [{'1, ' * 9}]\nb: &b [{'*a, ' * 9}]\nruns: [{{notebook: &c [{'*b, ' * 9}]}}]": "a is unknown",
+}
+
 # arguments, what is prepared in the folder that they are called in, a part of the line that is printed
 QUICK = [
     (["run", "no_such_notebook"], nothing, "no_such_notebook is no notebook; known: 01_mnist"),
@@ -164,6 +196,24 @@ QUICK = [
     (["status"], nothing, "no preset is given; known: camvid, "),
     (["grid", "dmo"], nothing, "dmo is no preset; did you mean demo? known: camvid, "),
     (["show", "../x"], nothing, "'../x' is no name for an experiment or a run"),
+    (["run", ROUNDS, *p(rounds="9" * 4000)], nothing, "rounds is '999"),
+    (["run", ROUNDS, *p(rounds="0x" + "9" * 4000)], nothing, "rounds is '0x9"),
+    (["run", ROUNDS, *p(rounds="[" * 5000)], nothing, "rounds is '[["),
+    (["run", ROUNDS, *p(rounds="2001-99-99")], nothing, "rounds is '2001-99-99'; allowed: int"),
+    (["run", ROUNDS, *p(query="x" * 5000)], nothing, "query is 'xxx"),
+    (["run", ROUNDS, *p(query="\x1b[31m\nred")], nothing, "query is "),
+    (["run", ROUNDS, *p(model="\x1b[31m\nred")], nothing, "model is '\\x1b[31m\\nred'"),
+    (["run", ROUNDS, *p(dataset="x" * 5000 + ".yaml")], nothing, "File name too long"),
+    (["run", ROUNDS, *p(dataset="\x1b.yaml")], nothing, "there is no such file"),
+    (["run", ROUNDS, "-p", "\x1b\n" * 500, "1"], nothing, "is no parameter of 03_active_learning_rounds"),
+    (["run", ROUNDS, "-f", "x.yaml"], preset("seed: 1\nseed: 2", "x.yaml"), "x.yaml is wrong in line 2: the key seed"),
+    (["run", ROUNDS, "-f", "x.yaml"], preset("1: 2", "x.yaml"), "x.yaml is wrong in line 1: the key 1 is no text"),
+    (["run", ROUNDS, "-f", "pipe"], lambda folder: os.mkfifo(folder / "pipe"), "pipe cannot be read (not a regular"),
+    (["run", ROUNDS, "-f", "."], nothing, ". cannot be read (not a regular file)"),
+    (["run", "pipe.ipynb"], lambda folder: os.mkfifo(folder / "pipe.ipynb"), "pipe.ipynb is no notebook"),
+    (["run", "x" * 5000], nothing, "File name too long"),
+    (["grid", "demo", "--cores", "1" * 1000], nothing, "cores is 111"),
+    *((["grid", "wrong.yaml"], preset(text), message) for text, message in PRESETS.items()),
 ]
 
 
@@ -188,6 +238,8 @@ def test_what_is_wrong_from_the_start_is_one_line(
     (line,) = capfd.readouterr().err.splitlines()
     assert "error: " in line
     assert message in line
+    assert len(line) <= 300
+    assert line.isprintable()
     assert contents(tmp_path) == before
     assert not results.exists()
 
@@ -230,7 +282,9 @@ def damaged_cache(folder: Path) -> list[str]:
     config = check_parameters(find_notebook(ROUNDS), SMALL)
     load_split(RoundsConfig.from_names(config), "train")
     (images,) = (folder / "cache").glob("streets_tiny-train-32x64-*/images.npy")
-    images.write_bytes(images.read_bytes()[:1000])
+    content = images.read_bytes()
+    images.unlink()  # it is read-only
+    images.write_bytes(content[:1000])
     return []
 
 
@@ -252,8 +306,8 @@ IN_KERNEL = [
     (ROUNDS, lambda folder: mine(folder, Path.unlink), "1.png: its label is missing"),
     (ROUNDS, lambda folder: mine(folder, lambda label: write(label, "no image")), "1.png: cannot be decoded"),
     (ROUNDS, lambda folder: mine(folder, all_of(7)), "1.png: label value 7 is neither a class nor ignored"),
-    (ROUNDS, lambda folder: mine(folder, void_everywhere), "mine train: the labels of all 1 labelled images are void"),
-    (BULK, lambda folder: p(query="vote_entropy"), "has no acquisitions; run 03_active_learning_rounds for it first"),
+    (ROUNDS, lambda folder: mine(folder, void_everywhere), "mine train: the labels of all 1 images are void"),
+    (BULK, lambda folder: p(query="vote_entropy"), "is no finished run; run 03_active_learning_rounds for it first"),
     (ROUNDS, damaged_cache, "damaged cache; remove this folder and start again"),
     (ROUNDS, half_written("rounds.csv"), "rounds.csv: damaged (its last line is cut off)"),
     (ROUNDS, half_written("config.json"), "config.json: damaged ("),

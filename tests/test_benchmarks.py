@@ -1,9 +1,12 @@
 """Each benchmark runs, at tiny sizes; the pages hold the tables that the results give."""
 
 import json
+import signal
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,7 +16,10 @@ from alutils.results.pages import fill_tables
 
 BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
-NAMES = ("scoring_memory", "feeding", "training_step", "overhead", "committee_scoring", "whole_loop", "selection")
+NAMES = (
+    *("scoring_memory", "feeding", "training_step", "overhead", "committee_scoring", "whole_loop", "selection"),
+    "content_hash",
+)
 
 
 def quick(name: str) -> dict[str, Any]:
@@ -36,13 +42,56 @@ def test_a_benchmark_prints_one_json_object(name: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["parallel_kernels", "torture"])
-def test_nothing_is_lost_and_nothing_left_behind(name: str):
-    """The short form: a few runs at once, a few kills."""
-    goals = quick(name)["goals"]
-    assert len(goals) == 4
+@pytest.mark.parametrize("name", ["parallel_kernels", "torture", "fuzz"])
+def test_nothing_is_lost_or_left_behind_and_nothing_wrong_is_taken_for_right(name: str):
+    """The short form: a few runs at once, a few kills, a few damaged files."""
+    from measure import Goal
+
+    goals = [Goal(**goal) for goal in quick(name)["goals"]]
+    assert goals[0].at_least, "how often it was tried"
     for goal in goals:
-        assert goal["measured"] == (goal["at_most"] if goal["at_least"] is None else goal["at_least"]), goal["claim"]
+        assert goal.is_reached, goal
+
+
+WRITES = """
+import sys
+from pathlib import Path
+from random import Random
+from tearing import Tear
+
+folder = Path(sys.argv[1])
+Tear(folder, Random(0), at=2, only_writes=True).install()
+for name in ("first.csv", "second.csv"):
+    (folder / name).write_text("x" * 1000)
+"""
+
+
+def test_a_process_kills_itself_within_a_write(tmp_path: Path):
+    done = subprocess.run([sys.executable, "-c", WRITES, str(tmp_path)], env={"PYTHONPATH": str(BENCHMARKS)})
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "first.csv").read_text() == "x" * 1000
+    assert 0 < len((tmp_path / "second.csv").read_text()) < 1000
+    assert (tmp_path / "torn.log").read_text() == "within second.csv\n"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        (".csv", b"a,b\n1,2\n"),
+        (".json", b'{"a": [1, 2]}'),
+        (".yaml", b"a: {b: 1}"),
+        (".npy", b"\x93NUMPY(4,)"),
+        (".x", b"x"),
+    ],
+)
+def test_a_change_is_one_and_always_the_same(suffix: str, content: bytes):
+    from mutations import mutated
+
+    for number in range(50):
+        change, changed = mutated(content, suffix, Random(number), [b"other"])
+        assert change
+        assert changed != content
+        assert mutated(content, suffix, Random(number), [b"other"]) == (change, changed)
 
 
 def test_a_goal_is_reached_within_its_bound():

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from alutils.errors import ParameterError
-from alutils.files import built_once, read_yaml, validated
+from alutils.files import built_once, own_folder, read_mapping, read_yaml, validated
 
 BUILD = """
 import sys, time
@@ -131,6 +131,59 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
         read_yaml(tmp_path / "none.yaml")
     with pytest.raises(ParameterError, match=r"^.*cannot be read.*$"):
         read_yaml(tmp_path)
+
+
+def test_a_pipe_or_too_much_is_not_read_as_yaml(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ParameterError, match=r"^.*pipe\.yaml cannot be read \(not a regular file\); allowed: "):
+        read_yaml(tmp_path / "pipe.yaml")
+    (tmp_path / "large.yaml").write_bytes(b"a: " + b"x" * 2**20)
+    with pytest.raises(ParameterError, match=r"^.*large\.yaml has more than 1048576 bytes$"):
+        read_yaml(tmp_path / "large.yaml")
+
+
+NO_MAPPINGS = [
+    b"",
+    b"{",
+    b'{"a": 1',
+    b"[1]",
+    b"null",
+    b"1",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"a": 1' + b"0" * 5000 + b"}",
+]
+
+
+@pytest.mark.parametrize("content", NO_MAPPINGS)
+def test_what_is_no_json_mapping_is_as_if_it_were_not_there(content: bytes, tmp_path: Path) -> None:
+    assert read_mapping(tmp_path / "none") == {}
+    (tmp_path / "some").write_bytes(content)
+    assert read_mapping(tmp_path / "some") == {}
+    os.mkfifo(tmp_path / "pipe")
+    assert read_mapping(tmp_path / "pipe") == {}
+    (tmp_path / "some").write_text('{"a": [1]}')
+    assert read_mapping(tmp_path / "some") == {"a": [1]}
+
+
+def test_a_folder_of_ones_own_is_made_once_and_never_taken_from_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = own_folder(tmp_path)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert own_folder(tmp_path) == folder
+    folder.chmod(0o750)
+    with pytest.raises(OSError, match="not a folder of this user alone"):
+        own_folder(tmp_path)
+    other = os.getuid() + 1
+    monkeypatch.setattr("os.getuid", lambda: other)
+    (tmp_path / f"alutils-{other}").mkdir(mode=0o700)
+    with pytest.raises(OSError, match="not a folder of this user alone"):
+        own_folder(tmp_path)
+    (tmp_path / f"alutils-{other}").rmdir()
+    (tmp_path / f"alutils-{other}").symlink_to(folder)
+    with pytest.raises(OSError, match="not a folder of this user alone"):
+        own_folder(tmp_path)
 
 
 class Wheel(BaseModel):

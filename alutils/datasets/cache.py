@@ -3,9 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,13 +11,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 from PIL import Image
 
+from alutils.contents import built_and_sealed, content_hashes
 from alutils.datasets.base import ImageDataset, SceneFiles
+from alutils.datasets.decoding import read_image, read_label
 from alutils.errors import DataError
-from alutils.files import built_once
 from alutils.paths import cache_dir
 from alutils.progress import bar
 
-VERSION = 2  # raise it when the same files would give other arrays
+VERSION = 3  # raise it when the same files would give other arrays
 
 
 def cached(files: SceneFiles, size: tuple[int, int] | None, native_labels: bool = False) -> ImageDataset:
@@ -27,19 +26,23 @@ def cached(files: SceneFiles, size: tuple[int, int] | None, native_labels: bool 
 
     An image that is a whole number of times as large as `size` is averaged over blocks of pixels; any other is resized
     bilinearly with antialiasing. Labels take the nearest pixel, or keep their stored size with `native_labels`. The
-    name of the cache folder holds a key over names, sizes and times of the files, `size` and `VERSION`: if any of them
-    changes, a new folder is made.
+    name of the cache folder holds a key over names and contents of the files, the meaning of label values, `size` and
+    `VERSION`: if any of them changes, a new folder is made.
 
     Raises
     ------
     DataError
-        for an image or label that is missing, undecodable or of a wrong size, and for a wrong label value.
+        for an image or label that is missing, undecodable or of a wrong size, for a wrong label value, and for two
+        items of one name.
     """
-    stored = _stored_size(files.images[0])
+    _check_unique(files)
+    first = read_image(files.images[0])
+    stored = first.height, first.width
     sizes = _Sizes(size or stored, stored if native_labels else size or stored, size is not None)
     height, width = sizes.images
-    folder = cache_dir() / f"{files.name}-{files.split}-{height}x{width}-{_key(files, sizes)}"
-    return _open(files, built_once(folder, lambda beside: _build(files, sizes, beside)), stored)
+    hashes = _hashes(files)
+    folder = cache_dir() / f"{files.name}-{files.split}-{height}x{width}-{_key(files, sizes, hashes)}"
+    return _open(files, built_and_sealed(folder, lambda beside: _build(files, sizes, hashes, beside)), stored)
 
 
 class _Sizes(NamedTuple):
@@ -50,25 +53,33 @@ class _Sizes(NamedTuple):
     may_resize: bool
 
 
-def _key(files: SceneFiles, sizes: _Sizes) -> str:
-    asked = sizes.images if sizes.images == sizes.labels else sizes[:2]
-    digest = hashlib.sha256(repr((VERSION, asked, files.class_of_label.tolist())).encode())
-    for path in [*files.images, *files.labels]:
-        status = _status(path)
-        digest.update(repr((path.name, status.st_size, status.st_mtime_ns)).encode())
-    return digest.hexdigest()[:12]
+def _check_unique(files: SceneFiles) -> None:
+    first = dict(zip(reversed(files.item_names), reversed(files.images), strict=True))
+    for name, path in zip(files.item_names, files.images, strict=True):
+        if first[name] != path:
+            other = os.path.relpath(first[name], path.parent)
+            raise DataError(f"{path}: its item has the same name as that of {other}; allowed: unique names")
 
 
-def _status(path: Path) -> os.stat_result:
+def _hashes(files: SceneFiles) -> list[str]:
+    """Return the hash of the content of each image and then of each label."""
     try:
-        return path.stat()
+        return content_hashes([*files.images, *files.labels], f"{files.name} {files.split}")
+    except FileNotFoundError as error:
+        message = f"{error.filename}: missing; every image needs its label file and the other way round"
+        raise DataError(message) from error
     except OSError as error:
-        raise DataError(f"{path}: missing; every image needs its label file and the other way round") from error
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
 
-def _build(files: SceneFiles, sizes: _Sizes, folder: Path) -> None:
+def _key(files: SceneFiles, sizes: _Sizes, hashes: list[str]) -> str:
+    asked = sizes.images if sizes.images == sizes.labels else sizes[:2]
+    content = (VERSION, asked, files.class_of_label.tolist(), files.item_names, hashes)
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:12]
+
+
+def _build(files: SceneFiles, sizes: _Sizes, hashes: list[str], folder: Path) -> None:
     count = len(files.images)
-    folder.mkdir()
     images = new_array(folder / "images.npy", (count, 3, *sizes.images))
     labels = new_array(folder / "labels.npy", (count, *sizes.labels))
 
@@ -82,6 +93,9 @@ def _build(files: SceneFiles, sizes: _Sizes, folder: Path) -> None:
         progress.close()
     images.flush()
     labels.flush()
+    for path, before, now in zip([*files.images, *files.labels], hashes, _hashes(files), strict=True):
+        if before != now:
+            raise DataError(f"{path}: changed while it was decoded; start again when the files stay as they are")
     (folder / "fingerprint.json").write_text(json.dumps(fingerprint(images, labels)))
 
 
@@ -94,12 +108,16 @@ def new_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -
     return array
 
 
+def mapped(path: Path) -> np.ndarray:
+    """Return the array in the file `path`, memory-mapped; raise `DataError` with the reason if it cannot be read."""
+    try:
+        return np.load(path, mmap_mode="r")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+
 def _decode(files: SceneFiles, index: int, sizes: _Sizes) -> tuple[np.ndarray, np.ndarray]:
-    image = _read(files.images[index])
-    image = image if image.mode == "RGB" else image.convert("RGB")  # convert always copies
-    stored = _read(files.labels[index])
-    if stored.mode not in ("L", "P"):
-        raise DataError(f"{files.labels[index]}: mode {stored.mode}; a label is one 8-bit channel of class indices")
+    image, stored = read_image(files.images[index]), read_label(files.labels[index])
     if stored.size != image.size:
         raise DataError(f"{files.labels[index]}: size {stored.size} but its image has {image.size}; both must agree")
     values = np.flatnonzero(stored.histogram())
@@ -130,26 +148,6 @@ def _resized(image: Image.Image, width: int, height: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as image:
-            yield image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be decoded as an image ({error})") from error
-
-
-def _read(path: Path) -> Image.Image:
-    with _opened(path) as image:
-        image.load()
-    return image
-
-
-def _stored_size(path: Path) -> tuple[int, int]:
-    with _opened(path) as image:  # reads the header only
-        return image.height, image.width
-
-
 def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
     """Return the hexadecimal SHA-256 of the shapes and bytes of both arrays."""
     digest = hashlib.sha256(repr((images.shape, labels.shape)).encode())
@@ -160,12 +158,8 @@ def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
 
 
 def _open(files: SceneFiles, folder: Path, stored_size: tuple[int, int]) -> ImageDataset:
-    try:
-        images = np.load(folder / "images.npy", mmap_mode="r")
-        labels = np.load(folder / "labels.npy", mmap_mode="r")
-        known = json.loads((folder / "fingerprint.json").read_text())
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{folder}: damaged cache; remove this folder and start again ({error})") from error
+    images, labels = mapped(folder / "images.npy"), mapped(folder / "labels.npy")
+    known = json.loads((folder / "fingerprint.json").read_text())
     return ImageDataset(
         files.name,
         files.split,

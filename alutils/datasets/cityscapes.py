@@ -6,13 +6,14 @@ import numpy as np
 
 from alutils.datasets import cache, streets
 from alutils.datasets.base import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, ImageDataset, SceneFiles
+from alutils.datasets.listing import check_names, files_in
 from alutils.errors import DataError, check_choice
 from alutils.paths import cache_dir, data_dir
 
 # The labels of the real test split are not public, so methods are tested on `val`.
 FOLDERS = {"train": "train", "val": "val", "test": "val"}
 
-DRAWING_VERSION = 1  # raise it when a name in DRAWN would give other scenes
+DRAWING_VERSION = 2  # raise it when a name in DRAWN would give other scenes or files
 
 LABEL_IDS = 34  # ids 0 to 33 occur in label files
 CLASSES = {  # name and colour of each label id that is trained on; every other id is void
@@ -76,10 +77,13 @@ def drawn_streets(
 def scene_files(name: str, root: Path, split: str) -> SceneFiles:
     """List the files of one split below `root`, in the order of their names; raise `DataError` if there are none."""
     check_choice("split", split, FOLDERS)
-    images_folder, labels_folder = (root / part / FOLDERS[split] for part in ("leftImg8bit", "gtFine"))
+    names = [f"{part}/{FOLDERS[split]}" for part in ("leftImg8bit", "gtFine")]
+    images_folder, labels_folder = (root / name for name in names)
     if not (images_folder.is_dir() and labels_folder.is_dir()):
-        raise DataError(f"{root}: no Cityscapes there; it needs the folders {images_folder} and {labels_folder}")
-    images = sorted(images_folder.glob("*/*_leftImg8bit.png"))
+        raise DataError(f"{root}: no Cityscapes there; it needs the folders {' and '.join(names)}")
+    cities = [city for city in files_in(images_folder) if city.is_dir()]
+    images = sorted(path for city in cities for path in files_in(city) if path.name.endswith("_leftImg8bit.png"))
+    check_names(images)
     if not images:
         raise DataError(f"{images_folder}: empty split; it needs <city>/*_leftImg8bit.png")
     item_names = [image.name.removesuffix("_leftImg8bit.png") for image in images]

@@ -3,9 +3,10 @@
 A module of its own, imported when such a file is read, because pydantic takes a while to load.
 """
 
-from typing import Annotated
+import re
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from alutils.datasets.base import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD
 
@@ -13,6 +14,7 @@ LabelValue = Annotated[int, Field(ge=0, le=255)]
 Colour = Annotated[list[LabelValue], Field(min_length=3, max_length=3)]
 Means = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=3)]
 Deviations = Annotated[list[Annotated[float, Field(ge=1e-6, le=1)]], Field(min_length=3, max_length=3)]
+WORD = r"^[\w-]{1,60}$"
 
 
 class Split(BaseModel):
@@ -29,7 +31,7 @@ class Description(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    name: str = Field(pattern=r"^[\w-]+$", description="one word of letters, digits, _ and -")
+    name: str = Field(pattern=WORD, description="one word of at most 60 letters, digits, _ and -")
     classes: dict[str, Colour] = Field(
         min_length=1, max_length=255, description="for each label value, from 0 on, a name and [red, green, blue]"
     )
@@ -40,3 +42,31 @@ class Description(BaseModel):
     splits: dict[str, Split] = Field(
         min_length=1, description="for each split two folders, images and labels, relative to root"
     )
+
+    @field_validator("classes")
+    @classmethod
+    def _can_be_told_apart(cls, classes: dict[str, list[int]]) -> dict[str, list[int]]:
+        """Refuse names that cannot be columns of a table, and two classes of one colour, for no figure shows which."""
+        named: dict[tuple[int, ...], str] = {}
+        for name, colour in classes.items():
+            if not name.isprintable() or name != name.strip() or not 1 <= len(name) <= 60:
+                raise ValueError(f"the name {name!r} is not allowed: 1 to 60 characters, no space at its ends")
+            other = named.setdefault(tuple(colour), name)
+            if other != name:
+                raise ValueError(f"{other} and {name} have one colour; allowed: another for each class")
+        return classes
+
+    @field_validator("splits")
+    @classmethod
+    def _are_words(cls, splits: dict[str, Split]) -> dict[str, Split]:
+        for name in splits:
+            if not re.fullmatch(WORD, name):
+                raise ValueError(f"the name {name!r} is not allowed: one word of letters, digits, _ and -")
+        return splits
+
+    @model_validator(mode="after")
+    def _no_class_is_void(self) -> Self:
+        for value in self.ignore:
+            if value < len(self.classes):
+                raise ValueError(f"ignore holds {value}, the value of {[*self.classes][value]}; allowed: other values")
+        return self

@@ -5,7 +5,7 @@ from PIL import Image
 
 from alutils.datasets.base import ImageDataset
 from alutils.datasets.cache import fingerprint
-from alutils.errors import DataError, ParameterError, check_choice
+from alutils.errors import DataError, ParameterError, check_choice, shortened
 from alutils.paths import data_dir
 
 SIDE = 28
@@ -51,7 +51,7 @@ def download_digits(name: str) -> None:
     try:
         _torchvision_class(name)(data_dir() / name, download=True)
     except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = shortened(str(error), 60)
         raise DataError(f"{name} could not be downloaded ({reason}); {_where(name)}") from error
 
 

@@ -1,12 +1,15 @@
 """Any folder of images and index-map labels, described by one YAML file; CamVid is described by such a file."""
 
+import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
+from PIL import Image
 
 from alutils.datasets import cache
 from alutils.datasets.base import IGNORE_INDEX, ImageDataset, SceneFiles
+from alutils.datasets.listing import check_names, files_in
 from alutils.errors import DataError, ParameterError, check_choice
 from alutils.files import read_yaml, validated
 from alutils.paths import data_dir
@@ -14,7 +17,9 @@ from alutils.paths import data_dir
 if TYPE_CHECKING:
     from alutils.datasets.description import Description
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+PHOTO_SUFFIXES = (".dng", ".heic", ".heif", ".jxl")  # of images that Pillow does not know
+SUFFIXES = ", ".join(IMAGE_SUFFIXES)
 
 
 def folder(
@@ -35,7 +40,10 @@ def camvid(split: str, size: tuple[int, int] | None = None, native_labels: bool 
 
 
 def read_description(path: Path) -> "Description":
-    """Return what a YAML file says of a folder of images; raise `DataError` for a wrong key or value."""
+    """Return what a YAML file says of a folder of images.
+
+    Raises `DataError` for a wrong key or value, `ParameterError` for a file that cannot be read as YAML.
+    """
     from alutils.datasets.description import Description
 
     content = read_yaml(path)
@@ -48,16 +56,21 @@ def read_description(path: Path) -> "Description":
 def scene_files(description: "Description", base: Path, split: str) -> SceneFiles:
     """List the images and labels of one split, in the order of their names; `root` is relative to `base`.
 
-    Raises `DataError` for an image without a label, a label without an image and an empty folder.
+    A label has its image's name but for the suffix and for the way in which Unicode writes accents. Raises `DataError`
+    for an image without a label, a label without an image, an empty folder, one folder for both, an image file of a
+    kind that is not read, and a name that a run cannot bear.
     """
     check_choice(f"split of {description.name}", split, description.splits)
     root, folders = base / description.root, description.splits[split]
-    images, labels = _by_stem(root / folders.images), _by_stem(root / folders.labels)
-    for stem in images.keys() ^ labels.keys():
-        alone = images.get(stem) or labels.get(stem)
-        other, place = ("label", folders.labels) if stem in images else ("image", folders.images)
-        raise DataError(f"{alone}: its {other} is missing; {root / place} has no file {stem}.*")
-    stems = sorted(images)
+    places = root / folders.images, root / folders.labels
+    images, labels = (_by_stem(place) for place in places)
+    if places[0].samefile(places[1]):
+        raise DataError(f"{places[0]}: it holds the images and the labels of {split}; allowed: two folders")
+    for alone in sorted({*images} ^ {*labels}):
+        if alone in images:
+            _refuse(images[alone], "label", places[1])
+        _refuse(labels[alone], "image", places[0])
+    stems = sorted(images, key=lambda stem: images[stem].stem)
     classes = description.classes
     class_of_label = np.full(256, -1, np.int16)
     class_of_label[: len(classes)] = np.arange(len(classes))
@@ -67,7 +80,7 @@ def scene_files(description: "Description", base: Path, split: str) -> SceneFile
         split,
         [images[stem] for stem in stems],
         [labels[stem] for stem in stems],
-        stems,
+        [images[stem].stem for stem in stems],
         class_of_label,
         list(classes),
         [(red, green, blue) for red, green, blue in classes.values()],
@@ -76,14 +89,34 @@ def scene_files(description: "Description", base: Path, split: str) -> SceneFile
     )
 
 
-def _by_stem(path: Path) -> dict[str, Path]:
-    if not path.is_dir():
-        raise DataError(f"{path}: no such folder; the data set needs it")
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-    files = {file.stem: file for file in found}
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Return the images or the labels in a folder by their names without suffix, accents as one character."""
+    found = [path for path in files_in(folder) if _is_image(path)]
+    check_names(found)
+    files = {_stem(path): path for path in found}
     for file in found:
-        if files[file.stem] != file:
-            raise DataError(f"{file}: {files[file.stem].name} has the same name but for the suffix; allowed: one file")
+        other = files[_stem(file)]
+        if other != file:
+            raise DataError(f"{file}: {other.name} has the same name but for the suffix; allowed: one file")
     if not files:
-        raise DataError(f"{path}: empty split; it needs images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise DataError(f"{folder}: empty split; it needs images ({SUFFIXES})")
     return files
+
+
+def _is_image(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES and suffix in {*Image.registered_extensions(), *PHOTO_SUFFIXES} and path.is_file():
+        check_names([path])
+        raise DataError(f"{path}: image files of this kind are not read; allowed: {SUFFIXES}")
+    return suffix in IMAGE_SUFFIXES
+
+
+def _stem(path: Path) -> str:
+    return unicodedata.normalize("NFC", path.stem)
+
+
+def _refuse(alone: Path, other: str, place: Path) -> NoReturn:
+    """Raise `DataError` for a file without its label or image, `other`, in the folder `place`; name what is there."""
+    near = [path.name for path in files_in(place) if _stem(path) == _stem(alone)]
+    but = f", but {near[0]!r}; allowed: {SUFFIXES}" if near else ""
+    raise DataError(f"{alone}: its {other} is missing; {place} has no file {alone.stem}.*{but}")

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from alutils.errors import check_range
-from alutils.files import try_lock
+from alutils.files import own_folder, try_lock
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -56,4 +56,4 @@ def claimed(count: int) -> Iterator[dict[str, str]]:
 
 
 def _lock(gpu: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"alutils-gpu-{os.getuid()}-{gpu}.lock"
+    return own_folder(Path(tempfile.gettempdir())) / f"gpu-{gpu}.lock"

@@ -7,6 +7,7 @@ The executed notebook is written whole into the run's folder below the results f
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -16,7 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from alutils.files import is_locked, locked, write_whole
+from alutils.errors import RunError, shortened
+from alutils.files import is_locked, locked, own_folder, write_whole
 from alutils.grid.gpus import claimed
 from alutils.grid.parameters import (
     check_names,
@@ -27,10 +29,11 @@ from alutils.grid.parameters import (
     input_files,
     run_name,
 )
+from alutils.limits import explained
 from alutils.progress import BARS, STATUS
 from alutils.runs.folder import RunFolder
 
-# papermill and nbformat are imported where they are used: loading them takes a second, and mistakes are said first.
+# papermill, nbformat and the kernel are imported where they are used: they take a second, and mistakes are said first.
 
 START_TIMEOUT = 600  # seconds for a kernel to start, on a machine that many runs share
 
@@ -89,16 +92,13 @@ def environment(changes: Mapping[str, str]) -> Iterator[None]:
 
 def _execute(notebook: Path, parameters: dict[str, Any], run: RunFolder, title: str, cell_timeout: int | None) -> None:
     """Let papermill run `notebook`; keep the result in the folder of `run`, as its executed or its failed notebook."""
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
     with _temporary_folder() as temporary:
         output = temporary / notebook.name
         try:
             _run_papermill(notebook, output, parameters, cell_timeout)
-        except (PapermillExecutionError, CellTimeoutError, DeadKernelError) as error:
-            reason = _reason(error, cell_timeout)
-            raise RuntimeError(f"{title}: {reason} ({_keep_failed(output, run, reason)})") from error
+        except Exception as error:  # a notebook may be anything, and so may what ends it
+            reason = shortened(explained(_reason(error, output, cell_timeout)))
+            raise RunError(f"{title}: {reason} ({_keep_failed(output, run, reason)})") from error
         write_whole(run.notebook, output.read_bytes())
 
 
@@ -110,7 +110,11 @@ def _run_papermill(notebook: Path, output: Path, parameters: dict[str, Any], cel
     import papermill
     from traitlets.config import Config
 
-    logging.getLogger("traitlets").setLevel(logging.CRITICAL)  # it would repeat the error
+    from alutils.grid.kernel import Kernel
+
+    Kernel.process = None  # of an earlier run
+    for name in ("traitlets", "papermill"):  # they would repeat the error
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     on_terminal = sys.stderr.isatty()
     os.environ.setdefault(BARS, "1" if on_terminal else "0")
     connection = {"connection_file": str(output.with_name("connection.json")), "transport": "ipc"}
@@ -125,27 +129,43 @@ def _run_papermill(notebook: Path, output: Path, parameters: dict[str, Any], cel
         start_timeout=START_TIMEOUT,
         execution_timeout=cell_timeout,
         config=config,
+        kernel_manager_class=Kernel,
         coalesce_streams=True,  # of a bar, the executed notebook keeps the last state, not one line per tick
     )
 
 
-def _reason(error: Exception, cell_timeout: int | None) -> str:
-    """Return in one line why a notebook failed."""
+def _reason(error: Exception, output: Path, cell_timeout: int | None) -> str:
+    """Return why a notebook failed."""
     from nbclient.exceptions import CellTimeoutError
     from papermill.exceptions import PapermillExecutionError
 
+    from alutils.grid.kernel import how_it_ended
+
     if isinstance(error, PapermillExecutionError):
-        return " ".join(f"{error.ename}: {error.evalue}".split())
+        return f"{error.ename}: {error.evalue}" if error.traceback else _errors_said(output)
     if isinstance(error, CellTimeoutError):
         return f"a cell took more than the {cell_timeout} s that --cell-timeout allows"
-    return "the kernel died, killed from outside or for lack of memory"
+    return how_it_ended() or f"{type(error).__name__}: {error}"
+
+
+def _errors_said(output: Path) -> str:
+    """Return the errors that a failed cell told on stderr, as where memory is too short to show them in its output."""
+    import nbformat
+
+    cells = [cell for cell in nbformat.read(output, 4).cells if cell.metadata.get("papermill", {}).get("exception")]
+    said = "".join(shown.text for cell in cells for shown in cell.outputs if shown.get("name") == "stderr")
+    errors = re.findall(r"^(?!Traceback|During|The above)[A-Za-z].*", said, re.MULTILINE)
+    return "; ".join(dict.fromkeys(errors)) or "a cell failed without an error"
 
 
 def _keep_failed(output: Path, run: RunFolder, reason: str) -> str:
     """Keep the cells that were executed, with the error in the failing one; return a note that says where."""
     import nbformat
 
-    content = nbformat.read(output, 4)
+    try:
+        content = nbformat.read(output, 4)
+    except Exception:  # it was not begun, or only a part of it could be written
+        return "and its notebook is lost"
     started = [
         cell for cell in content.cells if cell.metadata.get("papermill", {}).get("status", "pending") != "pending"
     ]
@@ -163,10 +183,10 @@ def _keep_failed(output: Path, run: RunFolder, reason: str) -> str:
 def _temporary_folder() -> Iterator[Path]:
     """Yield a folder that is removed at the end or, if this process is killed, when a later one starts."""
     base = Path(tempfile.gettempdir())
-    base = base if len(str(base)) < 60 else Path("/tmp")  # the path of a socket has 107 characters at most
-    for folder in base.glob("alutils-run-*"):
+    base = own_folder(base if len(str(base)) < 60 else Path("/tmp"))  # a socket's path has 107 characters at most
+    for folder in base.glob("run-*"):
         _sweep(folder)
-    with tempfile.TemporaryDirectory(prefix="alutils-run-", dir=base) as temporary:
+    with tempfile.TemporaryDirectory(prefix="run-", dir=base) as temporary:
         folder = Path(temporary)
         with locked(folder / "lock", str(folder)):
             yield folder

@@ -13,17 +13,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alutils import paths
 from alutils.datasets import DATASETS
 from alutils.datasets.folder import read_description
-from alutils.errors import ParameterError, check_choice, did_you_mean
-from alutils.files import read_yaml, validated
+from alutils.errors import ParameterError, check_choice, did_you_mean, shortened
+from alutils.files import open_regular, read_yaml, validated
 from alutils.grid.notebooks import NOTEBOOKS, about
 from alutils.models import MODELS
 from alutils.queries.own import query_file
+from alutils.yaml_text import parsed
 
 TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
 
@@ -56,7 +56,7 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]
     for name in given:
         if name not in fields:
             known = f"{did_you_mean(name, fields)}known: {', '.join(fields)}"
-            raise ParameterError(f"{name} is no parameter of {notebook.stem}; {known}")
+            raise ParameterError(f"{shortened(name, 80)} is no parameter of {notebook.stem}; {known}")
     read = {name: _read(value, fields[name].annotation, fields[name].default) for name, value in given.items()}
     return validated(model, read, notebook.stem).model_dump()
 
@@ -64,29 +64,38 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]
 @cache
 def _declared(notebook: Path, changed: int) -> type[BaseModel]:
     """Return a pydantic model of what the notebook's parameters cell declares, as in `n: int = 1`."""
-    fields: dict[str, Any] = {}
-    for statement in _parameters_cell(notebook).body:
-        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", statement)
-        name = ast.unparse(target)
-        kind = TYPES.get(ast.unparse(statement.annotation)) if isinstance(statement, ast.AnnAssign) else None
-        if kind is None or not isinstance(statement, ast.AnnAssign) or statement.value is None:
-            raise ParameterError(f"{notebook}: {name} has no type; allowed: {', '.join(TYPES)}, as in n: int = 1")
-        default = ast.literal_eval(statement.value)
-        optional = default is None
-        allowed = f"{kind.__name__} or None" if optional else kind.__name__
-        fields[name] = (kind | None if optional else kind, Field(default, description=allowed))
-    if "experiment" not in fields:
-        raise ParameterError(f"{notebook} has no parameter experiment, the folder its run goes to")
-    return create_model("Parameters", __config__=ConfigDict(strict=True, protected_namespaces=()), **fields)
+    try:
+        fields = {}
+        for statement in _parameters_cell(notebook).body:
+            name, kind, default = _declaration(statement, notebook)
+            optional = default is None
+            allowed = f"{kind.__name__} or None" if optional else kind.__name__
+            fields[name] = (kind | None if optional else kind, Field(default, description=allowed))
+        if "experiment" not in fields:
+            raise ParameterError(f"{notebook} has no parameter experiment, the folder its run goes to")
+        config = ConfigDict(strict=True, protected_namespaces=())
+        return create_model("Parameters", __config__=config, **fields)  # type: ignore[call-overload]
+    except ParameterError:
+        raise
+    except Exception as error:  # a file from elsewhere may raise anything
+        raise ParameterError(f"{notebook}: its parameters cannot be read ({error})") from error
+
+
+def _declaration(statement: ast.stmt, notebook: Path) -> tuple[str, type, Any]:
+    """Return the name, type and default of one parameter."""
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", statement)
+    name = ast.unparse(target)
+    kind = TYPES.get(ast.unparse(statement.annotation)) if isinstance(statement, ast.AnnAssign) else None
+    if kind is None or not isinstance(statement, ast.AnnAssign) or statement.value is None:
+        raise ParameterError(f"{notebook}: {name} has no type; allowed: {', '.join(TYPES)}, as in n: int = 1")
+    return name, kind, ast.literal_eval(statement.value)
 
 
 def _parameters_cell(notebook: Path) -> ast.Module:
-    try:
-        cells = json.loads(notebook.read_text())["cells"]
-        tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-        return ast.parse("".join(tagged[0]) if tagged else "")
-    except (OSError, ValueError, KeyError, SyntaxError) as error:
-        raise ParameterError(f"{notebook}: its parameters cannot be read ({' '.join(str(error).split())})") from error
+    with open_regular(notebook) as file:
+        cells = json.load(file)["cells"]
+    tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    return ast.parse("".join(tagged[0]) if tagged else "")
 
 
 def _read(value: Any, kind: Any, default: Any) -> Any:
@@ -97,8 +106,8 @@ def _read(value: Any, kind: Any, default: Any) -> Any:
         return value
     try:
         # YAML takes 1e-3 and 1.5e3 for words
-        return float(value) if re.fullmatch(r"[-+]?\d+\.?\d*[eE][-+]?\d+", value) else yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError):
+        return float(value) if re.fullmatch(r"[-+]?\d+\.?\d*[eE][-+]?\d+", value) else parsed(value)
+    except ValueError:
         return value
 
 
@@ -189,4 +198,5 @@ def checksums(files: Iterable[Path]) -> dict[str, str]:
 @cache
 def checksum(file: Path, changed: int) -> str:
     """Return a checksum of a file's content as it was at the time `changed`, in nanoseconds."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    with open_regular(file) as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]

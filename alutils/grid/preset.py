@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from alutils.errors import ParameterError, did_you_mean
+from alutils.errors import ParameterError, check_range, did_you_mean
 from alutils.files import read_yaml, validated
 from alutils.grid.notebooks import about
 from alutils.grid.parameters import (
@@ -24,6 +25,8 @@ from alutils.grid.parameters import (
 )
 from alutils.paths import PARAMS, ROOT, results_dir
 from alutils.runs.folder import check_name
+
+MOST_RUNS = 100_000
 
 
 class Entry(BaseModel):
@@ -105,8 +108,11 @@ def load_jobs(preset: Path) -> dict[str, Job]:
     """
     check_name(preset.stem)
     content = validated(Preset, read_yaml(preset), str(preset))
+    check_range(
+        f"runs of {preset}", sum(prod(map(len, (run.grid or {}).values())) for run in content.runs or []), 0, MOST_RUNS
+    )
     jobs: dict[str, Job] = {}
-    for job in _all_jobs(content.runs or [], preset.stem):
+    for job in _all_jobs(content.runs or [], preset):
         if job.name in jobs:
             raise ParameterError(f"{preset}: two runs would be called {job.name}; vary what its name is made of")
         jobs[job.name] = job
@@ -117,13 +123,16 @@ def load_jobs(preset: Path) -> dict[str, Job]:
     return jobs
 
 
-def _all_jobs(entries: list[Entry], experiment: str) -> Iterator[Job]:
-    for entry in entries:
-        notebook, grid = find_notebook(entry.notebook, ROOT), entry.grid or {}
-        for combination in product(*grid.values()):
-            varied = dict(zip(grid, combination, strict=True))
-            given = {"experiment": experiment} | (entry.parameters or {}) | varied
-            yield _job(notebook, given, entry.cell_timeout)
+def _all_jobs(entries: list[Entry], preset: Path) -> Iterator[Job]:
+    try:
+        for entry in entries:
+            notebook, grid = find_notebook(entry.notebook, ROOT), entry.grid or {}
+            for combination in product(*grid.values()):
+                varied = dict(zip(grid, combination, strict=True))
+                given = {"experiment": preset.stem} | (entry.parameters or {}) | varied
+                yield _job(notebook, given, entry.cell_timeout)
+    except ParameterError as error:
+        raise ParameterError(f"{preset}: {error}") from error
 
 
 def _job(notebook: Path, given: dict[str, Any], cell_timeout: int | None) -> Job:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -28,19 +29,37 @@ from alutils.runs.folder import RunFolder, begun_runs, finished_runs
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 PROFILES = ROOT / "workflow" / "profiles"
 OF_A_RUN = re.compile(r"\d\d:\d\d:\d\d |waiting for ")  # what a run says, among what Snakemake says
+QUOTED = "import shlex, sys; sys.executable = shlex.quote(sys.executable); from snakemake.cli import main; main()"
 FAILED = re.compile(r"^error: (.*)$", re.MULTILINE)  # what a failing run says last
 
 
 def command(preset: Path, cores: int, threads: int | None, profile: Path, others: Iterable[str]) -> list[str]:
     """Return the words that call Snakemake; on this machine each run has a GPU, or its threads of the cores."""
-    words = [sys.executable, "-m", "snakemake", "-s", str(SNAKEFILE), "--profile", str(profile)]
     settings = read_yaml(profile / "config.yaml")
+    words = [sys.executable, *_snakemake(settings), "-s", str(SNAKEFILE), "--profile", str(profile)]
+    given = settings.get("config", [])
+    if not isinstance(given, list):
+        raise ParameterError(f"{profile}/config.yaml: config is {given!r}; allowed: a list, as in [gpus=1]")
     if settings.get("executor", "local") == "local":
         gpus = len(visible_gpus())
         threads = threads or max(1, cores // gpus if gpus else 1)
         words += ["--cores", str(cores), *(["--resources", f"gpu={gpus}"] if gpus else [])]
-    config = [*settings.get("config", []), f"preset={preset.resolve()}", f"threads={threads or 1}"]
+    config = [*map(str, given), f"preset={preset.resolve()}", f"threads={threads or 1}"]
     return [*words, *others, "--config", *config]
+
+
+def _snakemake(settings: dict[str, Any]) -> list[str]:
+    """Return the words that let Python run Snakemake, which writes the path of its Python into jobs' scripts as it is.
+
+    Raises `ParameterError` where a space in that path cannot be helped: on Slurm it is written by jobs, too.
+    """
+    is_plain = shlex.quote(sys.executable) == sys.executable
+    executor = settings.get("executor", "local")
+    if is_plain or executor == "local":
+        return ["-m", "snakemake"]
+    if executor == "cluster-generic":
+        return ["-c", QUOTED]
+    raise ParameterError(f"{sys.executable}: its path has a space or the like; allowed: none of these with {executor}")
 
 
 def find_profile(name: str) -> Path:
@@ -64,6 +83,8 @@ def run(preset: Path, words: list[str], profile: Path) -> int:
     check_data(preset.stem, jobs)
     set_others_apart(preset.stem, jobs)
     log = folder / "snakemake.log"
+    if log.exists() and not log.is_file():
+        raise ParameterError(f"{log} is in the way; allowed: a file, or none")
     with log.open("a") as file, environment({"PATH": f"{profile}:{os.environ['PATH']}"}):
         start = file.tell()
         process = subprocess.Popen(words, cwd=folder, stdout=file, stderr=file)
@@ -72,7 +93,7 @@ def run(preset: Path, words: list[str], profile: Path) -> int:
     except KeyboardInterrupt:
         process.wait()
         raise
-    with log.open() as file:
+    with log.open(errors="replace") as file:
         file.seek(start)
         return _conclude(preset.stem, jobs, process.returncode, file.read(), log)
 
@@ -119,7 +140,7 @@ def _watch(process: "subprocess.Popen[bytes]", log: Path, start: int, experiment
     """Print what the runs say into `log` from `start` on; on a terminal, below it, a live line for each of them."""
     lines: dict[str, tqdm[Any]] = {}
     is_live, reasons = sys.stderr.isatty(), set[str]()
-    with log.open() as said:
+    with log.open(errors="replace") as said:
         said.seek(start)
         while process.poll() is None:
             time.sleep(SECONDS_BETWEEN)
@@ -133,9 +154,10 @@ def _watch(process: "subprocess.Popen[bytes]", log: Path, start: int, experiment
 
 def _print_new(said: IO[str], reasons: set[str]) -> None:
     """Print the lines of runs in what is new in `said`; of errors those for a reason that is not in `reasons` yet."""
-    while line := said.readline():
+    while True:
+        start, line = said.tell(), said.readline()
         if not line.endswith("\n"):  # its end is still to come
-            said.seek(said.tell() - len(line.encode()))
+            said.seek(start)
             return
         error = FAILED.match(line)
         if OF_A_RUN.match(line) or (error and _reason(error[1]) not in reasons):

@@ -1,14 +1,13 @@
 """Where each job of a grid is, and why it would run."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alutils.errors import DataError
-from alutils.files import is_locked
+from alutils.errors import DataError, shortened
+from alutils.files import is_locked, read_mapping
 from alutils.grid.parameters import checksums
 from alutils.grid.preset import Job, load_jobs
 from alutils.progress import read_status
@@ -33,11 +32,18 @@ class JobState:
 
     def __str__(self) -> str:
         """Return a line for a person."""
-        told = ", ".join(_progress(self.where)) if self.state in ("done", "running", "begun") else self.reason
+        told = _progress(self.where) if self.state in ("done", "running", "begun") else self.reason
         return f"{self.name:48} {self.state:11}  {told}".rstrip()
 
 
-def _progress(where: dict[str, Any]) -> list[str]:
+def _progress(where: dict[str, Any]) -> str:
+    try:
+        return ", ".join(_numbers(where))
+    except (KeyError, ValueError, TypeError):
+        return "how far it is cannot be read"
+
+
+def _numbers(where: dict[str, Any]) -> list[str]:
     parts = []
     if "rounds" in where:
         parts.append(f"round {where['round']}/{where['rounds']}")
@@ -100,10 +106,17 @@ def _not_done(run: RunFolder, job: Job) -> tuple[str, dict[str, Any], str]:
         return "out of date", {}, f"recipe changed: {what}"
     if known and not run.finished_ns():
         row = run.last_row()
-        return "begun", row, f"begun: goes on at round {int(row['round']) + 1 if row else 0}"
+        return "begun", row, f"begun: goes on at round {_next_round(row)}"
     if run.any_done_file():
         return "out of date", {}, "parameters changed"
     return ("begun", run.last_row(), "its training is finished, its notebook is not") if known else ("new", {}, "new")
+
+
+def _next_round(row: dict[str, str]) -> str:
+    try:
+        return str(int(row["round"]) + 1 if row else 0)
+    except (KeyError, ValueError, TypeError):
+        return "unknown, for rounds.csv is damaged"
 
 
 def _changed_input(done: Path, experiment: str, job: Job, needs: Iterable[JobState]) -> str:
@@ -126,20 +139,19 @@ def _newer_than(file: Path, when: int) -> bool:
 
 
 def _kept_checksums(done: Path) -> dict[str, str]:
-    try:
-        return json.loads(done.read_text())["files"]
-    except (ValueError, KeyError, TypeError):
-        return {}
+    """Return the checksums in the file `done`; none if it is damaged, for then all files count as changed."""
+    kept = read_mapping(done).get("files")
+    return {name: str(value) for name, value in kept.items()} if isinstance(kept, dict) else {}
 
 
 def _error_in(notebook: Path) -> str:
     """Return the error in a failed notebook in one line."""
     try:
-        cells = json.loads(notebook.read_text())["cells"]
+        cells = read_mapping(notebook)["cells"]
         outputs = [output for cell in cells for output in cell.get("outputs", []) if output["output_type"] == "error"]
-    except (OSError, ValueError, KeyError):
+        return shortened(f"{outputs[-1]['ename']}: {outputs[-1]['evalue']}") if outputs else "stopped"
+    except (KeyError, TypeError, AttributeError):
         return "its notebook cannot be read"
-    return " ".join(f"{outputs[-1]['ename']}: {outputs[-1]['evalue']}".split()) if outputs else "stopped"
 
 
 def status(preset: Path) -> str:

@@ -1,17 +1,13 @@
 """What every model is: `encode` without randomness, `decode` with every dropout layer."""
 
 import copy
-import pickle
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch.fx import Tracer
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-from alutils.errors import ParameterError
 
 Model = TypeVar("Model", bound="SplitModel")
 
@@ -82,27 +78,3 @@ def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
     if logits.ndim == 2 or logits.shape[2:] == size:
         return logits
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-
-
-def pretrained(weights: str | None, builder: Any, enum: Any, **options: Any) -> Any:
-    """Return a network of torchvision, with the weights `enum.IMAGENET1K_V1` if `weights` is "imagenet".
-
-    builder : the function of torchvision that builds it, with `options`
-
-    Raises
-    ------
-    ParameterError
-        if `weights` is neither "imagenet" nor `None`, or if they are not on this machine and cannot be downloaded.
-    """
-    if weights is None:
-        return builder(weights=None, **options)
-    if weights != "imagenet":
-        raise ParameterError(f"weights is {weights!r}; allowed: imagenet, None")
-    chosen = enum.IMAGENET1K_V1
-    try:
-        return builder(weights=chosen, **options)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        folder, reason = f"{torch.hub.get_dir()}/checkpoints", " ".join(str(error).split())
-        raise ParameterError(
-            f"weights could not be loaded ({reason}); put {chosen.url} into {folder}, or use None"
-        ) from error

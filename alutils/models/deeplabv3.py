@@ -6,7 +6,8 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation.deeplabv3 import ASPP
 from torchvision.models.segmentation.fcn import FCNHead
 
-from alutils.models.base import SplitModel, conv_bn_relu, pretrained, resize_logits
+from alutils.models.base import SplitModel, conv_bn_relu, resize_logits
+from alutils.models.weights import pretrained
 
 RESNETS = {50: (resnet50, ResNet50_Weights), 101: (resnet101, ResNet101_Weights)}
 

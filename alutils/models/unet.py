@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alutils.models.base import SplitModel, conv_bn_relu, pretrained
+from alutils.models.base import SplitModel, conv_bn_relu
+from alutils.models.weights import pretrained
 
 SMALL_WIDTHS = (16, 32, 64, 96)  # channels at 1/2, 1/4, 1/8, 1/16 of the input's height and width
 VGG_WIDTHS = (64, 128, 256, 512, 512)  # channels at 1/1, 1/2, ... 1/16
@@ -91,7 +92,7 @@ class Vgg19Unet(Unet):
         from torchvision.models import VGG19_BN_Weights, vgg19_bn  # takes longer to load than torch
 
         super().__init__()
-        vgg = pretrained(weights, vgg19_bn, VGG19_BN_Weights)
+        vgg = pretrained(weights, vgg19_bn, VGG19_BN_Weights, init_weights=weights is None)
         self.stages, self.pool = _split_at_pooling(vgg.features), nn.MaxPool2d(2, ceil_mode=True)
         self.up = _up_blocks(VGG_WIDTHS[-1], VGG_WIDTHS[::-1], VGG_DECODER_WIDTHS)
         self.head = _head(VGG_DECODER_WIDTHS[-1], num_classes)

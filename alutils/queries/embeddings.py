@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from alutils.contents import built_and_sealed
 from alutils.datasets import ImageDataset
-from alutils.files import built_once
 from alutils.models import SplitModel
 from alutils.models.base import inference_copy
 from alutils.paths import cache_dir
@@ -21,6 +21,7 @@ from alutils.training.recipe import Recipe
 
 CODE_SIZE = 128  # numbers in the code of a digit
 CODE_STEPS, CODE_BATCH, CODE_RATE = 1500, 250, 1e-3
+CODES = "codes.npy"
 CODE_VERSION = 1  # raise it when a change of the code gives the same images other codes
 
 
@@ -105,8 +106,8 @@ def digit_codes(dataset: ImageDataset) -> np.ndarray:
 
     Codes are read from the cache. If they are not there, an autoencoder is trained on all of `dataset` first.
     """
-    path = cache_dir() / f"{dataset.name}-{dataset.split}-codes{CODE_VERSION}-{dataset.fingerprint[:12]}.npy"
-    return np.load(built_once(path, lambda beside: _write_codes(beside, dataset)))
+    name = f"{dataset.name}-{dataset.split}-codes{CODE_VERSION}-{dataset.fingerprint[:12]}"
+    return np.load(built_and_sealed(cache_dir() / name, lambda beside: _write_codes(beside / CODES, dataset)) / CODES)
 
 
 def _write_codes(path: Path, dataset: ImageDataset) -> None:

@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alutils.contents import built_and_sealed
 from alutils.datasets import IGNORE_INDEX, ImageDataset
-from alutils.datasets.cache import new_array
+from alutils.datasets.cache import mapped, new_array
 from alutils.errors import ParameterError, check_range
-from alutils.files import built_once
 from alutils.paths import cache_dir
 from alutils.progress import bar
 from alutils.queries.parts import Superpixels, Windows
 
 TOLERANCE = 1.0  # pixels that a polygon may be away from its outline
+SUPERPIXELS = "superpixels.npy"
 VERSION = 1  # raise it when the same images would get other superpixels
 
 
@@ -44,8 +45,10 @@ def divide(dataset: ImageDataset, regions: Windows | Superpixels) -> tuple[np.nd
 def _superpixels(dataset: ImageDataset, count: int) -> np.ndarray:
     height, width = dataset.images.shape[2:]
     name = f"{dataset.name}-{dataset.split}-{height}x{width}-superpixels{count}-{VERSION}-{dataset.fingerprint[:12]}"
-    path = cache_dir() / f"{name}.npy"
-    return np.load(built_once(path, lambda beside: _write_superpixels(beside, dataset, count)), mmap_mode="r")
+    folder = built_and_sealed(
+        cache_dir() / name, lambda beside: _write_superpixels(beside / SUPERPIXELS, dataset, count)
+    )
+    return mapped(folder / SUPERPIXELS)
 
 
 def _write_superpixels(path: Path, dataset: ImageDataset, count: int) -> None:
@@ -96,9 +99,16 @@ class Pieces:
         self.regions = np.arange(len(self.sizes)) - self._first[self.images]
 
     def numbers(self, images: np.ndarray, regions: np.ndarray) -> np.ndarray:
-        """Return the pieces for pairs of image and region, both (A,); a region below 0 stands for the whole image."""
+        """Return the pieces for pairs of image and region, both (A,); a region below 0 stands for the whole image.
+
+        Raises `ValueError` for a region that its image does not have.
+        """
         whole = np.flatnonzero(np.isin(self.images, images[regions < 0]))
-        return np.concatenate([whole, (self._first[images] + regions)[regions >= 0]])
+        images, regions = images[regions >= 0], regions[regions >= 0]
+        too_large = regions >= np.bincount(self.images)[images]
+        if too_large.any():
+            raise ValueError(f"image {images[too_large][0]} has no region {regions[too_large][0]}")
+        return np.concatenate([whole, self._first[images] + regions])
 
     def room(self, budget: int, pieces: np.ndarray) -> int:
         """Return what `pieces` leave of a budget, in the unit of `sizes`; the budget is given in images."""

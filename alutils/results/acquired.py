@@ -12,8 +12,10 @@ from alutils.datasets import ImageDataset, label_counts, load_dataset
 from alutils.errors import DataError, ParameterError
 from alutils.results.analysis import SETTING, over_seeds
 from alutils.results.significance import with_interval
+from alutils.runs.acquisition import check_items
 from alutils.runs.config import setting_of
 from alutils.runs.folder import RunFolder
+from alutils.runs.schemas import read_csv
 
 COLUMNS = [*SETTING[1:], "what", "query", "name", "mean", "sd", "n"]
 THUMBNAIL = (32, 16)  # pixels (width, height) that images are reduced to before they are compared
@@ -46,7 +48,7 @@ def acquired_table(runs: Iterable[RunFolder]) -> tuple[pd.DataFrame, list[str]]:
 def read_acquired(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """Return a published table of `acquired_table`, or an empty one and a note if it was not published."""
     if path.exists():
-        return pd.read_csv(path, dtype={"name": str}, keep_default_na=False, na_values=[""]), []
+        return read_csv(path, COLUMNS), []
     note = f"{path}: no such table; what was acquired is published with runs and their data set only"
     return pd.DataFrame(columns=COLUMNS), [note]
 
@@ -74,7 +76,7 @@ def near_duplicate_shares(acquired: pd.DataFrame) -> pd.DataFrame:
 
 def _rows_of(members: Iterable[tuple[RunFolder, Mapping[str, Any]]]) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the rows of one setting, each with what, query, name and value, and notes."""
-    tables = {(config["query"], config["seed"]): run.read_table("acquisitions") for run, config in members}
+    tables = {(config["query"], config["seed"]): run.acquisitions() for run, config in members}
     whole = {key: table for key, table in tables.items() if len(table) and "region" not in table}
     of_regions = {query for (query, _), table in tables.items() if "region" in table}
     notes = [f"{query} labels regions, not images, and is left out" for query in sorted(of_regions)]
@@ -87,6 +89,8 @@ def _rows_of(members: Iterable[tuple[RunFolder, Mapping[str, Any]]]) -> tuple[li
             raise DataError("the data are not those that the runs were made with")
     except (DataError, ParameterError) as error:
         return [], [*notes, f"what was acquired is not known without the data set: {error}"]
+    for table in whole.values():
+        check_items(table, dataset)
     rows = _class_rows(dataset, whole)
     if dataset.is_dense:
         return rows + _duplicate_rows(dataset, whole), notes

@@ -157,7 +157,9 @@ def _full_data(
 def _conditions(records: Mapping[str, Mapping[str, Any]], row: pd.Series) -> dict[str, Any]:
     """Return the recipe, data and device of the run that a table's row belongs to."""
     wanted = row[["kind", "dataset", "model", "regime", "query", "seed"]].dropna().to_dict()
-    record = next(record for record in records.values() if wanted.items() <= record["config"].items())
+    record = next((record for record in records.values() if wanted.items() <= record["config"].items()), None)
+    if record is None:
+        raise DataError(f"the table has a run that the records lack: {', '.join(map(str, wanted.values()))}")
     recipe = {name: value for name, value in recipe_of(record["config"]).items() if name != "kind"}
     return recipe | _device(record)
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Self
 
 import numpy as np
+
+from alutils.runs.schemas import read_bytes, reported
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class SavedMaps:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return the maps that were written as `arrays` into a .npz file."""
-        with np.load(path) as found:
+        """Return the maps that were written as `arrays` into a .npz file; raise `DataError` if it is damaged."""
+        with reported(path), np.load(BytesIO(read_bytes(path))) as found:
             names = [name.split(" ") for name in found.files if name.startswith("score ")]
             scores = {(name, float(rate)): found[f"score {name} {rate}"] for _, name, rate in names}
             colours = [(int(r), int(g), int(b)) for r, g, b in found["colours"]]

@@ -19,10 +19,8 @@ from alutils.runs.folder import (
     differences,
     finished_experiments,
     finished_runs,
-    read_config,
-    read_csv,
-    read_json,
 )
+from alutils.runs.schemas import ROUNDS, PublishedRuns, check_rounds, read_csv, read_json, reported
 
 CONFIG_COLUMNS = ("kind", "dataset", "model", "regime", "query", "order_model", "order_regime", "skip", "seed")
 
@@ -81,7 +79,7 @@ class Experiment:
         measures (miou, accuracy, iou_<class>, category_iou_<category>) and seconds. Raises `DataError` if a run lies
         there twice, or if two runs of one setting had different recipes.
         """
-        return _table_of(self.where, self.runs) if self.runs else read_csv(self.where)
+        return _table_of(self.where, self.runs) if self.runs else _published_table(self.where)
 
     @cached_property
     def records(self) -> dict[str, dict[str, Any]]:
@@ -91,7 +89,7 @@ class Experiment:
         """
         if self.runs:
             return {run.path.name: _record(run) for run in self.runs}
-        return read_json(self.where.with_suffix(".json"))["runs"]
+        return read_json(self.where.with_suffix(".json"), model=PublishedRuns)["runs"]
 
     @cached_property
     def acquired(self) -> tuple[pd.DataFrame, list[str]]:
@@ -109,7 +107,7 @@ class Experiment:
 
 def load_scores(runs: Iterable[RunFolder]) -> list[tuple[dict[str, Any], np.ndarray]]:
     """Return config and scores (rounds, N) of each run that saved scores; runs without a committee saved none."""
-    found = [(run.config(), run.read_array("scores")) for run in runs]
+    found = [(run.config(), run.scores()) for run in runs]
     return [(config, scores) for config, scores in found if len(scores)]
 
 
@@ -133,8 +131,18 @@ def check_agreement(where: object, runs: Mapping[str, tuple[Any, Mapping[str, An
             )
 
 
+def _published_table(path: Path) -> pd.DataFrame:
+    """Return a published table; raise `DataError` if it is damaged."""
+    table = read_csv(path, {*CONFIG_COLUMNS, *ROUNDS})
+    with reported(path):
+        check_rounds(table[table["kind"] == "rounds"], CONFIG_COLUMNS)
+        if table.duplicated().any():
+            raise ValueError(f"row {int(table.duplicated().argmax()) + 1} is there twice")
+    return table
+
+
 def _table_of(folder: Path, runs: Iterable[RunFolder]) -> pd.DataFrame:
-    configs = {run: read_config(run.path) for run in runs}
+    configs = {run: run.config() for run in runs}
     _refuse_copies(folder, configs)
     check_agreement(folder, {run.path.name: (setting_of(config), recipe_of(config)) for run, config in configs.items()})
     tables = [_with_config(run, config) for run, config in configs.items()]
@@ -157,15 +165,15 @@ def _refuse_copies(folder: Path, configs: Mapping[RunFolder, Mapping[str, Any]])
 def _with_config(run: RunFolder, config: dict[str, Any]) -> pd.DataFrame:
     if config["query"] in ("all", "random"):
         config = config | {"order_model": None, "order_regime": None}
-    table = run.finished_rounds()
+    table = run.rounds()
     for position, name in enumerate(CONFIG_COLUMNS):
         table.insert(position, name, config.get(name))
     return table
 
 
 def _record(run: RunFolder) -> dict[str, Any]:
-    record: dict[str, Any] = {"config": read_config(run.path), "provenance": run.provenance()}
-    acquired = run.read_table("acquisitions")
+    record: dict[str, Any] = {"config": run.config(), "provenance": run.provenance()}
+    acquired = run.acquisitions()
     if record["config"]["kind"] == "rounds" and len(acquired):
         start = sorted(acquired.loc[acquired["round"] == 0, "index"].tolist())
         record["start_set"] = hashlib.sha256(json.dumps(start).encode()).hexdigest()[:16]

@@ -6,6 +6,7 @@ import pandas as pd
 from alutils.errors import DataError
 from alutils.paths import published_dir
 from alutils.results.analysis import gains_by_seed, measure_of, over_seeds
+from alutils.runs.schemas import read_csv
 
 # For each result figure of the thesis, what may stand beside it: our experiment, the trained network, and the network
 # that acquired the orders. The first experiment that is published is taken.
@@ -25,7 +26,7 @@ THESIS_FIGURES = {
 
 def thesis_points(figure: str) -> pd.DataFrame:
     """Return the points of the thesis's figure `bulk_all` or `bulk_mini_all`, in the columns of `bulk_points`."""
-    table = pd.read_csv(published_dir() / "thesis" / "bulk.csv")
+    table = read_csv(published_dir() / "thesis" / "bulk.csv")
     points = table[table["figure"] == figure].replace({"query": {"all_labels": "all"}})
     points = points.rename(columns={"labelled_percent": "percent", "miou": "mean", "whisker_half_length": "sd"})
     return points[["query", "percent", "mean", "sd"]].assign(n=5).reset_index(drop=True)

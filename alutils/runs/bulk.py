@@ -10,12 +10,13 @@ import torch
 from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError, check_range
 from alutils.models import SplitModel, build_model
-from alutils.runs.acquisition import image_rows
+from alutils.runs.acquisition import check_items, image_rows
 from alutils.runs.config import BulkConfig
-from alutils.runs.data import load_sets
+from alutils.runs.data import check_labels, load_sets
 from alutils.runs.folder import RunFolder
 from alutils.runs.networks import RunTraining, check_network
 from alutils.runs.rounds import round_row
+from alutils.runs.schemas import reported
 from alutils.seeds import numpy_generator
 from alutils.training.loop import default_device, measure_on_test_set
 
@@ -29,42 +30,44 @@ def run_bulk(config: BulkConfig) -> pd.DataFrame:
     run = RunFolder(config.experiment, config.run_name)
     train_set, test_set = load_sets(config)
     chosen = chosen_images(config, train_set)
+    check_labels(train_set, chosen)
     check_network(config, train_set, run)
     order = {"order": hashlib.sha256(chosen.astype(np.int64).tobytes()).hexdigest()}
     with run.opened(config.as_dict(train_set, test_set) | order):
-        if run.read_table("rounds").empty:
+        if run.rounds().empty:
             started = time.perf_counter()
-            network = RunTraining(config, run, [len(chosen)]).train(train_set, chosen)
+            network = RunTraining(config, run, [len(chosen)], lambda _: order["order"]).train(train_set, chosen)
             measures = measure_on_test_set(network, test_set, config)
             if config.keep_model:
                 run.save_state("model", network.state_dict())
             row = round_row(0, len(chosen), len(train_set), measures, time.perf_counter() - started)
             acquired = image_rows(train_set, chosen, np.full(len(chosen), np.nan), 0)
-            run.write_table("acquisitions", pd.DataFrame(acquired))
-            run.write_table("rounds", pd.DataFrame([row | {"seconds_query": 0.0}]))
+            run.save_rounds(pd.DataFrame([row | {"seconds_query": 0.0}]), pd.DataFrame(acquired))
         run.finish(default_device())
-        return run.read_table("rounds")
+        return run.rounds()
 
 
 def chosen_images(config: BulkConfig, dataset: ImageDataset) -> np.ndarray:
     """Return the data-set indices to train on: the config's share of its order."""
-    order = image_order(config, len(dataset))
+    order = image_order(config, dataset)
     first, last = (round(len(dataset) * percent / 100) for percent in (config.skip, config.skip + config.share))
     check_range("share", last, first + 1, len(order), "images of the order, skipped ones included")
     return order[first:last]
 
 
-def image_order(config: BulkConfig, pool_size: int) -> np.ndarray:
+def image_order(config: BulkConfig, dataset: ImageDataset) -> np.ndarray:
     """Return the data-set indices of a pool in the config's order; images that were never acquired are left out.
 
-    Raises `ParameterError` if the rounds that give the order are missing, or acquired regions.
+    Raises `ParameterError` if the rounds that give the order are not finished, or acquired regions; `DataError` if they
+    acquired other images.
     """
     if config.order_run_name is None:
-        return numpy_generator(config.seed, "start").permutation(pool_size)
+        return numpy_generator(config.seed, "start").permutation(len(dataset))
     run = RunFolder(config.experiment, config.order_run_name)
-    acquired = run.read_table("acquisitions")
-    if acquired.empty:
-        raise ParameterError(f"{run.path} has no acquisitions; run 03_active_learning_rounds for it first")
+    if not run.is_finished:
+        raise ParameterError(f"{run.path} is no finished run; run 03_active_learning_rounds for it first")
+    acquired = run.acquisitions()
+    check_items(acquired, dataset)
     if "region" in acquired:
         raise ParameterError(f"query is {config.query}; a share of an order is of whole images, not of regions")
     return acquired["index"].to_numpy()
@@ -77,5 +80,6 @@ def load_bulk_model(config: BulkConfig, dataset: ImageDataset) -> SplitModel:
     if state is None:
         raise ParameterError(f"{run.path} holds no model; allowed: a finished run with keep_model")
     model = build_model(config.model, config.outputs(dataset), seed=0)  # without pretrained weights, which may be gone
-    model.load_state_dict(state)
+    with reported(run.path / "model.pt"):
+        model.load_state_dict(state)
     return model.to(default_device()).to(memory_format=torch.channels_last).eval()

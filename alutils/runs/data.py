@@ -1,7 +1,9 @@
 """The data of a run, loaded as its config says, and checked against its network."""
 
-from alutils.datasets import ImageDataset, load_dataset
-from alutils.errors import ParameterError, check_choice
+import numpy as np
+
+from alutils.datasets import IGNORE_INDEX, ImageDataset, load_dataset
+from alutils.errors import DataError, ParameterError, check_choice, check_range
 from alutils.models import FOR_DIGITS, MODELS, warn_of_size
 from alutils.runs.config import TrainingConfig
 
@@ -20,19 +22,28 @@ def load_test_set(config: TrainingConfig) -> ImageDataset:
 def load_sets(config: TrainingConfig) -> tuple[ImageDataset, ImageDataset]:
     """Return the training set and the test set; raise `ParameterError` if the config does not suit them.
 
-    A height or width that does not suit the network is a warning, one line on stderr.
+    Raises `DataError` if the test set has no label. A height or width that does not suit the network is a warning, one
+    line on stderr.
     """
     check_choice("model", config.model, MODELS)
     train_set, test_set = load_split(config, "train"), load_test_set(config)
     _check_suits(config, train_set)
+    check_labels(test_set, np.arange(len(test_set)))
     warn_of_size(config.model, train_set)
     return train_set, test_set
+
+
+def check_labels(dataset: ImageDataset, indices: np.ndarray) -> None:
+    """Raise `DataError` if all labels of the images `indices` are void."""
+    if all((dataset.labels[index] == IGNORE_INDEX).all() for index in indices):
+        raise DataError(f"{dataset.name} {dataset.split}: the labels of all {len(indices)} images are void")
 
 
 def _check_suits(config: TrainingConfig, train_set: ImageDataset) -> None:
     """Raise `ParameterError` if the network or the recipe is not one for such data."""
     models = [name for name in MODELS if (name not in FOR_DIGITS) == train_set.is_dense]
     check_choice(f"model for {train_set.name}", config.model, models)
+    check_range("batch_size", config.batch_size, 2, max(2, len(train_set)), "training images")
     if train_set.is_dense:
         return
     check_choice(f"augmentation for {train_set.name}", config.augmentation, ["none"])

@@ -10,15 +10,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alutils.errors import DataError, ParameterError
+from alutils.errors import ParameterError
 from alutils.files import locked, write_whole
 from alutils.paths import results_dir
 from alutils.provenance import code, provenance
+from alutils.runs.schemas import (
+    ACQUISITIONS,
+    ROUNDS,
+    Checksums,
+    Provenance,
+    Saved,
+    SavedConfig,
+    check_acquisitions,
+    check_rounds,
+    damaged,
+    parse_csv,
+    read_bytes,
+    read_json,
+    reported,
+)
 
 if TYPE_CHECKING:  # they take seconds to load, and a process that only starts runs does not need them
     import numpy as np
     import pandas as pd
     import torch
+
+
+SEAL = 64  # characters of a SHA-256 in hexadecimal
 
 
 def check_name(name: str) -> None:
@@ -51,6 +69,8 @@ class RunFolder:
         with locked(self.lock("run"), str(self.path)):
             self._set_apart(config)
             self._bring_back(config)
+            if differences(self.config() or config, config):
+                raise damaged(self.path / "config.json", "superseded/ has it under another config's name")
             if not (self.path / "config.json").exists():
                 write_whole(self.path / "config.json", json.dumps(config, indent=2) + "\n")
             if not (self.path / "provenance.json").exists():
@@ -66,9 +86,14 @@ class RunFolder:
             print(f"{self.path.name} had {what}; the old run is kept as {self.set_apart()}")  # noqa: T201
 
     def config(self) -> dict[str, Any]:
-        """Return what `config.json` holds; an empty dict if there is none."""
+        """Return what `config.json` holds, an empty dict if there is none; `DataError` if it is not what was saved."""
         path = self.path / "config.json"
-        return read_json(path) if path.exists() else {}
+        if not path.exists():
+            return {}
+        known = self._checksums()
+        if known and known.config != sha256(read_bytes(path)):
+            raise damaged(path, "it is not the config of what the run finished")
+        return read_json(path, model=SavedConfig)
 
     def set_apart(self) -> Path:
         """Move the whole run to `superseded/`; return its new path."""
@@ -96,44 +121,134 @@ class RunFolder:
     def _note_code(self) -> None:
         """Add the present commit to the list of those that worked on the run, which goes into `provenance.json`."""
         path = self.path / "code.json"
-        known = read_json(path) if path.exists() else []
+        known = read_json(path, list) if path.exists() else []
         if code() not in known:
             write_whole(path, json.dumps([*known, code()], indent=2) + "\n")
 
-    def read_table(self, name: str) -> "pd.DataFrame":
-        """Return the table called `rounds` or `acquisitions`; an empty one if it is not written yet."""
+    def rounds(self) -> "pd.DataFrame":
+        """Return `rounds.csv`, one row per finished round; an empty table if there is none.
+
+        Raises `DataError` if the table is not what the run had saved.
+        """
         import pandas as pd
 
-        path = self.path / f"{name}.csv"
-        return read_csv(path) if path.exists() else pd.DataFrame()
+        path = self.path / "rounds.csv"
+        if not path.exists() and not self.is_finished:
+            return pd.DataFrame()
+        text = read_bytes(path)
+        with reported(path):
+            table = parse_csv(text.decode(), ROUNDS)
+            check_rounds(table)
+            saved = self._saved_with(len(table))
+            if saved and saved.rounds != sha256(text):
+                raise ValueError("it is not what the run had saved")
+        return table
 
-    def finished_rounds(self) -> "pd.DataFrame":
-        """Return `rounds.csv` of a finished run; raise `DataError` if it is missing or damaged."""
-        return read_csv(self.path / "rounds.csv")
+    def acquisitions(self) -> "pd.DataFrame":
+        """Return the rows of `acquisitions.csv` that the finished rounds had saved; an empty table if there are none.
+
+        Raises `DataError` if they are not what the run had saved.
+        """
+        rounds, path = self.rounds(), self.path / "acquisitions.csv"
+        if rounds.empty:
+            return rounds
+        saved = self._saved_with(len(rounds))
+        with reported(path):
+            lines = read_bytes(path).decode().splitlines(keepends=True)
+            text = "".join(lines[: 1 + saved.acquired] if saved else lines)
+            if saved and saved.acquisitions != sha256(text.encode()):
+                raise ValueError("it is not what the run had saved")
+            table = parse_csv(text, ACQUISITIONS)
+            check_acquisitions(table)
+        return table
+
+    def scores(self) -> "np.ndarray":
+        """Return the scores of each round in which the pool was scored, (rounds, P) float32; empty if there are none.
+
+        Raises `DataError` if they are not what the run had saved.
+        """
+        import numpy as np
+
+        done, path = len(self.rounds()), self.path / "scores.npy"
+        saved = self._saved_with(done) if done else None
+        if not path.exists() and not (saved and saved.scored):
+            return np.empty((0, 0), np.float32)
+        with reported(path):
+            scores = np.load(io.BytesIO(read_bytes(path)))
+            if scores.ndim < 2 or scores.dtype != np.float32:
+                raise ValueError(f"it holds {scores.dtype} of shape {scores.shape}; allowed: float32, (rounds, P, ...)")
+            scores = scores[: saved.scored] if saved else scores
+            if saved and saved.scores != sha256(scores.tobytes()):
+                raise ValueError("it is not what the run had saved")
+        return scores
+
+    def _checksums(self) -> Checksums | None:
+        """Return the checksums of what is finished; `None` if nothing is, or if an earlier version finished the run."""
+        path = self.path / "checksums.json"
+        if path.exists():
+            return Checksums.model_validate(read_json(path, model=Checksums))
+        found = self._provenance().get("checksums") if self.is_finished else None
+        return Checksums.model_validate(found) if found else None
+
+    def _saved_with(self, rounds: int) -> Saved | None:
+        """Return the checksums of what a run of so many rounds had saved; `None` for one of an earlier version."""
+        known = self._checksums()
+        if known is None and not self.is_finished:
+            raise damaged(self.path / "checksums.json", "it is missing")
+        if known is None:
+            return None
+        allowed = {saved.done: saved for saved in (known.saved[-1:] if self.is_finished else known.saved)}
+        if rounds not in allowed:
+            raise ValueError(f"it has {rounds} rounds; allowed: {', '.join(map(str, allowed))}")
+        return allowed[rounds]
+
+    @property
+    def is_finished(self) -> bool:
+        """Tell whether the run is done."""
+        return (self.path / "provenance.json").exists()
 
     def provenance(self) -> dict[str, Any]:
-        """Return what `provenance.json` of a finished run holds; raise `DataError` if it is missing or damaged."""
-        return read_json(self.path / "provenance.json")
+        """Return what `provenance.json` of a finished run says, but for the checksums; `DataError` if it is damaged."""
+        return {name: said for name, said in self._provenance().items() if name != "checksums"}
+
+    def _provenance(self) -> dict[str, Any]:
+        return read_json(self.path / "provenance.json", model=Provenance)
 
     def last_row(self) -> dict[str, str]:
         """Return the last row of `rounds.csv` as text, without loading pandas; an empty dict if there is none."""
         try:
             with (self.path / "rounds.csv").open(newline="") as file:
                 return {name: value for row in csv.DictReader(file) for name, value in row.items()}
-        except OSError:
+        except (OSError, ValueError, csv.Error):
             return {}
 
-    def write_table(self, name: str, table: "pd.DataFrame") -> None:
-        """Replace `rounds.csv` or `acquisitions.csv`."""
-        write_whole(self.path / f"{name}.csv", table.to_csv(index=False))
+    def save_rounds(self, rounds: "pd.DataFrame", acquired: "pd.DataFrame", scores: "np.ndarray | None" = None) -> None:
+        """Replace the tables and, if there are some, the scores (rounds, P) float32.
 
-    def write_array(self, name: str, array: "np.ndarray") -> None:
-        """Replace the array `name`.npy."""
+        Their checksums are written before `rounds.csv`, which comes last: a round counts once it stands there.
+        """
         import numpy as np
 
-        buffer = io.BytesIO()
-        np.save(buffer, array)
-        write_whole(self.path / f"{name}.npy", buffer.getbuffer())
+        text, acquired_text = rounds.to_csv(index=False), acquired.to_csv(index=False)
+        scores = np.empty((0, 0), np.float32) if scores is None else scores
+        known = self._checksums()
+        earlier = [saved for saved in known.saved if saved.done < len(rounds)] if known else []
+        now = Saved(
+            done=len(rounds),
+            rounds=sha256(text.encode()),
+            acquired=len(acquired),
+            acquisitions=sha256(acquired_text.encode()),
+            scored=len(scores),
+            scores=sha256(scores.tobytes()),
+        )
+        checksums = Checksums(config=sha256(read_bytes(self.path / "config.json")), saved=[*earlier, now])
+        write_whole(self.path / "acquisitions.csv", acquired_text)
+        if len(scores):
+            buffer = io.BytesIO()
+            np.save(buffer, scores)
+            write_whole(self.path / "scores.npy", buffer.getbuffer())
+        write_whole(self.path / "checksums.json", checksums.model_dump_json(indent=1) + "\n")
+        write_whole(self.path / "rounds.csv", text)
 
     def write_arrays(self, name: str, arrays: "Mapping[str, np.ndarray]") -> None:
         """Replace `name`.npz, compressed."""
@@ -143,57 +258,56 @@ class RunFolder:
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         write_whole(self.path / f"{name}.npz", buffer.getbuffer())
 
-    def read_array(self, name: str) -> "np.ndarray":
-        """Return the array that `write_array` wrote; an empty one if it is not written yet."""
-        import numpy as np
-
-        path = self.path / f"{name}.npy"
-        try:
-            return np.load(path) if path.exists() else np.empty((0, 0), np.float32)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(_damaged(path, error)) from error
-
     def save_state(self, name: str, state: dict[str, Any]) -> None:
         """Replace `name`.pt."""
         import torch
 
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        write_whole(self.path / f"{name}.pt", buffer.getbuffer())
+        write_whole(self.path / f"{name}.pt", sealed(buffer.getvalue()))
 
     def load_state(self, name: str) -> dict[str, Any] | None:
         """Return what `save_state` saved, with tensors on the CPU; `None` if there is none.
 
-        The file cannot run code when it is loaded.
+        The file cannot run code when it is loaded. Raises `DataError` if it is damaged.
         """
         import torch
 
         path = self.path / f"{name}.pt"
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
+        if not path.exists():
             return None
-        except Exception as error:  # a damaged file may raise anything
-            raise DataError(_damaged(path, error)) from error
+        with reported(path):
+            content = read_bytes(path)
+            is_of_earlier_version = self.is_finished and not self._checksums()
+            if content != sealed(content[:-SEAL]) and not is_of_earlier_version:
+                raise ValueError("it is not what the run had saved")
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            if not isinstance(state, dict):
+                raise ValueError(f"it holds a {type(state).__name__} instead of a dict")
+        return state
+
+    def checkpoint_file(self, member: int) -> Path:
+        """Return the path of the checkpoint of an ensemble's network, or of the only network, which is member 0."""
+        return self.path / f"checkpoint{member or ''}.pt"
 
     def save_checkpoint(self, member: int, state: dict[str, Any]) -> None:
-        """Replace the checkpoint of an ensemble's network, or of the only network, which is member 0."""
-        self.save_state(f"checkpoint{member or ''}", state)
+        """Replace the checkpoint of a network."""
+        self.save_state(self.checkpoint_file(member).stem, state)
 
     def load_checkpoint(self, member: int) -> dict[str, Any] | None:
         """Return what `save_checkpoint` saved, or `None`."""
-        return self.load_state(f"checkpoint{member or ''}")
+        return self.load_state(self.checkpoint_file(member).stem)
 
     def finish(self, device: "torch.device") -> None:
         """Write `provenance.json` if it is missing, and remove checkpoints: the run is done."""
-        if not (self.path / "provenance.json").exists():
-            rounds = self.read_table("rounds")
-            seconds = float(rounds[["seconds_train", "seconds_query"]].sum().sum())
-            config = read_json(self.path / "config.json")
+        if not self.is_finished:
+            seconds, config = self.rounds()[["seconds_train", "seconds_query"]].sum().sum(), self.config()
             data = {name: config[name] for name in ("train_data", "test_data") if name in config}
-            made = {"code": read_json(self.path / "code.json"), "data": data, "seconds": round(seconds, 3)}
-            write_whole(self.path / "provenance.json", json.dumps(made | provenance(device), indent=2) + "\n")
-        for path in [*self.path.glob("checkpoint*.pt"), *self.path.glob(".checkpoint*.part"), self.path / "code.json"]:
+            made = {"code": read_json(self.path / "code.json", list), "data": data, "seconds": round(float(seconds), 3)}
+            made |= provenance(device) | {"checksums": read_json(self.path / "checksums.json")}
+            write_whole(self.path / "provenance.json", json.dumps(made, indent=2) + "\n")
+        left = [*self.path.glob("checkpoint*.pt"), *self.path.glob(".checkpoint*.part")]
+        for path in [*left, self.path / "code.json", self.path / "checksums.json"]:
             path.unlink(missing_ok=True)
 
     # What a grid needs to know of a run; none of it reads a whole table.
@@ -228,8 +342,7 @@ class RunFolder:
 
     def finished_ns(self) -> int | None:
         """Return when the training was finished, in nanoseconds since 1970; `None` if it was not."""
-        path = self.path / "provenance.json"
-        return path.stat().st_mtime_ns if path.exists() else None
+        return (self.path / "provenance.json").stat().st_mtime_ns if self.is_finished else None
 
 
 def done_name(key: str) -> str:
@@ -256,42 +369,18 @@ def finished_runs(experiment: str) -> list[RunFolder]:
     return [RunFolder(experiment, path.parent.name) for path in paths]
 
 
-def read_json(path: Path) -> Any:
-    """Return what a JSON file of a run holds; raise `DataError` if it is damaged."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(_damaged(path, error)) from error
+def sealed(archive: bytes) -> bytes:
+    """Return a zip archive with the SHA-256 of what it holds as its comment, in place of its last two bytes.
+
+    These say how long the comment is.
+    """
+    content = archive[:-2]
+    return content + SEAL.to_bytes(2, "little") + sha256(content).encode()
 
 
-def read_config(run: Path) -> dict[str, Any]:
-    """Return the config in the run folder at `run`; raise `DataError` if it is damaged."""
-    config = read_json(run / "config.json")
-    missing = {"kind", "dataset", "model", "query", "seed"} - set(config)
-    if missing:
-        raise DataError(_damaged(run / "config.json", f"no {', '.join(sorted(missing))}"))
-    return config
-
-
-def _damaged(path: Path, reason: object) -> str:
-    reason = " ".join(str(reason).split())[:200]
-    return f"{path}: damaged ({reason}); put a copy back, or remove the folder {path.parent}"
-
-
-def read_csv(path: Path) -> "pd.DataFrame":
-    """Read a table so that writing it again gives the same bytes; items named 0012 or NA keep their names."""
-    import pandas as pd
-
-    options = {"float_precision": "round_trip", "dtype": {"item": str}, "keep_default_na": False, "na_values": [""]}
-    try:
-        text = path.read_text()
-        table = pd.read_csv(io.StringIO(text), **options)  # type: ignore[call-overload]
-        if not text.endswith("\n"):
-            raise ValueError("its last line is cut off")
-        table["round"].astype(int)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(_damaged(path, error)) from error
-    return table
+def sha256(content: bytes) -> str:
+    """Return the hexadecimal SHA-256 of `content`."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,10 @@
 """The networks of a run: built, trained with checkpoints in the run folder, and reported to whoever watches."""
 
+import hashlib
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +13,7 @@ from alutils.models import SplitModel, build_model
 from alutils.progress import Status
 from alutils.runs.config import TrainingConfig
 from alutils.runs.folder import RunFolder
+from alutils.runs.schemas import damaged, reported
 from alutils.seeds import derive_seed
 from alutils.training.loop import Trainer
 
@@ -32,12 +36,21 @@ class RunTraining:
 
     config, run : the run's config and its folder
     sizes : the number of images that each round trains on
+    labels_of : gives the checksum of what is labelled up to a round; a checkpoint of other labels is not used
     network_count : the number of networks that each round trains
     measures : what was measured on the test set last; watchers see `miou` and `accuracy`
     """
 
-    def __init__(self, config: TrainingConfig, run: RunFolder, sizes: Sequence[int], network_count: int = 1):
+    def __init__(
+        self,
+        config: TrainingConfig,
+        run: RunFolder,
+        sizes: Sequence[int],
+        labels_of: Callable[[int], str],
+        network_count: int = 1,
+    ):
         self.config, self.run, self.sizes, self.network_count = config, run, sizes, network_count
+        self.labels_of = labels_of
         self.measures: Mapping[str, float] = {}
         self._steps = [config.of_round(number).total_steps(size) for number, size in enumerate(sizes)]
         self._status = Status(network_count * sum(self._steps))
@@ -54,12 +67,13 @@ class RunTraining:
         trainer = Trainer(network, self.config.of_round(round_number))
         first_epoch, last_save = self._resume(trainer, first_round, round_number, member), time.monotonic()
         self._tell(round_number, member, first_epoch)
+        stage = {"stage": self._stage(round_number, member)}
 
         def after_epoch(epochs_done: int, is_last: bool) -> None:
             nonlocal last_save
             self._tell(round_number, member, epochs_done)
             if is_last or time.monotonic() - last_save >= SAVE_EVERY:
-                self.run.save_checkpoint(member, trainer.state() | {"round": round_number, "epochs": epochs_done})
+                self.run.save_checkpoint(member, trainer.state() | stage | {"epochs": epochs_done})
                 last_save = time.monotonic()
 
         seed = derive_seed(seed, "training", round_number)
@@ -67,15 +81,30 @@ class RunTraining:
         return network
 
     def _resume(self, trainer: Trainer, first_round: int, round_number: int, member: int) -> int:
-        """Load the last checkpoint into `trainer` if it belongs to its network; return the round's epochs done.
+        """Load the last checkpoint into `trainer` if it is of this very training; return the round's epochs done.
+
+        A checkpoint of the round before is used, too, if its network is trained further in this one. Raises `DataError`
+        if it is needed for that and is of something else.
 
         first_round : the round in which the training of the network began
         """
-        saved = self.run.load_checkpoint(member)
-        if saved is None or saved["round"] < first_round:
-            return 0
-        trainer.load_state(saved)
-        return saved["epochs"] if saved["round"] == round_number else 0
+        path, saved = self.run.checkpoint_file(member), self.run.load_checkpoint(member) or {}
+        is_same = saved.get("stage") == self._stage(round_number, member)
+        is_continued, last = first_round < round_number, round_number - 1
+        was_done = is_continued and saved.get("stage") == self._stage(last, member)
+        if is_same or (was_done and saved["epochs"] == self.config.of_round(last).total_epochs(self.sizes[last])):
+            with reported(path):
+                trainer.load_state(saved)
+            return saved["epochs"] if is_same else 0
+        if is_continued:
+            raise damaged(path, f"it is not the network of round {last}, which is trained further in round {last + 1}")
+        return 0
+
+    def _stage(self, round_number: int, member: int) -> dict[str, Any]:
+        """Return what tells a checkpoint from all others: round, network, labels, and what the run was to do."""
+        config = hashlib.sha256(json.dumps(self.run.config(), sort_keys=True).encode()).hexdigest()
+        labels = {"count": self.sizes[round_number], "checksum": self.labels_of(round_number)}
+        return {"round": round_number, "member": member, "config": config, "labels": labels}
 
     def _tell(self, round_number: int, member: int, epochs_done: int) -> None:
         """Report the optimizer steps done so far in the whole run, the round, the epoch and the last measures."""

@@ -1,5 +1,7 @@
 """The pool: which of its pieces (images or regions) are labelled, and since which round."""
 
+import hashlib
+
 import numpy as np
 
 UNLABELLED = -1
@@ -37,6 +39,11 @@ class Pool:
         """Return the numbers of the pieces that are labelled in this round, ascending."""
         return np.flatnonzero(self._round_of == round_number)
 
+    def checksum(self, round_number: int) -> str:
+        """Return the SHA-256 of what is labelled in this round and earlier ones, and since when."""
+        until = np.where(self._round_of <= round_number, self._round_of, UNLABELLED)
+        return hashlib.sha256(until.astype(np.int64).tobytes()).hexdigest()
+
     def label(self, positions: np.ndarray, round_number: int) -> np.ndarray:
         """Label the pieces at `positions` of `unlabelled_pieces`; return their numbers in that order."""
         pieces = self.unlabelled_pieces[positions]
@@ -44,7 +51,9 @@ class Pool:
         return pieces
 
     def label_pieces(self, pieces: np.ndarray, round_number: int) -> None:
-        """Label pieces by their numbers; raise `ValueError` if one is labelled already."""
+        """Label pieces by their numbers; raise `ValueError` if one is not there or is labelled already."""
+        if len(pieces) and not 0 <= pieces.min() <= pieces.max() < len(self._round_of):
+            raise ValueError(f"piece {pieces.max()} of {len(self._round_of)} would be labelled")
         if (self._round_of[pieces] != UNLABELLED).any() or len(np.unique(pieces)) < len(pieces):
             raise ValueError("a piece would be labelled twice")
         self._round_of[pieces] = round_number

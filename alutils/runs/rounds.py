@@ -16,9 +16,9 @@ from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
 from alutils.queries.scoring import random_scores, score_images
 from alutils.queries.selections import selection_of
-from alutils.runs.acquisition import Acquisitions, Row, Rows, piece_rows, start_set
+from alutils.runs.acquisition import Acquisitions, Row, Rows, check_items, piece_rows, start_set
 from alutils.runs.config import RoundsConfig
-from alutils.runs.data import load_sets
+from alutils.runs.data import check_labels, load_sets
 from alutils.runs.folder import RunFolder
 from alutils.runs.networks import RunTraining, check_network
 from alutils.runs.sharding import score_in_shards
@@ -40,7 +40,7 @@ def run_rounds(config: RoundsConfig, scoring_workers: int = 1) -> pd.DataFrame:
         while len(learning.rows) < config.rounds:
             learning.do_round()
         learning.run.finish(default_device())
-        return learning.run.read_table("rounds")
+        return learning.run.rounds()
 
 
 class ActiveLearning:
@@ -63,8 +63,9 @@ class ActiveLearning:
         self.pieces = Pieces(train_set, self.query.regions)
         check_network(config, train_set, self.run)
         self.network_count = self.query.networks
-        self.training = RunTraining(config, self.run, config.training_sizes(self.budgets), self.network_count)
         self.rows, self.acquired, self.scores = Rows(), Acquisitions(self.pieces), list[np.ndarray]()
+        sizes, labels_of = config.training_sizes(self.budgets), self.acquired.pool.checksum
+        self.training = RunTraining(config, self.run, sizes, labels_of, self.network_count)
 
     def do_round(self) -> None:
         """Train, test, score, choose, label and save."""
@@ -88,6 +89,8 @@ class ActiveLearning:
         pool = self.acquired.pool
         chosen = pool.labelled_in(number) if self.config.regime == "new_data_only" else pool.labelled_by(number)
         dataset, images = self.pieces.labelled_only(chosen)
+        if number == 0:
+            check_labels(dataset, images)
         return [self.training.train(dataset, images, number, member) for member in range(self.network_count)]
 
     def score(self, networks: list[SplitModel], number: int) -> np.ndarray:
@@ -140,44 +143,41 @@ class ActiveLearning:
         return rows
 
     def save(self) -> None:
-        """Write the run's tables; `rounds.csv` comes last, because a round counts once it stands there."""
-        self.run.write_table("acquisitions", pd.DataFrame(self.acquired.rows))
-        if self.query.asks_committee:
-            self.run.write_array("scores", np.array(self.scores, np.float32))
-        self.run.write_table("rounds", pd.DataFrame(self.rows))
+        """Save the tables, and the scores of queries that ask a committee."""
+        scores = np.array(self.scores, np.float32) if self.query.asks_committee and self.scores else None
+        self.run.save_rounds(pd.DataFrame(self.rows), pd.DataFrame(self.acquired.rows), scores)
 
     def restore(self) -> None:
         """Go on from the run's tables, or label the first batch of a new run.
 
-        Raises `DataError` if the two tables contradict each other.
+        Raises `DataError` if the tables contradict each other or the data set.
         """
-        self.rows = records(self.run.read_table("rounds"))
-        done = len(self.rows)
-        if not done:
+        self.rows = records(self.run.rounds())
+        if not self.rows:
             self.acquired.label(start_set(self.config, self.pieces, self.budgets[0]))
             return
-        table = self.run.read_table("acquisitions")
-        last_round = self.config.rounds if self.config.regime == "one_shot" else done
-        acquired = records(table[table["round"] <= last_round] if len(table) else table)
-        if not self._fits(acquired, last_round):
-            raise DataError(
-                f"{self.run.path}: {len(acquired)} acquisitions after {done} rounds do not make"
-                f" {self.budgets[done - 1]} or more labelled images; its tables are damaged, put copies back or remove"
-                " the folder"
-            )
-        self.scores = list(self.run.read_array("scores")[:done])
-        self.training.measures = self.rows[-1]
-
-    def _fits(self, acquired: Rows, last_round: int) -> bool:
-        """Label what is acquired up to a round; return whether that fills the budgets."""
+        acquired = self.run.acquisitions()
+        check_items(acquired, self.pieces.dataset)
+        self.scores, self.training.measures = list(self.run.scores()), self.rows[-1]
         try:
-            self.acquired.restore(acquired)
-        except ValueError:  # something is there twice
-            return False
-        room = self.acquired.room(self.budgets[: last_round + 1][-1])
-        done = len(self.rows)
-        is_filled = 0 <= room < self.pieces.sizes.max()
-        return is_filled and [row["labelled"] for row in self.rows] == self.budgets[:done]
+            self.acquired.restore(records(acquired))
+            self._check_restored()
+        except ValueError as error:
+            raise DataError(f"{self.run.path}: damaged ({error}); put copies back, or remove the folder") from error
+
+    def _check_restored(self) -> None:
+        """Raise `ValueError` unless what is labelled and scored is what the finished rounds label and score."""
+        done, last_round = len(self.rows), self.config.rounds - 1
+        if [row["labelled"] for row in self.rows] != self.budgets[:done]:
+            raise ValueError(f"rounds.csv does not have the budgets {self.budgets}")
+        is_ahead = self.config.regime == "one_shot"
+        room = self.acquired.room(self.budgets[last_round if is_ahead else min(done, last_round)])
+        if not 0 <= room < self.pieces.sizes.max():
+            raise ValueError(f"{len(self.acquired.rows)} acquisitions do not fill the budget after {done} rounds")
+        scored = min(done, last_round, 1 if is_ahead else done) * self.query.asks_committee
+        if len(self.scores) != scored or (scored and len(self.scores[0]) != len(self.pieces.sizes)):
+            shape = np.array(self.scores).shape
+            raise ValueError(f"scores.npy has the shape {shape}; allowed: {scored, len(self.pieces.sizes)}")
 
 
 def records(table: pd.DataFrame) -> Rows:

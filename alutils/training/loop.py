@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts
-from alutils.errors import DataError
 from alutils.models import SplitModel
 from alutils.models.base import inference_copy
 from alutils.progress import bar
@@ -64,7 +63,6 @@ class Trainer:
 
         after_epoch : is called after each epoch, with the number of epochs done and whether this was the last one
         """
-        check_labels(dataset, indices)
         recipe, count, weights = self.recipe, len(indices), self._class_weights(dataset, indices)
         total, per_epoch, epochs = recipe.total_steps(count), recipe.steps_per_epoch(count), recipe.total_epochs(count)
         rates = recipe.learning_rate * (decay[0] + (decay[1] - decay[0]) * np.arange(total) / total)
@@ -99,7 +97,7 @@ class Trainer:
             yield images, labels.long().masked_fill_(labels == IGNORE_INDEX, void)
 
     def step(self, images: Tensor, targets: Tensor, weights: Tensor | None, rate: float) -> Tensor:
-        """Take one optimizer step at the learning rate `rate` and return its loss.
+        """Take one optimizer step at the learning rate `rate` and return its loss, 0 for a batch without a label.
 
         The loss is a tensor on the device: reading its value waits for the GPU.
 
@@ -113,7 +111,8 @@ class Trainer:
         with autocast(self.recipe.precision, images.device):
             main, *auxiliary = self.network.training_logits(images)
         losses = [F.cross_entropy(x.float(), targets, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)]
-        loss = losses[0] + AUXILIARY_WEIGHT * sum(losses[1:])
+        mean = losses[0] + AUXILIARY_WEIGHT * sum(losses[1:])
+        loss = torch.where((targets != IGNORE_INDEX).any(), mean, 0.0)  # the mean over no pixel is not a number
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -140,12 +139,6 @@ def class_loss_weights(dataset: ImageDataset, indices: np.ndarray, void_class: b
     return torch.tensor(1 / np.log(1.02 + counts / max(counts.sum(), 1)), dtype=torch.float32)
 
 
-def check_labels(dataset: ImageDataset, indices: np.ndarray) -> None:
-    """Raise `DataError` if all labels of the images `indices` are void."""
-    if all((dataset.labels[index] == IGNORE_INDEX).all() for index in indices):
-        raise DataError(f"{dataset.name} {dataset.split}: the labels of all {len(indices)} labelled images are void")
-
-
 def epoch_batches(indices: np.ndarray, batch_size: int, seed: int) -> np.ndarray:
     """Return `indices` in random order as (steps, B); the first images are repeated to fill the last batch."""
     order = np.random.default_rng(seed).permutation(indices)
@@ -162,8 +155,7 @@ def check_losses(losses: Tensor, rates: np.ndarray) -> None:
     if len(broken):
         step = int(broken[0])
         raise FloatingPointError(
-            f"the loss is {losses[step].item()} at learning rate {rates[step]:g}; a lower one may help, if no batch is"
-            " all void"
+            f"the loss is {losses[step].item()} at learning rate {rates[step]:g}; a lower one may help"
         )
 
 

@@ -14,6 +14,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 class Recipe:
     """How a network is trained. Queries are compared with one and the same recipe.
 
+    batch_size : at most the number of training images; where fewer are labelled, some are in a batch several times
     steps : optimizer steps of one training; if `None`, a training has `epochs` passes over its images
     class_weights : weigh a pixel's loss by 1 / ln(1.02 + s), where s is its class's share of the labelled pixels
     void_class : train void as one more class instead of leaving it out of the loss; a pixel of a class that is

@@ -16,6 +16,25 @@ from test_folder import load, write_data_set
 from alutils.datasets import ImageDataset, cache, load_dataset
 from alutils.errors import DataError
 
+FEW_FILES = """
+import os, resource, sys
+from alutils.datasets import load_dataset
+load_dataset(sys.argv[1], "train")
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+held = []
+try:
+    while True:
+        held.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+for _ in range(16):
+    try:
+        print(len(load_dataset(sys.argv[1], "train")))
+    except ValueError as error:
+        print(error)
+    os.close(held.pop())
+"""
+
 
 @pytest.fixture
 def description(tmp_path: Path) -> Path:
@@ -30,7 +49,7 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def folders(caches: Path) -> list[Path]:
-    return [path for path in caches.iterdir() if path.is_dir()]
+    return [path for path in caches.glob("yard-*") if path.is_dir()]
 
 
 def same(first: ImageDataset, second: ImageDataset) -> bool:
@@ -63,12 +82,59 @@ def test_a_changed_file_another_size_or_version_makes_a_new_cache(
     load(description, 3, 2)
     assert len(folders(caches)) == 2
     shutil.copy(description.parent / "photos/a.png", description.parent / "photos/b.png")
-    os.utime(description.parent / "photos/b.png", ns=(0, 0))
     assert not same(before, load(description, 2, 3))
     assert len(folders(caches)) == 3
     monkeypatch.setattr(cache, "VERSION", cache.VERSION + 1)
     load(description, 2, 3)
     assert len(folders(caches)) == 4
+
+
+def test_a_file_that_is_edited_at_equal_size_and_time_makes_a_new_cache(description: Path, caches: Path) -> None:
+    label = description.parent / "masks/b.png"
+    mask = np.asarray(Image.open(label)).copy()
+    before, status, size = load(description), label.stat(), label.stat().st_size
+    for value in range(3):  # until one has as many bytes as before
+        mask[0, 1] = value
+        Image.fromarray(mask).save(label)
+        if label.stat().st_size == size and value != before.labels[1, 0, 1]:
+            break
+    os.utime(label, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert label.stat().st_size == size
+    assert load(description).labels[1, 0, 1] == value != before.labels[1, 0, 1]
+    assert len(folders(caches)) == 2
+
+
+def test_folders_of_equal_names_sizes_and_times_share_a_cache_only_if_their_contents_are_equal(
+    tmp_path: Path, caches: Path
+) -> None:
+    descriptions = [write_data_set(tmp_path / name) for name in ("one", "two", "three")]
+    pixels = np.asarray(Image.open(tmp_path / "three/photos/a.png")).copy()
+    pixels[0, 0] = 255 - pixels[0, 0]
+    for name in ("one", "two", "three"):
+        path = tmp_path / name / "photos/a.png"
+        Image.fromarray(pixels if name == "three" else np.asarray(Image.open(path))).save(path, "bmp")
+        for file in (tmp_path / name).glob("*/*"):
+            os.utime(file, ns=(0, 0))
+    one, two, three = map(load, descriptions)
+    assert same(one, two)
+    assert len(folders(caches)) == 2
+    assert np.array_equal(three.images[0, :, 0, 0], pixels[0, 0])
+    assert not same(one, three)
+
+
+def test_a_file_that_changes_while_it_is_decoded_is_one_line(
+    description: Path, caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, photos = cache._decode, description.parent / "photos"
+
+    def edited(*arguments: Any) -> Any:
+        shutil.copy(photos / "a.png", photos / "b.png")
+        return decode(*arguments)
+
+    monkeypatch.setattr(cache, "_decode", edited)
+    with pytest.raises(DataError, match=rf"^{re.escape(str(photos))}/b\.png: changed while it was decoded"):
+        load(description)
+    assert not folders(caches)
 
 
 def test_a_class_that_becomes_void_makes_a_new_cache(description: Path, caches: Path) -> None:
@@ -107,18 +173,46 @@ def test_processes_that_start_at_once_give_the_same_arrays(description: Path, ca
     assert len(folders(caches)) == 1
 
 
-@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "fingerprint.json"])
-@pytest.mark.parametrize("kept", [0, 5, 0.5, None])
-def test_a_damaged_cache_is_one_line(name: str, kept: float | None, description: Path, caches: Path) -> None:
+def damaged(path: Path, how: str) -> None:
+    """Damage a file of a cache, which is read-only."""
+    content = path.read_bytes()
+    time.sleep(0.02)  # until the clock of the file system ticks
+    path.unlink()
+    if how == "a folder":
+        path.mkdir()
+    elif how != "missing":
+        other = content[:-1] + bytes([content[-1] ^ 1])
+        path.write_bytes({"empty": b"", "cut": content[: len(content) // 2], "changed": other}[how])
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "fingerprint.json", "sha256.json"])
+@pytest.mark.parametrize("how", ["empty", "cut", "changed", "missing", "a folder"])
+def test_a_damaged_cache_is_one_line(name: str, how: str, description: Path, caches: Path) -> None:
     load(description)
     (folder,) = folders(caches)
-    content = (folder / name).read_bytes()
-    if kept is None:
-        (folder / name).unlink()
-    else:
-        (folder / name).write_bytes(content[: int(kept * len(content)) if kept < 1 else int(kept)])
+    damaged(folder / name, how)
     with pytest.raises(DataError, match=rf"^{re.escape(str(folder))}: damaged cache; remove this folder.*$"):
         load(description)
+    shutil.rmtree(folder)
+    assert len(load(description)) == 2
+
+
+def test_files_of_a_cache_cannot_be_written_by_accident(description: Path, caches: Path) -> None:
+    load(description)
+    (folder,) = folders(caches)
+    assert len(list(folder.iterdir())) == 4
+    assert all(path.stat().st_mode & 0o777 == 0o444 for path in folder.iterdir())
+
+
+@pytest.mark.slow
+def test_a_good_cache_that_cannot_be_read_gives_the_reason(description: Path) -> None:
+    command = [sys.executable, "-c", FEW_FILES, str(description)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    good = lines.index("2")
+    assert good > 3, "several files are opened"
+    for line in lines[:good]:
+        assert "Too many open files" in line
+        assert "remove" not in line
 
 
 def test_labels_stay_at_their_size_on_request(description: Path, caches: Path) -> None:

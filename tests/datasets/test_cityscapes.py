@@ -1,4 +1,5 @@
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -117,4 +118,39 @@ def test_an_unknown_label_id_is_one_line(root: Path) -> None:
     label = scene_paths(root, "train", *SCENES[0])[1]
     Image.fromarray(np.where(ALL_IDS == 33, 40, ALL_IDS).astype(np.uint8)).save(label)
     with pytest.raises(DataError, match=rf"^{re.escape(str(label))}: label value 40 is .*$"):
+        load("train")
+
+
+def test_hidden_files_are_ignored(root: Path) -> None:
+    image, label = scene_paths(root, "train", *SCENES[0])
+    for path in (image, label):
+        path.with_name(f"._{path.name}").write_bytes(b"what macOS leaves")
+    assert len(load("train")) == 3
+
+
+@pytest.mark.parametrize("stem", ["ulm\n", "ulm\r", "ulm\udcff"])
+def test_a_name_that_would_break_a_table_is_one_line(stem: str, root: Path) -> None:
+    write_scene(root, "train", "ulm", stem)
+    with pytest.raises(DataError, match=r"/train/ulm: the file name 'ulm\\.*_leftImg8bit.png' holds .*; allowed: "):
+        load("train")
+
+
+def test_scenes_of_one_name_in_two_cities_are_one_line(root: Path) -> None:
+    write_scene(root, "train", "bern", SCENES[0][1])
+    first, second = (scene_paths(root, "train", city, SCENES[0][1])[0] for city in ("bern", "ulm"))
+    with pytest.raises(
+        DataError, match=rf"^{second}: its item has the same name as that of ../bern/{first.name}; allowed: unique"
+    ):
+        load("train")
+
+
+def test_a_city_that_cannot_be_listed_is_not_left_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse_ulm(path: Path) -> Iterator[Path]:
+        if path.name == "ulm":
+            raise PermissionError(13, "Permission denied", str(path))
+        return iterdir(path)
+
+    iterdir = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", refuse_ulm)
+    with pytest.raises(DataError, match=r"/leftImg8bit/train/ulm: cannot be read \(Permission denied\)$"):
         load("train")

@@ -1,12 +1,15 @@
-"""The page on data says what the code allows."""
+"""What a data set's YAML file may say; the page on data says what the code allows."""
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
 from alutils.datasets import DATASETS
 from alutils.datasets.description import Description, Split
+from alutils.datasets.folder import read_description
+from alutils.errors import DataError, ParameterError
 from alutils.paths import ROOT
 
 PAGE = (ROOT / "docs" / "data-and-models.md").read_text()
@@ -40,3 +43,71 @@ def test_the_example_of_the_page_is_allowed_and_shows_every_key() -> None:
 def test_camvid_is_such_a_file() -> None:
     path = ROOT / "alutils" / "datasets" / "camvid.yaml"
     assert Description.model_validate(yaml.safe_load(path.read_text())).name == "camvid"
+
+
+# Right; each case changes something.
+WHOLE = """name: mine
+classes: {road: [1, 2, 3], car: [4, 5, 6]}
+splits: {train: {images: images, labels: labels}}
+"""
+CLASSES, SPLITS = "{road: [1, 2, 3], car: [4, 5, 6]}", "{train: {images: images, labels: labels}}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        # classes
+        (CLASSES, "{road: [1, 2, 3], road: [4, 5, 6]}", "line 2: the key road is there twice"),
+        (CLASSES, "{1: [1, 2, 3], '1': [4, 5, 6]}", "line 2: the key 1 is no text"),
+        (CLASSES, "{no: [1, 2, 3]}", "line 2: the key no is no text"),
+        (CLASSES, "{[a]: [1, 2, 3]}", "line 2: the key that is a list or a mapping is no text"),
+        (CLASSES, "{road: [1, 2, 3], car: [1, 2, 3]}", "road and car have one colour"),
+        (CLASSES, '{"road\\n": [1, 2, 3]}', "the name 'road\\n' is not allowed"),
+        (CLASSES, '{"a\\e[31m": [1, 2, 3]}', "the name 'a\\x1b[31m' is not allowed"),
+        (CLASSES, "{' road': [1, 2, 3]}", "the name ' road' is not allowed"),
+        (CLASSES, "{'': [1, 2, 3]}", "the name '' is not allowed"),
+        (CLASSES, "{" + "x" * 100 + ": [1, 2, 3]}", "is not allowed: 1 to 60 characters"),
+        (CLASSES, "[road, car]", "classes is ['road', 'car']; allowed: for each label value"),
+        (CLASSES, "null", "classes is None"),
+        (CLASSES, "{road: [true, 2, 3]}", "classes.road.0 is True"),
+        (CLASSES, "{road: [1, 2, .inf]}", "classes.road.2 is inf"),
+        # what is void
+        (WHOLE, WHOLE + "ignore: [255, 1]", "ignore holds 1, the value of car"),
+        (WHOLE, WHOLE + "ignore: 255", "ignore is 255"),
+        (WHOLE, WHOLE + "ignore: null", "ignore is None"),
+        # other keys
+        (WHOLE, WHOLE + "mean: [.nan, 0, 0]", "mean.0 is nan"),
+        (WHOLE, WHOLE + "std: [.inf, 1, 1]", "std.0 is inf"),
+        (WHOLE, WHOLE + "root: ~", "root is None"),
+        (WHOLE, WHOLE + "1: 2", "line 4: the key 1 is no text"),
+        (WHOLE, WHOLE + "name: other", "line 4: the key name is there twice"),
+        ("name: mine", "name: [mine]", "name is ['mine']"),
+        ("name: mine", "name: 'mi\\nne'", "name is 'mi"),
+        ("name: mine", "name: 2001-01-01", "line 1: a timestamp"),
+        ("name: mine", "name: " + "x" * 300, "allowed: one word of at most 60"),
+        # splits
+        (SPLITS, "{1: {images: images, labels: labels}}", "line 3: the key 1 is no text"),
+        (SPLITS, "{../../x: {images: images, labels: labels}}", "the name '../../x' is not allowed"),
+        (SPLITS, "{train: {images: 5, labels: labels}}", "splits.train.images is 5; allowed: a folder of images"),
+        (SPLITS, "{train: {images: null, labels: labels}}", "splits.train.images is None"),
+        (SPLITS, "{train: {images: [a], labels: labels}}", "splits.train.images is ['a']"),
+        (SPLITS, "{train: {images: true, labels: labels}}", "splits.train.images is True"),
+        (SPLITS, "{train: [images, labels]}", "splits.train is ['images', 'labels']"),
+        (SPLITS, "{train: null}", "splits.train is None"),
+    ],
+)
+def test_what_is_wrong_is_one_line_with_its_place(old: str, new: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(WHOLE.replace(old, new))
+    with pytest.raises((DataError, ParameterError)) as caught:
+        read_description(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 300
+
+
+def test_names_may_differ_in_case_only_and_hold_commas(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(WHOLE.replace("car", '"Road, wet"'))
+    assert list(read_description(path).classes) == ["road", "Road, wet"]

@@ -1,4 +1,7 @@
+import csv
+import os
 import re
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -6,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import need_real_data
+from conftest import ROUNDS, need_real_data
 from PIL import Image
 
 from alutils.datasets import ImageDataset, label_counts, load_dataset
 from alutils.errors import DataError, ParameterError
+from alutils.models import build_model
+from alutils.runs.rounds import ActiveLearning, run_rounds
+from alutils.training.predictions import write_predictions
 
 # Three classes; the value 7 counts for nothing.
 DESCRIPTION: dict[str, Any] = {
@@ -176,7 +182,6 @@ def test_label_values_are_checked_before_they_are_resized_away(tmp_path: Path) -
         ({"classes": {"grass": [0, 255]}}, r"classes.grass is \[0, 255\]; allowed: for each .* \[red, green, blue\]"),
         ({"classes": {"grass": [0, 255, 256]}}, "classes.grass.2 is 256; allowed: for each"),
         ({"classes": {"name": [0, 255, 0.5]}}, "classes.name.2 is 0.5; allowed: for each"),
-        ({"classes": {7: [0, 0, 0]}}, "classes.7 is 7; allowed: for each label value, from 0 on, a name"),
         ({"classes": {str(k): [0, 0, 0] for k in range(256)}}, "classes is "),
         ({"ignore": [300]}, "ignore"),
         ({"ignore": ["void"]}, "ignore"),
@@ -234,6 +239,157 @@ def test_images_of_two_sizes_need_one_to_be_asked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"b\.png: size \(8, 4\), the first has \(4, 4\); give height and width$"):
         load(description)
     assert load(description, 6, 6).images.shape == (2, 3, 6, 6)
+
+
+# Names
+
+
+def rename_items(root: Path, names: dict[str, str], suffix: str = ".png") -> None:
+    for folder in ("photos", "masks"):
+        for old, new in names.items():
+            (root / folder / f"{old}.png").rename(root / folder / f"{new}{suffix}")
+
+
+def test_suffixes_of_any_case_and_webp_are_read(tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    expected = load(description).images
+    (tmp_path / "photos/a.png").rename(tmp_path / "photos/a.PNG")
+    (tmp_path / "masks/b.png").rename(tmp_path / "masks/b.TIF")
+    image = Image.open(tmp_path / "photos/b.png")
+    image.save(tmp_path / "photos/b.WebP", lossless=True)
+    (tmp_path / "photos/b.png").unlink()
+    dataset = load(description)
+    assert dataset.item_names == ["a", "b"]
+    assert np.array_equal(dataset.images, expected)
+
+
+@pytest.mark.slow
+def test_names_go_through_a_run_unharmed(tmp_path: Path) -> None:
+    """The run is interrupted after a round; what it saved is read and written again."""
+    folders = {"images": "photos", "labels": "masks"}
+    description = write_data_set(tmp_path, splits={"train": folders, "test": folders})
+    names = ["two words", "x.y.z", "gr\u00fcn", "0012", "NA", "1e5", "a,b", 'say "b"', "\u96ea", "true"]
+    for name in names:
+        for folder in ("photos", "masks"):
+            (tmp_path / folder / f"{name}.png").write_bytes((tmp_path / folder / "a.png").read_bytes())
+    own: dict[str, Any] = {
+        "dataset": str(description),
+        "height": 32,
+        "width": 32,
+        "unit": "images",
+        "start": 4,
+        "step": 4,
+    }
+    config = replace(ROUNDS, **own, class_weights=False)
+    learning = ActiveLearning(config)
+    with learning.run.opened(config.as_dict(learning.pieces.dataset, learning.test_set)):
+        learning.restore()
+        learning.do_round()
+    run_rounds(config)
+    assert sorted(learning.run.acquisitions()["item"]) == sorted(["a", "b", *names])
+    with (learning.run.path / "acquisitions.csv").open(newline="") as file:
+        assert sorted(row["item"] for row in csv.DictReader(file)) == sorted(["a", "b", *names])
+    model = build_model("unet_small", 3, seed=0).eval()
+    write_predictions(model, learning.test_set, config, tmp_path / "predictions")
+    assert sorted(path.stem for path in (tmp_path / "predictions").iterdir()) == sorted(["a", "b", *names])
+
+
+@pytest.mark.parametrize("folder", ["photos", "masks"])
+@pytest.mark.parametrize("name", ["c.gif", "c.AVIF", "a.eps", "c.heic", "c.jp2"])
+def test_an_image_of_a_kind_that_is_not_read_is_one_line(folder: str, name: str, tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    (tmp_path / folder / name).write_bytes(b"content")
+    with pytest.raises(DataError, match=rf"/{folder}/{name}: image files of this kind are not read; allowed: \.bmp, "):
+        load(description)
+
+
+def test_other_files_are_ignored(tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    for folder in ("photos", "masks"):
+        for name in ("._a.png", ".c.png", ".DS_Store", "Thumbs.db", "notes.txt", "a.json", "README", "a\nb.txt"):
+            (tmp_path / folder / name).write_bytes(b"content")
+        (tmp_path / folder / "old.gif").mkdir()
+    assert load(description).item_names == ["a", "b"]
+
+
+@pytest.mark.parametrize("other", ["b.npy", "b.json", "b"])
+def test_what_is_there_instead_of_a_label_is_named(other: str, tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    (tmp_path / "masks/b.png").rename(tmp_path / "masks" / other)
+    with pytest.raises(
+        DataError, match=rf"/photos/b\.png: its label is missing; .*/masks has .* but '{other}'; allowed"
+    ):
+        load(description)
+
+
+@pytest.mark.parametrize("name", ["a\rb", "a\nb", "a\tb", "a\x1bb", "a\u2028b", os.fsdecode(b"a\xffb")])
+def test_a_name_that_would_break_a_table_is_one_line(name: str, tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    rename_items(tmp_path, {"b": name})
+    with pytest.raises(DataError, match=r"/photos: the file name 'a\\.*b\.png' holds .*; allowed: ") as caught:
+        load(description)
+    assert str(caught.value).isprintable()
+    for folder in ("photos", "masks"):
+        (tmp_path / folder / f"{name}.png").rename(tmp_path / folder / f"{name}.gif")
+    with pytest.raises(DataError, match=r"/photos: the file name"):
+        load(description)
+
+
+def test_accents_written_in_two_ways_are_one_name(tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    (tmp_path / "photos/b.png").rename(tmp_path / "photos/gr\u00fcn.png")
+    (tmp_path / "masks/b.png").rename(tmp_path / "masks/gru\u0308n.png")
+    assert load(description).item_names == ["a", "gr\u00fcn"]
+    (tmp_path / "photos/gru\u0308n.png").write_bytes((tmp_path / "photos/a.png").read_bytes())
+    with pytest.raises(DataError, match="has the same name"):
+        load(description)
+
+
+@pytest.mark.parametrize("labels", ["photos", "./masks/../photos", "link"])
+def test_one_folder_for_images_and_labels_is_one_line(labels: str, tmp_path: Path) -> None:
+    description = write_data_set(tmp_path, splits={"train": {"images": "photos", "labels": labels}})
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    for name in ("a.png", "b.png"):  # they would do as labels
+        Image.fromarray(MASK).save(tmp_path / "photos" / name)
+    with pytest.raises(DataError, match=r"/photos: it holds the images and the labels of train; allowed: two folders$"):
+        load(description)
+
+
+def test_symlinks_are_followed(tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    expected = load(description).images
+    (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "photos" / name).symlink_to(tmp_path / "elsewhere" / name)
+    assert np.array_equal(load(description).images, expected)
+    (tmp_path / "elsewhere/b.png").unlink()
+    with pytest.raises(DataError, match=r"photos/b\.png: missing"):
+        load(description)
+
+
+def test_a_pipe_and_a_folder_called_like_an_image_are_one_line(tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    for folder in ("photos", "masks"):
+        (tmp_path / folder / "c.png").mkdir()
+    with pytest.raises(DataError, match=r"photos/c\.png: cannot be read \(not a regular file\)$"):
+        load(description)
+    for folder in ("photos", "masks"):
+        (tmp_path / folder / "c.png").rmdir()
+    (tmp_path / "masks/a.png").unlink()
+    os.mkfifo(tmp_path / "masks/a.png")
+    with pytest.raises(DataError, match=r"masks/a\.png: cannot be read \(not a regular file\)$"):
+        load(description)
+
+
+def test_a_folder_that_cannot_be_listed_gives_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    description = write_data_set(tmp_path)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(DataError, match=r"/photos: cannot be read \(Permission denied\)$"):
+        load(description)
 
 
 # The real CamVid

@@ -1,4 +1,7 @@
 import hashlib
+import re
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +10,7 @@ from PIL import Image
 from torchvision.datasets import Cityscapes
 
 from alutils.datasets.streets import FIRST_INDEX, FRAMES_PER_DRIVE, draw_scene, write_streets
-from alutils.errors import ParameterError
+from alutils.errors import DataError, ParameterError
 
 # Of scene (0, 13) at height 64; whoever changes it raises DRAWING_VERSION in cityscapes.py.
 PINNED = "b2f5174eed3b7502f62a88018433626a2b40d9e9f5ba345a423bcdff1dafe225"
@@ -158,10 +161,23 @@ def test_second_writer_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     rename = Path.rename
 
     def late_rename(draft: Path, target: Path) -> Path:
-        (target / "from_the_other").mkdir(parents=True)
+        shutil.copytree(draft, target)
+        (target / "from_the_other").touch()
         return rename(draft, target)
 
     monkeypatch.setattr(Path, "rename", late_rename)
     write_streets(root, {"train": 1}, height=64, processes=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["streets", "streets.lock"]
-    assert [path.name for path in root.iterdir()] == ["from_the_other"]
+    assert (root / "from_the_other").exists()
+
+
+def test_a_drawn_scene_that_changed_is_one_line(tmp_path: Path) -> None:
+    write_streets(tmp_path / "streets", {"train": 2}, height=64, processes=1)
+    scene, other = sorted((tmp_path / "streets" / "leftImg8bit").rglob("*.png"))
+    time.sleep(0.02)  # until the clock of the file system ticks
+    scene.unlink()
+    shutil.copy(other, scene)
+    with pytest.raises(
+        DataError, match=rf"^{re.escape(str(tmp_path))}/streets: damaged cache; remove .*{scene.name} has changed"
+    ):
+        write_streets(tmp_path / "streets", {"train": 2}, height=64, processes=1)

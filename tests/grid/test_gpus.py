@@ -66,3 +66,12 @@ def test_several_are_claimed_together_and_none_for_runs_without_network(monkeypa
     assert visible_gpus() == ["GPU-b", "MIG-c"]
     monkeypatch.setenv(VISIBLE, "")
     assert visible_gpus() == []
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_link_that_another_made_is_not_followed(tmp_path: Path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"alutils-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="not a folder of this user alone"), claimed(1):
+        pass
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -1,13 +1,16 @@
 """One notebook through papermill: its parameters checked first, its output whole, its failure one line."""
 
 import errno
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
@@ -15,13 +18,23 @@ import psutil
 import pytest
 
 from alutils.__main__ import main as command_line
-from alutils.files import locked
+from alutils.files import locked, write_whole
 
 pytestmark = pytest.mark.slow
 
 
 def main(arguments: list[str]) -> int:
     return command_line(["run", *arguments])
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """Return a fresh temporary folder; its path is short, for sockets lie in it."""
+    folder = Path(tempfile.mkdtemp(prefix="t-"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("tempfile.tempdir", str(folder))
+        yield folder
+    shutil.rmtree(folder)
 
 
 def test_a_run_writes_the_executed_notebook_and_leaves_nothing_else(
@@ -148,20 +161,19 @@ def test_a_full_disk_keeps_the_reason(
     assert "notebook.ipynb: cannot be written: No space left on device" in capfd.readouterr().err
 
 
-def test_what_a_killed_run_left_is_swept_away(notebook: Path, results: Path, monkeypatch: pytest.MonkeyPatch):
-    base = Path(tempfile.mkdtemp(prefix="t-"))  # short, for sockets lie in it
-    dead, living, new = (base / f"alutils-run-{name}" for name in ("dead", "living", "new"))
+def test_what_a_killed_run_left_is_swept_away(notebook: Path, results: Path, temporary: Path):
+    own = temporary / f"alutils-{os.getuid()}"
+    own.mkdir(mode=0o700)
+    dead, living, new = (own / f"run-{name}" for name in ("dead", "living", "new"))
     for folder in (dead, living, new):
         folder.mkdir()
         (folder / "connection.json").write_text("{}")
         if folder != new:
             os.utime(folder, (0, 0))
-    monkeypatch.setattr("tempfile.tempdir", str(base))
     with locked(living / "lock", "it"):
         os.utime(living, (0, 0))
         assert main([str(notebook)]) == 0
-    assert sorted(base.iterdir()) == [living, new]
-    shutil.rmtree(base)
+    assert sorted(own.iterdir()) == [living, new]
 
 
 def test_a_second_start_of_a_finished_run_says_that_it_only_reads(results: Path, capfd: pytest.CaptureFixture[str]):
@@ -197,3 +209,128 @@ def test_what_is_wrong_is_said_before_a_kernel_starts(
 def test_starting_a_run_does_not_load_torch():
     code = "import sys, alutils.grid.notebook, alutils.grid.preset; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
+
+
+# How a kernel ended
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("os.kill(os.getpid(), signal.SIGBUS)", r"the kernel died, a memory-mapped file.* was shortened .*\(SIGBUS\)"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", r"the kernel died, compiled code .*\(SIGSEGV\)"),
+        ("os.kill(os.getpid(), signal.SIGUSR2)", r"the kernel died, by a signal \(SIGUSR2\)"),
+        ("os._exit(3)", "the kernel died, ended by itself with exit code 3"),
+        ("raise ValueError('long ' * 1000 + 'end')", r"ValueError: long long .* \.\.\. .*long end"),
+        ("raise ValueError('\x1b[31mred\\nline')", r"ValueError: \?\[31mred line"),
+    ],
+)
+def test_how_a_kernel_ended_is_one_line(
+    notebook: Path, results: Path, body: str, reason: str, capfd: pytest.CaptureFixture[str]
+):
+    write_body(notebook, f"import os, signal\n{body}")
+    assert main([str(notebook)]) == 1
+    started, last = capfd.readouterr().err.splitlines()
+    assert started.endswith(": started")
+    place = f" (see {results / 'e' / 'small' / 'notebook.failed.ipynb'})"
+    assert last.endswith(place)
+    assert re.fullmatch(f"error: small: {reason}", last.removesuffix(place))
+    assert len(last.removesuffix(place)) <= 300 + len("small: ")
+
+
+def kernel(folder: Path, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a shell program be the kernel called odd."""
+    spec = {"argv": ["sh", "-c", program, "{connection_file}"], "display_name": "odd", "language": "python"}
+    write_whole(folder / "kernels" / "odd" / "kernel.json", json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("odd", r"the kernel died, ended by itself with exit code 3 \(no thread left\)"),
+        ("none", r"NoSuchKernel: .*none.*"),
+        ("", r"ValueError: No kernel name found in notebook.*"),
+    ],
+)
+def test_a_kernel_that_does_not_start_is_one_line(
+    notebook: Path,
+    results: Path,
+    tmp_path: Path,
+    name: str,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    kernel(tmp_path, "echo first >&2; echo no thread left >&2; exit 3", monkeypatch)
+    content = nbformat.read(notebook, 4)
+    content.metadata = {"kernelspec": {"name": name, "display_name": name, "language": "python"}} if name else {}
+    nbformat.write(content, notebook)
+    assert main([str(notebook)]) == 1
+    _, last = capfd.readouterr().err.splitlines()
+    assert re.fullmatch(rf"error: small: {reason} \(.*\)", last)
+
+
+@pytest.mark.parametrize(
+    ("body", "gigabytes", "reason"),
+    [
+        ("bytearray(9 * 2**30)", 4, r"error: small: MemoryError.*; memory is limited to 4\.3 GB \(ulimit -v 4194304\)"),
+        ("import os\nos._exit(1)", 4, r"error: small: the kernel died, .* exit code 1; memory is limited to 4\.3 GB "),
+        ("raise ValueError('mine')", 4, r"error: small: ValueError: mine \(see"),
+        ("pass", 0.1, r"error: memory is limited to 0\.1 GB \(ulimit -v 104858\); allowed: 1048576 or more"),
+    ],
+)
+def test_a_limit_on_memory_is_named_where_it_may_be_the_cause(
+    notebook: Path, results: Path, body: str, gigabytes: float, reason: str
+):
+    write_body(notebook, body)
+    limit = int(gigabytes * 2**30)
+    words = [sys.executable, "-m", "alutils", "run", str(notebook)]
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -v {limit // 1024 + (gigabytes < 1)}; exec "$@"', "sh", *words],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 1
+    assert re.match(reason, done.stderr.splitlines()[-1]), done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+
+
+def test_only_folders_of_ones_own_are_swept_away(notebook: Path, results: Path, temporary: Path):
+    """Those that others may have made stay, and so does what a link leads to."""
+    theirs, elsewhere = temporary / "alutils-run-theirs", temporary / "elsewhere"
+    own = temporary / f"alutils-{os.getuid()}"
+    for folder in (theirs, elsewhere):
+        folder.mkdir()
+        (folder / "file").touch()
+        os.utime(folder, (0, 0))
+    own.mkdir(mode=0o700)
+    (own / "run-link").symlink_to(elsewhere)
+    assert main([str(notebook)]) == 0
+    assert (theirs / "file").exists()
+    assert (elsewhere / "file").exists()
+
+
+def taken_by_a_link(place: Path) -> None:
+    (place.parent / "elsewhere").mkdir(mode=0o700)
+    place.symlink_to(place.parent / "elsewhere")
+
+
+def taken_by_all(place: Path) -> None:
+    place.mkdir()
+    place.chmod(0o777)
+
+
+@pytest.mark.parametrize("take", [Path.touch, os.mkfifo, taken_by_a_link, taken_by_all])
+def test_a_place_that_is_taken_is_one_line(
+    take: Callable[[Path], None],
+    notebook: Path,
+    results: Path,
+    temporary: Path,
+    capfd: pytest.CaptureFixture[str],
+):
+    take(temporary / f"alutils-{os.getuid()}")
+    assert main([str(notebook)]) == 1
+    assert "not a folder of this user alone" in capfd.readouterr().err.splitlines()[-1]
+    assert not list(temporary.glob("elsewhere/*"))

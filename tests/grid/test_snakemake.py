@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import re
+import shlex
 import struct
 import subprocess
 import sys
@@ -65,6 +66,7 @@ def test_a_failed_job_is_named_last_and_the_others_go_on(preset: Path, results: 
 
 
 def test_runs_share_the_cores_and_where_there_are_gpus_these(preset: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "executable", "/env/bin/python")
     monkeypatch.setattr(grid, "visible_gpus", list)
     words = " ".join(command(preset, 8, None, PROFILES / "local", []))
     assert "--cores 8" in words
@@ -78,6 +80,40 @@ def test_runs_share_the_cores_and_where_there_are_gpus_these(preset: Path, monke
     write_whole(preset.parent / "mine" / "config.yaml", "executor: slurm\nconfig: [gpus=1]\n")
     words = " ".join(command(preset, 8, None, find_profile(str(preset.parent / "mine")), []))
     assert words.endswith(f"--config gpus=1 preset={preset} threads=1")
+
+
+def test_a_python_that_slurms_jobs_could_not_start_is_one_line(preset: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "executable", "/my env/bin/python")
+    with pytest.raises(ParameterError, match=r"^/my env/bin/python: its path has a space .* with slurm$"):
+        command(preset, 8, None, PROFILES / "slurm", [])
+    assert command(preset, 8, None, PROFILES / "local", [])[:3] == [sys.executable, "-m", "snakemake"]
+
+
+@pytest.mark.parametrize("text", ["config: 5", "config: null", "config: {gpus: 1}", "- 1", "executor: [", "1: 2"])
+def test_a_wrong_profile_is_one_line(text: str, preset: Path, capsys: pytest.CaptureFixture[str]):
+    write_whole(preset.parent / "mine" / "config.yaml", text)
+    assert main(["grid", str(preset), "--profile", str(preset.parent / "mine")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "mine/config.yaml" in line
+
+
+def test_a_pipe_in_the_place_of_the_log_is_one_line(preset: Path, results: Path, capsys: pytest.CaptureFixture[str]):
+    (results / preset.stem).mkdir(parents=True)
+    os.mkfifo(results / preset.stem / "snakemake.log")
+    assert main(["grid", str(preset)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "snakemake.log is in the way" in line
+
+
+def test_what_is_no_text_in_the_log_does_not_stop_a_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    log = tmp_path / "log"
+    log.write_bytes(b"12:00:00 \xff: started\n12:00:01 \xc3")
+    with log.open(errors="replace") as said:
+        grid._print_new(said, set())
+        assert capsys.readouterr().err == "12:00:00 \N{REPLACEMENT CHARACTER}: started\n"
+        log.write_bytes(log.read_bytes() + b"\xa9: started\n")
+        grid._print_new(said, set())
+        assert capsys.readouterr().err == "12:00:01 \u00e9: started\n"
 
 
 def test_a_profile_is_found_by_name_or_path_else_the_known_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -201,7 +237,7 @@ def test_a_live_line_is_shown_for_each_running_job_on_a_terminal(preset: Path, r
     assert re.search(r"small-\w+ +running.*\n.*small-\w+ +running", shown.decode()), shown.decode()
 
 
-KUBECTL = """#!/usr/bin/env python3
+KUBECTL = """
 import shlex, subprocess, sys, yaml
 from pathlib import Path
 here = Path(__file__).parent
@@ -211,7 +247,8 @@ if sys.argv[1] == "create":
     (container,) = pod["containers"]
     number = len(list(here.glob("job*.yaml")))
     (here / f"job{number}.yaml").write_text(yaml.safe_dump(manifest))
-    words = f"{shlex.join(container['command'])} && touch {here}/job{number}.1 || touch {here}/job{number}.0"
+    ended = [shlex.quote(f"{here}/job{number}.{code}") for code in (1, 0)]
+    words = f"{shlex.join(container['command'])} && touch {ended[0]} || touch {ended[1]}"
     subprocess.Popen(words, shell=True, cwd=container["workingDir"], stdin=-3, stdout=-3, stderr=-3)
     print(f"job.batch/job{number}")
 else:
@@ -225,17 +262,24 @@ else:
 def test_kubernetes_jobs_are_made_and_followed_through_kubectl(
     preset: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """With a `kubectl` that runs what a Job would: what is asked of a cluster is shown, not a cluster."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "kubectl").write_text(KUBECTL.replace("/usr/bin/env python3", sys.executable))
-    (tmp_path / "bin" / "kubectl").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    """With a `kubectl` that runs what a Job would: what is asked of a cluster is shown, not a cluster.
+
+    The paths of the environment, of the results and of `kubectl` have spaces.
+    """
+    (tmp_path / "my env").symlink_to(sys.prefix)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "my env" / "bin" / "python"))
+    monkeypatch.setenv("ALUTILS_RESULTS", str(results := tmp_path / "my results"))
+    program = tmp_path / "its bin" / "kubectl"
+    write_whole(program.with_suffix(".py"), KUBECTL)
+    write_whole(program, f'#!/bin/sh\nexec {shlex.join([sys.executable, f"{program}.py"])} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     for name, value in {"CLAIM": "shared", "VOLUME": "/shared", "IMAGE": "python:3.11"}.items():
         monkeypatch.setenv(f"ALUTILS_{name}", value)
     words = ["grid", str(preset), "--profile", "kubernetes", "--seconds-between-status-checks", "1"]
     assert main(words) == 1, "one of the three fails"
     assert sorted(path.parent.name for path in results.glob("*/*/notebook.ipynb")) == ["small-fine", "small-good"]
-    manifests = [read_yaml(path) for path in (tmp_path / "bin").glob("job*.yaml")]
+    manifests = [read_yaml(path) for path in program.parent.glob("job*.yaml")]
     assert len(manifests) == 3
     spec = manifests[0]["spec"]["template"]["spec"]
     assert spec["volumes"] == [{"name": "shared", "persistentVolumeClaim": {"claimName": "shared"}}]

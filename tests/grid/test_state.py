@@ -38,7 +38,7 @@ def has_run(job: Job, seconds: int) -> None:
     run = RunFolder("mine", job.name)
     if job.config:
         write_whole(run.path / "config.json", json.dumps(job.config))
-        write_whole(run.path / "provenance.json", "{}")
+        write_whole(run.path / "provenance.json", json.dumps({"versions": {}, "device": "cpu"}))
     run.forget_done()
     write_whole(run.done_file(job.key), json.dumps({"files": checksums(job.files)}))
     os.utime(run.done_file(job.key), (4102444800 + seconds,) * 2)
@@ -131,3 +131,56 @@ def test_a_failed_job_shows_its_error(job: Job):
     assert str(state_of("mine", job)).endswith(f"DataError: no label (see {run.failed_notebook})")
     write_whole(run.failed_notebook, "torn")
     assert "its notebook cannot be read" in str(state_of("mine", job))
+
+
+WRONG = [b"", b"{", b"[1]", b"null", b"3", b'"x"', b"\xff", b"[" * 100_000, b'{"files": 3}', b'{"files": {"x": [1]}}']
+WRONG += [b'{"cells": 3}', b'{"cells": [3]}', b'{"cells": [{"outputs": [3]}]}', b'{"cells": [{"outputs": null}]}']
+WRONG += [
+    b'{"rounds": 3}',
+    b'{"rounds": 3, "round": 1, "epoch": 1, "epochs": 2, "seconds_left": "x"}',
+    b'{"miou": "x"}',
+]
+PIPE = b"a pipe"
+
+
+def put(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.write_bytes(content) if content != PIPE else os.mkfifo(path)
+
+
+@pytest.mark.parametrize("content", [*WRONG, PIPE])
+def test_whatever_the_files_of_a_job_hold_there_is_a_line_for_it(content: bytes, job: Job):
+    run = RunFolder("mine", job.name)
+    put(run.failed_notebook, content)
+    state = state_of("mine", job)
+    assert state.state == "failed"
+    assert "\n" not in str(state)
+    with locked(run.lock("job"), "it"):
+        put(run.status_file, content)
+        state = state_of("mine", job)
+        assert state.state == "running"
+        assert "\n" not in str(state)
+    run.failed_notebook.unlink()
+    put(run.done_file(job.key), content)
+    os.utime(run.done_file(job.key), (0, 0))
+    assert state_of("mine", job).reason == "03_active_learning_rounds.ipynb changed"
+
+
+@pytest.mark.parametrize("content", ["", "round\n", "round,labelled\nx,y\n", "a\n1\n", "round,miou\n1,x\n", "\0"])
+def test_whatever_a_table_holds_there_is_a_line_for_its_job(content: str, job: Job):
+    run = RunFolder("mine", job.name)
+    write_whole(run.path / "config.json", json.dumps(job.config))
+    write_whole(run.path / "rounds.csv", content)
+    assert "\n" not in str(state_of("mine", job))
+    assert state_of("mine", job).reason.startswith("begun: ")
+
+
+@pytest.mark.parametrize("content", ["[1]", "3", '"x"', "[" * 100_000, "{", "\0"])
+def test_a_damaged_config_is_said_in_the_line_of_its_job(content: str, job: Job):
+    run = RunFolder("mine", job.name)
+    write_whole(run.path / "config.json", content)
+    state = state_of("mine", job)
+    assert state.state == "begun"
+    assert "config.json: damaged" in state.reason
+    assert len(state.reason) < 300

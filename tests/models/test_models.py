@@ -1,18 +1,12 @@
-import re
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision.models import resnet50, segmentation, vgg19_bn
-from torchvision.models._api import WeightsEnum
+from torchvision.models import segmentation
 
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import ParameterError
@@ -21,10 +15,6 @@ from alutils.models.base import inference_copy, resize_logits
 from alutils.paths import ROOT
 
 CLASSES = 5
-ENCODERS = {
-    "deeplabv3_resnet50": (resnet50, "https://download.pytorch.org/models/resnet50-0676ba61.pth"),
-    "vgg19_unet": (vgg19_bn, "https://download.pytorch.org/models/vgg19_bn-c79401a0.pth"),
-}
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -237,52 +227,13 @@ def test_digits_suit_their_network(capsys: pytest.CaptureFixture[str]) -> None:
 # Pretrained weights
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ENCODERS)
-def test_imagenet_weights_go_into_the_encoder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with torch.device("meta"):
-        shapes = ENCODERS[name][0]().state_dict()
-    state = {key: torch.tensor(number).expand(value.shape) for number, (key, value) in enumerate(shapes.items())}
-    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, **__: state)
-    model: Any = build_model(name, CLASSES, seed=0, weights="imagenet")
-    encoder, prefix = (model.stages, "features.") if name == "vgg19_unet" else (model.backbone, "")
-    expected = [number for number, key in enumerate(state) if key.startswith(prefix) and not key.startswith("fc.")]
-    values = list(encoder.state_dict().values())
-    assert [value.unique().tolist() for value in values] == [[number] for number in expected]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ENCODERS)
-def test_without_network_one_line_says_what_to_put_where(
-    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def no_network(*_: object, **__: object) -> None:
-        raise URLError("no network")
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", no_network)
-    url, folder = re.escape(ENCODERS[name][1]), re.escape(f"{torch.hub.get_dir()}/checkpoints")
-    with pytest.raises(ParameterError, match=rf"^weights .*no network.*{url} into {folder}.*$"):
-        build_model(name, CLASSES, seed=0, weights="imagenet")
-
-
-@pytest.mark.parametrize("content", [b"", b"<html>not weights</html>"])
-def test_a_damaged_weights_file_is_one_line(content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    path = tmp_path / "hub" / "checkpoints" / "resnet50-0676ba61.pth"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(content)
-    with pytest.raises(ParameterError, match=rf"^weights .*{re.escape(str(path.parent))}.*$"):
-        build_model("deeplabv3_resnet50", CLASSES, seed=0, weights="imagenet")
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_other_weights_are_refused(name: str) -> None:
     with pytest.raises(ParameterError, match=r"^weights is 'coco'.*None$"):
         build_model(name, CLASSES, seed=0, weights="coco")
 
 
-@pytest.mark.parametrize("name", sorted(MODELS.keys() - ENCODERS.keys() - {"deeplabv3_resnet101"}))
+@pytest.mark.parametrize("name", [name for name, network in MODELS.items() if not network.has_weights])
 def test_models_without_weights_refuse_imagenet(name: str) -> None:
     with pytest.raises(ParameterError, match=rf"^weights is 'imagenet'; {name} has none to load.*$"):
         build_model(name, CLASSES, seed=0, weights="imagenet")

@@ -1,5 +1,6 @@
 """Codes of digits and features of scenes: fixed by their input, and alike for what is alike."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from alutils.datasets import ImageDataset, load_dataset
+from alutils.errors import DataError
 from alutils.models import MODELS, build_model
 from alutils.queries import embeddings as features
 from alutils.queries.embeddings import digit_codes, gradient_embeddings, image_features, trained_autoencoder
@@ -82,3 +84,16 @@ def test_codes_leave_the_global_random_state(monkeypatch: pytest.MonkeyPatch):
     torch.manual_seed(3)
     digit_codes(load_dataset("digits", "test"))
     assert torch.rand(1) == expected
+
+
+def test_damaged_codes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALUTILS_CACHE", str(tmp_path))
+    monkeypatch.setattr(features, "CODE_STEPS", 2)
+    digits = load_dataset("digits", "test")
+    codes = digit_codes(digits)
+    (path,) = tmp_path.glob("digits-test-*/*.npy")
+    time.sleep(0.02)  # until the clock of the file system ticks
+    path.unlink()
+    np.save(path, codes + 1)
+    with pytest.raises(DataError, match=rf"^{path.parent}: damaged cache; remove this folder and start again"):
+        digit_codes(digits)

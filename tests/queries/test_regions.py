@@ -1,13 +1,15 @@
 """Windows and superpixels, their scores, what of their images is trained on, and what labelling them costs."""
 
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from alutils.datasets import ImageDataset, load_dataset
-from alutils.errors import ParameterError
+from alutils.errors import DataError, ParameterError
 from alutils.models import build_model
 from alutils.queries.committee import Committee
 from alutils.queries.parts import Superpixels, Windows
@@ -48,6 +50,19 @@ def test_superpixels_follow_the_image_and_are_kept(tiny_scenes: ImageDataset, mo
     monkeypatch.setattr("alutils.queries.regions._write_superpixels", None)
     again, _ = divide(scenes, Superpixels(12))
     np.testing.assert_array_equal(again, maps)
+
+
+def test_damaged_superpixels_are_one_line(tiny_scenes: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALUTILS_CACHE", str(tmp_path / "cache"))
+    divide(tiny_scenes, Superpixels(12))
+    (path,) = (tmp_path / "cache").glob("tiny-*/*.npy")
+    content = path.read_bytes()
+    for damaged in (b"", content[:-9], content[:-1] + bytes([content[-1] ^ 1])):
+        time.sleep(0.02)  # until the clock of the file system ticks
+        path.unlink()
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=rf"^{path.parent}: damaged cache; remove this folder and start again"):
+            divide(tiny_scenes, Superpixels(12))
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_shares_of_digits_are_of_images():
     digits = load_dataset("digits", "train")
     threes = np.flatnonzero(digits.labels == 3)[:3].tolist()
     eight = int(np.flatnonzero(digits.labels == 8)[0])
-    acquire("margin", 0, [[5], [*threes, eight]], of_data("digits"))
+    acquire("margin", 0, [[5], [*threes, eight]], of_data("digits") | {"items": digits.item_names})
     acquired, notes = Experiment.of_runs("e").acquired
     shares = means(acquired, "classes")
     assert (shares["margin", "3"], shares["margin", "8"], shares["margin", "0"]) == (75, 25, 0)
@@ -219,8 +219,7 @@ def test_near_duplicates_of_several_seeds_have_an_interval(views: dict[str, Any]
 
 def test_regions_are_left_out_with_a_note(views: dict[str, Any]):
     acquire("random", 0, [[C], [A, D]], views)
-    run = finished_run("margin_regions", 0, [0.1, 0.2], acquired=[[C], [A, A2]], **views)
-    run.write_table("acquisitions", run.read_table("acquisitions").assign(region=[-1, 3, 4]))
+    finished_run("margin_regions", 0, [0.1, 0.2], acquired=[[C], [A, A2]], regions=[-1, 3, 4], **views)
     acquired, (note,) = Experiment.of_runs("e").acquired
     assert note == f"{views['dataset']} m: margin_regions labels regions, not images, and is left out"
     assert set(acquired["query"]) == {"pool", "random"}

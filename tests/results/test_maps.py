@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from alutils.errors import DataError
 from alutils.results.maps import SavedMaps
 
 
@@ -20,3 +22,12 @@ def test_saved_maps_come_back(tmp_path: Path):
     assert sorted(again.scores) == sorted(maps.scores)
     for key, values in maps.scores.items():
         np.testing.assert_allclose(again.scores[key], values, rtol=1e-3)
+
+
+def test_damaged_maps_are_one_line(tmp_path: Path):
+    np.savez_compressed(tmp_path / "maps.npz", image=np.zeros(3))
+    content = (tmp_path / "maps.npz").read_bytes()
+    for damaged in (b"", content, content[:-20]):
+        (tmp_path / "maps.npz").write_bytes(damaged)
+        with pytest.raises(DataError, match=r"maps.npz: damaged \("):
+            SavedMaps.read(tmp_path / "maps.npz")

@@ -24,8 +24,7 @@ SCORES = np.linspace(0, 1, 40, dtype=np.float32)[None]
 
 def test_publishing_takes_tables_histograms_and_the_maps_of_drawn_scenes(published: Path):
     finished_run("random", 0, [0.1, 0.2], experiment=SHOWN)
-    run = finished_run("vote_entropy", 0, [0.1, 0.25], experiment=SHOWN)
-    run.write_array("scores", SCORES)
+    finished_run("vote_entropy", 0, [0.1, 0.25], experiment=SHOWN, scores_of_pool=SCORES)
     for dataset in ("streets", "camvid"):
         RunFolder(SHOWN, f"05_committee_maps-{dataset}-m").write_arrays("maps", {"image": np.zeros(3)})
     publish(SHOWN)
@@ -36,20 +35,21 @@ def test_publishing_takes_tables_histograms_and_the_maps_of_drawn_scenes(publish
 
 
 def test_an_experiment_may_begin_with_another_seed(published: Path):
-    finished_run("vote_entropy", 7, [0.1, 0.25], experiment=SHOWN).write_array("scores", SCORES)
+    finished_run("vote_entropy", 7, [0.1, 0.25], experiment=SHOWN, scores_of_pool=SCORES)
     publish(SHOWN)
     assert set(pd.read_csv(published / f"{SHOWN}-sure.csv")["seed"]) == {7}
 
 
 def test_scores_that_no_figure_shows_are_not_published(published: Path):
-    finished_run("vote_entropy", 0, [0.1, 0.25]).write_array("scores", SCORES)
+    finished_run("vote_entropy", 0, [0.1, 0.25], scores_of_pool=SCORES)
     publish("e")
     assert sorted(path.name for path in published.iterdir()) == ["e.csv", "e.json"]
 
 
 def test_histograms_are_of_entropies_of_images_alone(published: Path):
     for query, shape in {"badge": (1, 40, 3), "bald": (1, 40)}.items():
-        finished_run(query, 0, [0.1, 0.25], experiment=SHOWN).write_array("scores", np.ones(shape, np.float32))
+        scores = np.ones(shape, np.float32)
+        finished_run(query, 0, [0.1, 0.25], experiment=SHOWN, scores_of_pool=scores)
     publish(SHOWN)
     assert sorted(path.name for path in published.iterdir()) == [f"{SHOWN}.csv", f"{SHOWN}.json"]
 
@@ -58,7 +58,12 @@ def test_publishing_keeps_what_was_acquired_if_the_data_set_is_there(
     published: Path, capsys: pytest.CaptureFixture[str]
 ):
     digits = load_dataset("digits", "train")
-    of_data: dict[str, Any] = {"dataset": "digits", "model": "mnist_cnn", "train_data": digits.fingerprint}
+    of_data: dict[str, Any] = {
+        "dataset": "digits",
+        "model": "mnist_cnn",
+        "train_data": digits.fingerprint,
+        "items": digits.item_names,
+    }
     finished_run("random", 0, [0.1, 0.2], acquired=[[0, 1], [2, 3]], **of_data)
     finished_run("vote_entropy", 0, [0.1, 0.2], acquired=[[0, 1], [2, 5]], **of_data)
     assert published / "e-acquired.csv" in publish("e")

@@ -1,6 +1,9 @@
 """The tables of an experiment, from its runs and as published."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import finished_full_run, finished_run
@@ -74,3 +77,45 @@ def test_known_are_experiments_with_a_finished_run_or_a_published_table(publishe
     publish("c")
     (published / "a.json").write_text("{}")
     assert known_experiments() == ["a", "b", "c"]
+
+
+def lines(change: Callable[[list[str]], list[str]]) -> Callable[[str], str]:
+    return lambda text: "".join(change(text.splitlines(keepends=True)))
+
+
+def content(change: Callable[[Any], object]) -> Callable[[str], str]:
+    return lambda text: json.dumps(change(json.loads(text)))
+
+
+DAMAGED = [  # a published file, what is done to it, a part of what is said
+    ("e.csv", lines(lambda rows: [*rows, rows[-1]]), "its rounds are [0, 1, 1]"),
+    ("e.csv", lines(lambda rows: [*rows[:2], *rows[3:]]), "its rounds are [1] with [20] labels"),
+    ("e.csv", lines(lambda rows: [*rows, next(row for row in rows if row.startswith("bulk"))]), "row 6 is there twice"),
+    ("e.csv", lambda text: text.replace("0.3", "1e30"), "miou of row 3 is 1e+30; allowed: numbers from 0 to 1"),
+    ("e.csv", lambda text: text.replace("seed", "sead"), "it has 0 columns seed; allowed: one"),
+    ("e.csv", lambda text: text[:-2], "its last line is cut off"),
+    ("e.csv", lambda text: "", "its last line is cut off"),
+    ("e.json", lambda text: text[:-9], "e.json: damaged ("),
+    ("e.json", content(lambda found: [found]), "it holds a list instead of a dict"),
+    ("e.json", content(lambda found: found | {"runs": None}), "runs"),
+    ("e.json", content(lambda found: found | {"runs": {"a": {"config": {}}}}), "runs.a"),
+]
+
+
+@pytest.mark.usefixtures("quick_provenance")
+@pytest.mark.parametrize(("name", "damage", "message"), DAMAGED)
+def test_published_files_that_are_damaged_are_one_line(
+    name: str, damage: Callable[[str], str], message: str, published: Path
+):
+    finished_run("random", 0, [0.1, 0.3])
+    finished_run("vote_entropy", 0, [0.1, 0.4])
+    finished_full_run(0, 0.9)
+    publish("e")
+    (published / name).write_text(damage((published / name).read_text()))
+    with pytest.raises(DataError) as caught:
+        _ = Experiment.published("e").table, Experiment.published("e").records
+    said = str(caught.value)
+    assert said.startswith(str(published / name))
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert "remove" not in said, "what is published is not to be made again"

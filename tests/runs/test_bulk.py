@@ -46,23 +46,23 @@ def test_an_order_is_found_by_its_regime():
     run_rounds(rounds)
     config = replace(BULK, query=rounds.query, order_regime="incremental", share=50.0)
     run_bulk(config)
-    order = RunFolder("e", rounds.run_name).read_table("acquisitions")["index"]
-    assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].tolist() == order[:6].tolist()
+    order = RunFolder("e", rounds.run_name).acquisitions()["index"]
+    assert RunFolder("e", config.run_name).acquisitions()["index"].tolist() == order[:6].tolist()
     assert config.run_name == "tiny-unet_small-bulk-consensus_entropy_by_unet_small_incremental-share50-seed0"
-    with pytest.raises(ParameterError, match="has no acquisitions"):
+    with pytest.raises(ParameterError, match="is no finished run"):
         run_bulk(replace(config, order_regime="from_scratch"))
 
 
 @pytest.mark.slow
 def test_bulk_training_takes_its_share_of_an_order():
     run_rounds(ROUNDS)
-    order = RunFolder("e", ROUNDS.run_name).read_table("acquisitions")["index"].tolist()
+    order = RunFolder("e", ROUNDS.run_name).acquisitions()["index"].tolist()
     config = replace(BULK, query="consensus_entropy", skip=25.0, share=50.0)
     assert run_bulk(config)["labelled"].item() == 6
-    assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].tolist() == order[3:9]
+    assert RunFolder("e", config.run_name).acquisitions()["index"].tolist() == order[3:9]
     random = replace(BULK, share=25.0)
     run_bulk(random)
-    assert RunFolder("e", random.run_name).read_table("acquisitions")["index"].tolist() == order[:3], (
+    assert RunFolder("e", random.run_name).acquisitions()["index"].tolist() == order[:3], (
         "a random order begins with the seed's start set"
     )
 
@@ -80,7 +80,7 @@ def test_bulk_training_on_all_labels_keeps_its_model_on_request(tiny_scenes: Ima
 
 @pytest.mark.slow
 def test_an_order_that_is_missing_or_too_short_is_one_line():
-    with pytest.raises(ParameterError, match=r"no acquisitions; run 03_active_learning_rounds"):
+    with pytest.raises(ParameterError, match=r"is no finished run; run 03_active_learning_rounds"):
         run_bulk(replace(BULK, query="vote_entropy"))
     run_rounds(ROUNDS)
     with pytest.raises(ParameterError, match=r"share is 12 images .* allowed: 1 to 9"):

@@ -24,7 +24,7 @@ from alutils.errors import DataError, ParameterError
 from alutils.queries.committee import Committee
 from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
-from alutils.runs import data, networks, rounds
+from alutils.runs import data, folder, networks, rounds
 from alutils.runs.config import REGIMES, RoundsConfig
 from alutils.runs.data import load_split, load_test_set
 from alutils.runs.folder import RunFolder
@@ -40,15 +40,14 @@ def test_a_run_labels_more_each_round_and_saves_what_the_architecture_says():
     assert table["labelled_percent"].tolist() == [25, 50, 75]
     assert {"round", "miou", "accuracy", "iou_a", "iou_b", "iou_c", *SECONDS} <= set(table)
     run = RunFolder("e", "tiny-unet_small-consensus_entropy-seed0")
-    acquired = run.read_table("acquisitions")
+    acquired = run.acquisitions()
     assert list(acquired) == ["round", "rank", "index", "item", "score", "pixels", "clicks"]
     assert acquired["index"].is_unique
     assert acquired["round"].value_counts().to_dict() == {0: 3, 1: 3, 2: 3}
     assert acquired["item"].tolist() == [f"scene{index:02d}" for index in acquired["index"]]
     provenance = json.loads((run.path / "provenance.json").read_text())
-    assert {"versions", "code", "device", "threads", "seconds", "peak_memory", "data", "finished"} == {
-        *provenance.keys() - {"peak_gpu_memory"}
-    }
+    said = {"versions", "code", "device", "threads", "seconds", "peak_memory", "data", "finished", "checksums"}
+    assert provenance.keys() - {"peak_gpu_memory"} == said
     assert provenance["data"] == {"train_data": "f" * 64, "test_data": "f" * 64}
     assert not (run.path / "checkpoint.pt").exists()
 
@@ -65,7 +64,7 @@ def test_all_queries_of_a_seed_start_from_the_same_images_weights_and_score():
     for query in ("random", "consensus_entropy", "vote_entropy"):
         config = replace(ROUNDS, query=query, rounds=2)
         row = run_rounds(config).iloc[0]
-        acquired = RunFolder("e", config.run_name).read_table("acquisitions")
+        acquired = RunFolder("e", config.run_name).acquisitions()
         firsts[query] = (acquired.loc[acquired["round"] == 0, "index"].tolist(), row["miou"])
     assert len({str(first) for first in firsts.values()}) == 1
     other = run_rounds(replace(ROUNDS, query="random", seed=1, rounds=1))
@@ -97,7 +96,7 @@ def test_a_finished_run_is_only_read(monkeypatch: pytest.MonkeyPatch):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("survives", [1, 2, 4, 5, 6, 9, 10])
+@pytest.mark.parametrize("survives", [3, 5, 6, 7, 9, 12, 13])
 def test_a_run_stopped_at_any_save_ends_with_the_same_tables(
     changes: dict[str, str], survives: int, monkeypatch: pytest.MonkeyPatch
 ):
@@ -117,8 +116,7 @@ def test_a_run_stopped_at_any_save_ends_with_the_same_tables(
         return save
 
     with monkeypatch.context() as stopping:
-        for name in ("save_state", "write_table", "write_array"):
-            stopping.setattr(RunFolder, name, stop_after(getattr(RunFolder, name)))
+        stopping.setattr(folder, "write_whole", stop_after(folder.write_whole))
         with pytest.raises(KeyboardInterrupt):
             run_rounds(config)
     run_rounds(config)
@@ -144,7 +142,7 @@ def test_new_data_only_trains_on_the_newest_images(monkeypatch: pytest.MonkeyPat
     seen = spied_training(monkeypatch)
     config = replace(ROUNDS, regime="new_data_only")
     table = run_rounds(config)
-    acquired = RunFolder("e", config.run_name).read_table("acquisitions").groupby("round")["index"].apply(sorted)
+    acquired = RunFolder("e", config.run_name).acquisitions().groupby("round")["index"].apply(sorted)
     assert seen == acquired.tolist()
     assert table["labelled"].tolist() == [3, 6, 9]
     seen.clear()
@@ -158,15 +156,15 @@ def test_one_shot_ranks_the_pool_once(monkeypatch: pytest.MonkeyPatch):
     table = run_rounds(config)
     assert (table["seconds_query"] > 0.001).tolist() == [True, False, False, False]
     run = RunFolder("e", config.run_name)
-    acquired = run.read_table("acquisitions")
-    (scores,) = run.read_array("scores")
+    acquired = run.acquisitions()
+    (scores,) = run.scores()
     assert acquired["round"].tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
     later = acquired[acquired["round"] > 0]
     assert later["score"].is_monotonic_decreasing
     np.testing.assert_allclose(scores[later["index"]], later["score"], rtol=1e-6)
     first = RunFolder("e", ROUNDS.run_name)
     run_rounds(ROUNDS)
-    pd.testing.assert_frame_equal(first.read_table("acquisitions")[:6], acquired[:6])
+    pd.testing.assert_frame_equal(first.acquisitions()[:6], acquired[:6])
 
 
 @pytest.mark.slow
@@ -175,7 +173,7 @@ def test_the_first_batch_may_be_chosen_and_is_the_same_for_every_query():
     for start, query in product(("random", "typiclust", "core_set", "strided_random"), ("random", "bald")):
         config = replace(ROUNDS, query=query, start_query=start, rounds=1)
         run_rounds(config)
-        table = RunFolder("e", config.run_name).read_table("acquisitions")
+        table = RunFolder("e", config.run_name).acquisitions()
         starts.setdefault(start, []).append(str(table["index"].tolist()))
     assert all(one == other for one, other in starts.values())
     assert len({one for one, _ in starts.values()}) > 1
@@ -204,7 +202,7 @@ def test_regions_fill_the_same_budget_and_the_rest_is_not_trained_on(query: str,
     room = [images * whole - pixels for images, pixels in zip([3, 6, 9], table["labelled_pixels"], strict=True)]
     largest = Pieces(load_split(config, "train"), parse_query(query).regions).sizes.max()
     assert all(0 <= left < largest for left in room)
-    acquired = RunFolder("e", config.run_name).read_table("acquisitions")
+    acquired = RunFolder("e", config.run_name).acquisitions()
     assert acquired.groupby("round")["pixels"].sum().cumsum().tolist() == table["labelled_pixels"].tolist()
     assert acquired.groupby("round")["clicks"].sum().cumsum().tolist() == table["clicks"].tolist()
     assert (acquired["region"] == -1).sum() == 3, "whole images to start with"
@@ -220,7 +218,7 @@ def test_regions_fill_the_same_budget_and_the_rest_is_not_trained_on(query: str,
 def test_balanced_scores_look_at_labels_that_are_there_only(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
     config = replace(ROUNDS, query="consensus_entropy+balanced", rounds=2)
     run_rounds(config)
-    acquired = RunFolder("e", config.run_name).read_table("acquisitions")
+    acquired = RunFolder("e", config.run_name).acquisitions()
     labels = tiny_scenes.labels.copy()
     labels[~np.isin(np.arange(12), acquired.loc[acquired["round"] == 0, "index"])] = 0
     changed = replace(tiny_scenes, labels=labels, split="train")
@@ -229,18 +227,18 @@ def test_balanced_scores_look_at_labels_that_are_there_only(tiny_scenes: ImageDa
     other = replace(config, experiment="changed")
     run_rounds(other)
     columns = ["round", "index", "score"]
-    again = RunFolder("changed", other.run_name).read_table("acquisitions")
+    again = RunFolder("changed", other.run_name).acquisitions()
     pd.testing.assert_frame_equal(again[columns], acquired[columns])
     plain = replace(config, query="consensus_entropy")
     run_rounds(plain)
-    assert RunFolder("e", plain.run_name).read_table("acquisitions")["score"].tolist() != acquired["score"].tolist()
+    assert RunFolder("e", plain.run_name).acquisitions()["score"].tolist() != acquired["score"].tolist()
 
 
 @pytest.mark.slow
 def test_the_scores_of_every_round_are_kept():
     run_rounds(ROUNDS)
     run = RunFolder("e", ROUNDS.run_name)
-    scores, acquired = run.read_array("scores"), run.read_table("acquisitions")
+    scores, acquired = run.scores(), run.acquisitions()
     assert scores.shape == (2, 12)
     for round_number, of_round in enumerate(scores):
         labelled = acquired.loc[acquired["round"] <= round_number, "index"]
@@ -284,7 +282,7 @@ def test_every_query_can_be_mixed_and_random_cannot_be_an_ensemble():
     for query in ("random", "vote_entropy"):
         config = replace(ROUNDS, query=f"{query}+mixture0.34-0.33-0.33")
         run_rounds(config)
-        assert RunFolder("e", config.run_name).read_table("acquisitions")["index"].is_unique
+        assert RunFolder("e", config.run_name).acquisitions()["index"].is_unique
     with pytest.raises(ParameterError, match=r"random has no score for ensemble2 to change; allowed: mixture, power"):
         run_rounds(replace(ROUNDS, query="random+ensemble2"))
     with pytest.raises(ParameterError, match=r"shares of mixture sum to 0.9; allowed: 1"):
@@ -331,6 +329,7 @@ def test_incremental_training_goes_on_with_the_same_network(monkeypatch: pytest.
         ({"rounds": 0}, "rounds is 0; allowed: 1 to 10000"),
         ({"seed": -1}, "seed is -1; allowed: 0 to"),
         ({"batch_size": 1}, "batch_size is 1; allowed: 2 to"),
+        ({"batch_size": 10**6}, "batch_size is 1000000 training images; allowed: 2 to 12 training images"),
         ({"learning_rate": 0.0}, "learning_rate is 0; allowed"),
         ({"precision": "float16"}, "precision is 'float16'; did you mean bfloat16? allowed: auto, float32, bfloat16"),
         ({"committee_members": 0}, "committee_members is 0; allowed: 1 to 1000"),
@@ -401,55 +400,86 @@ def test_a_run_of_other_data_is_not_mixed_in(tiny_scenes: ImageDataset, monkeypa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("survives", range(0, 14, 2))
-def test_a_full_disk_at_any_write_loses_nothing(survives: int, monkeypatch: pytest.MonkeyPatch, results: Path):
+def test_a_full_disk_at_any_write_loses_nothing(monkeypatch: pytest.MonkeyPatch, results: Path):
     """The disk is full at one write, whichever; when there is room again, the run goes on."""
-    run_rounds(replace(ROUNDS, experiment="undisturbed"))
+    undisturbed = replace(ROUNDS, experiment="undisturbed")
+    run_rounds(undisturbed)
+    expected, whole = tables(undisturbed), RunFolder("undisturbed", ROUNDS.run_name)
     monkeypatch.setattr(networks, "SAVE_EVERY", 0.0)
-    left = [survives]
+    for survives in itertools.count():
+        config = replace(ROUNDS, experiment=f"full{survives}")
+        run = RunFolder(config.experiment, config.run_name)
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "fsync", full_after(survives))
+            said = error_of(config)
+        if not said:
+            break  # there were not so many writes
+        assert "cannot be written: No space left on device" in said
+        assert str(run.path) in said
+        assert not list(results.glob("**/.*.part")), "no half-written file takes up the room"
+        assert without_seconds(run) == without_seconds(whole)[: len(run.rounds())]
+        acquired = run.acquisitions().to_csv(header=False)
+        assert whole.acquisitions().to_csv(header=False).startswith(acquired if len(run.rounds()) else "")
+        assert run.scores().tobytes() == whole.scores()[: len(run.scores())].tobytes()
+        run_rounds(config)
+        assert tables(config) == expected
+    assert survives > 20
 
-    def full(descriptor: int) -> None:
+
+def full_after(writes: int) -> Any:
+    """Return an `fsync` that fails, after so many, as on a full disk."""
+    left = [writes]
+
+    def fsync(descriptor: int) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with monkeypatch.context() as disk:
-        disk.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match=r"cannot be written: No space left on device: '.*/e/tiny-unet_small-"):
-            run_rounds(ROUNDS)
-    assert not list(results.glob("**/.*.part")), "no half-written file takes up the room"
-    run_rounds(ROUNDS)
-    assert tables(ROUNDS) == tables(replace(ROUNDS, experiment="undisturbed"))
+    return fsync
 
 
-def first_row_last(text: str) -> str:
-    """Replace the last row by the first one, which labels its image twice."""
-    lines = text.splitlines(keepends=True)
-    return "".join([*lines[:-1], lines[1]])
+def error_of(config: RoundsConfig) -> str:
+    try:
+        run_rounds(config)
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def without_seconds(run: RunFolder) -> list[Any]:
+    return run.rounds().drop(columns=SECONDS, errors="ignore").to_dict("records")
+
+
+def stopped_in_round(number: int, config: RoundsConfig, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """Return a run that was stopped when it had trained in round `number`, from 0."""
+
+    def save(run: RunFolder, rounds: pd.DataFrame, *others: Any) -> None:
+        if len(rounds) > number:
+            raise KeyboardInterrupt
+        save_rounds(run, rounds, *others)
+
+    save_rounds = RunFolder.save_rounds
+    with monkeypatch.context() as stopping:
+        stopping.setattr(RunFolder, "save_rounds", save)
+        with pytest.raises(KeyboardInterrupt):
+            run_rounds(config)
+    return RunFolder(config.experiment, config.run_name)
 
 
 @pytest.mark.parametrize(
     ("name", "damage", "message"),
     [
         ("rounds.csv", lambda text: text[:-3], "its last line is cut off"),
-        ("rounds.csv", lambda text: "", "No columns to parse"),
-        ("rounds.csv", lambda text: text.replace("round", "runde", 1), "'round'"),
-        ("rounds.csv", lambda text: text.replace("\n0,", "\nx,"), "invalid literal"),
-        ("acquisitions.csv", lambda text: "".join(text.splitlines(keepends=True)[:4]), "3 acquisitions after 2 rounds"),
-        ("acquisitions.csv", lambda text: text + ",,,,,,,,\n", "Expected 7 fields"),
-        ("acquisitions.csv", first_row_last, "9 acquisitions after 2 rounds"),
-        ("config.json", lambda text: text[:20], "config.json: damaged"),
+        ("rounds.csv", lambda text: text.replace("\n0,", "\nx,"), "round of row 1 is x; allowed: whole numbers from 0"),
+        ("acquisitions.csv", lambda text: text[:-3], "it is not what the run had saved"),
+        ("config.json", lambda text: text[:20], "it is not the config of what the run finished"),
         ("checkpoint.pt", lambda text: "torn", "checkpoint.pt: damaged"),
     ],
 )
 def test_a_damaged_run_folder_is_one_line_and_left_as_it_is(
     name: str, damage: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ):
-    with monkeypatch.context() as stopping:
-        stopping.setattr(RunFolder, "write_table", stop_at_call(5, RunFolder.write_table))
-        with pytest.raises(KeyboardInterrupt):
-            run_rounds(ROUNDS)
-    folder = RunFolder("e", ROUNDS.run_name).path
+    folder = stopped_in_round(2, ROUNDS, monkeypatch).path
     path = folder / name
     path.write_text(damage(path.read_text() if path.suffix != ".pt" else ""))
     before = {file: file.read_bytes() for file in folder.iterdir()}
@@ -461,16 +491,141 @@ def test_a_damaged_run_folder_is_one_line_and_left_as_it_is(
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
 
 
-def stop_at_call(number: int, original: Any) -> Any:
-    """Return `original`, but its call `number` and those after it raise `KeyboardInterrupt` instead."""
-    calls = itertools.count(1)
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("item", "scene99", "acquisitions name scene99 at index"),
+        ("index", 12, "; tiny train has nothing, with 12 images"),
+        ("region", 7, "has no region 7"),
+    ],
+)
+def test_acquisitions_that_the_data_set_does_not_have_are_one_line(
+    column: str, value: Any, message: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Saved by a version that kept no checksums, as if the data set had been another then."""
+    config = replace(ROUNDS, query="random+windows2x3", rounds=2)
+    run_rounds(config)
+    run = RunFolder("e", config.run_name)
+    table = run.acquisitions()
+    table.loc[len(table) - 1, column] = value
+    (run.path / "acquisitions.csv").write_text(table.to_csv(index=False))
+    forget_checksums(run)
+    with pytest.raises(DataError) as caught:
+        run_rounds(config)
+    assert message in str(caught.value)
 
-    def call(*arguments: Any) -> Any:
-        if next(calls) >= number:
-            raise KeyboardInterrupt
-        return original(*arguments)
 
-    return call
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (np.zeros((1, 12), np.float32), "scores.npy has the shape (1, 12); allowed: (2, 12)"),
+        (np.zeros((2, 11), np.float32), "scores.npy has the shape (2, 11); allowed: (2, 12)"),
+    ],
+)
+def test_scores_that_are_not_of_the_pool_are_one_line(scores: np.ndarray, message: str):
+    run_rounds(ROUNDS)
+    run = RunFolder("e", ROUNDS.run_name)
+    np.save(run.path / "scores.npy", scores)
+    forget_checksums(run)
+    with pytest.raises(DataError) as caught:
+        run_rounds(ROUNDS)
+    assert message in str(caught.value)
+
+
+def forget_checksums(run: RunFolder) -> None:
+    """Leave a finished run as earlier versions left it."""
+    path = run.path / "provenance.json"
+    path.write_text(json.dumps({name: x for name, x in json.loads(path.read_text()).items() if name != "checksums"}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", ["from_scratch", "one_shot"])
+def test_earlier_rounds_beside_a_later_checkpoint_give_the_same_numbers(regime: str, monkeypatch: pytest.MonkeyPatch):
+    config, undisturbed = replace(ROUNDS, regime=regime), replace(ROUNDS, regime=regime, experiment="undisturbed")
+    run_rounds(undisturbed)
+    monkeypatch.setattr(networks, "SAVE_EVERY", 0.0)
+    earlier = (stopped_in_round(1, config, monkeypatch).path / "rounds.csv").read_bytes()
+    run = stopped_in_round(2, config, monkeypatch)
+    assert len(run.rounds()) == 2
+    (run.path / "rounds.csv").write_bytes(earlier)
+    run_rounds(config)
+    assert tables(config) == tables(undisturbed)
+
+
+@pytest.mark.parametrize("regime", ["incremental", "new_data_only"])
+def test_a_network_that_is_trained_further_must_be_the_one_of_the_round_before(
+    regime: str, monkeypatch: pytest.MonkeyPatch
+):
+    config = replace(ROUNDS, regime=regime)
+    run = stopped_in_round(1, config, monkeypatch)
+    earlier = {name: (run.path / name).read_bytes() for name in ("rounds.csv", "checkpoint.pt")}
+    stopped_in_round(2, config, monkeypatch)
+    later = (run.path / "checkpoint.pt").read_bytes()
+    message = r"checkpoint.pt: damaged \(it is not the network of round 0, which is trained further in round 1\)"
+    (run.path / "rounds.csv").write_bytes(earlier["rounds.csv"])
+    for checkpoint in (later, None):
+        (run.path / "checkpoint.pt").unlink()
+        if checkpoint:
+            (run.path / "checkpoint.pt").write_bytes(checkpoint)
+        with pytest.raises(DataError, match=message):
+            run_rounds(config)
+    (run.path / "checkpoint.pt").write_bytes(earlier["checkpoint.pt"])
+    run_rounds(config)
+    run_rounds(replace(config, experiment="undisturbed"))
+    assert tables(config) == tables(replace(config, experiment="undisturbed"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 0.02}, {"query": "vote_entropy+ensemble2"}], ids=str)
+def test_a_checkpoint_of_another_run_is_not_used(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    """Of another run, or of the other network of an ensemble; both trained as far as this one."""
+    config = replace(ROUNDS, query="vote_entropy", regime="incremental")
+    run_rounds(replace(config, experiment="undisturbed"))
+    run, other = (
+        stopped_in_round(1, of, monkeypatch).path for of in (config, replace(config, experiment="o", **change))
+    )
+    name = "checkpoint1.pt" if "query" in change else "checkpoint.pt"
+    (run / "checkpoint.pt").write_bytes((other / name).read_bytes())
+    with pytest.raises(DataError, match=r"checkpoint.pt: damaged"):
+        run_rounds(config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("query", ["entropy+superpixels20", "entropy+windows4x4"])
+def test_a_batch_without_a_labelled_pixel_is_no_reason_to_stop(
+    query: str, regime: str, tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch
+):
+    """Most of each scene is void, and so are most regions; a batch of two may have no others."""
+    labels = tiny_scenes.labels.copy()
+    labels[:, :, 8:] = 255
+    mostly_void = replace(tiny_scenes, labels=labels)
+    monkeypatch.setattr(data, "load_dataset", lambda name, split, *size, **labels: replace(mostly_void, split=split))
+    config = replace(ROUNDS, query=query, regime=regime, unit="images", start=2, step=1, epochs=6)
+    void: list[bool] = []
+
+    def spy(trainer: Trainer, images: torch.Tensor, targets: torch.Tensor, *others: Any) -> torch.Tensor:
+        void.append(bool((targets == 255).all()))
+        return step(trainer, images, targets, *others)
+
+    step = Trainer.step
+    monkeypatch.setattr(Trainer, "step", spy)
+    for seed in range(5):
+        assert run_rounds(replace(config, seed=seed))["labelled"].tolist() == [2, 3, 4]
+        if any(void):
+            return
+    pytest.fail("no batch was void")
+
+
+def test_a_test_set_without_labels_is_noticed_before_training(
+    tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch, results: Path
+):
+    void = replace(tiny_scenes, split="test", labels=np.full_like(tiny_scenes.labels, 255))
+    sets = {"train": tiny_scenes, "test": void}
+    monkeypatch.setattr(data, "load_dataset", lambda name, split, *size, **labels: sets[split])
+    with pytest.raises(DataError, match="tiny test: the labels of all 12 images are void"):
+        run_rounds(ROUNDS)
+    assert not results.exists()
 
 
 PROCESS = """

@@ -1,8 +1,11 @@
 """Files replaced whole, run folders claimed once, tables that survive a round trip."""
 
+import io
 import json
 import multiprocessing
+import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,37 @@ from alutils.errors import DataError, ParameterError
 from alutils.files import write_whole
 from alutils.runs import folder as results_module
 from alutils.runs.config import recipe_of
-from alutils.runs.folder import RunFolder
+from alutils.runs.folder import RunFolder, sealed
+from alutils.runs.schemas import check_acquisitions
 
 CPU = torch.device("cpu")
+CONFIG = {"kind": "rounds", "dataset": "d", "model": "m", "query": "random", "seed": 0}
+NOTHING = pd.DataFrame(columns=["round", "rank", "index", "item", "score"])
+
+
+def rounds_table(count: int) -> pd.DataFrame:
+    """Return what the first rounds write, with one more label each."""
+    numbers = np.arange(count)
+    columns = {"round": numbers, "labelled": numbers + 1, "labelled_percent": numbers + 1.0, "miou": numbers / 100}
+    return pd.DataFrame(columns | {"seconds_train": 1.0, "seconds_query": 0.0})
+
+
+def acquired_table(count: int) -> pd.DataFrame:
+    """Return what the first rounds acquire, one image each."""
+    numbers = np.arange(count)
+    items = [f"item{number}" for number in numbers]
+    return pd.DataFrame({"round": numbers, "rank": 0, "index": numbers, "item": items, "score": numbers / 7})
+
+
+def saved_run(rounds: int, finished: int = 0) -> RunFolder:
+    """Return a run that has saved so many rounds one by one, and is finished if it has `finished` of them."""
+    with RunFolder("e", "r").opened(CONFIG) as run:
+        for done in range(1, rounds + 1):
+            scores = np.arange(5.0 * done, dtype=np.float32).reshape(done, 5)
+            run.save_rounds(rounds_table(done), acquired_table(done), scores)
+        if rounds == finished:
+            run.finish(CPU)
+    return run
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path):
@@ -33,21 +64,22 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path):
 
 
 def test_a_table_written_again_has_the_same_bytes():
-    run = RunFolder("e", "r")
-    table = pd.DataFrame({"round": [0, 1, 1], "item": ["0012", "NA", "x"], "score": [np.nan, 1 / 3, 0.1 + 0.2]})
-    run.write_table("acquisitions", table)
-    first = (run.path / "acquisitions.csv").read_bytes()
-    again = run.read_table("acquisitions")
-    assert again["item"].tolist() == ["0012", "NA", "x"]
-    run.write_table("acquisitions", again)
+    ranks = {"round": [0, 1, 1], "rank": [0, 0, 1], "index": [2, 1, 0]}
+    acquired = pd.DataFrame(ranks | {"item": ["0012", "NA", "x"], "score": [np.nan, 1 / 3, 0.1 + 0.2]})
+    with RunFolder("e", "r").opened(CONFIG) as run:
+        run.save_rounds(rounds_table(1), acquired)
+        first = (run.path / "acquisitions.csv").read_bytes()
+        again = run.acquisitions()
+        assert again["item"].tolist() == ["0012", "NA", "x"]
+        run.save_rounds(run.rounds(), again)
     assert (run.path / "acquisitions.csv").read_bytes() == first
 
 
 def _work(held: Any, release: Any) -> None:
-    with RunFolder("e", "r").opened({"a": 1}) as run:
+    with RunFolder("e", "r").opened(CONFIG) as run:
         held.set()
         release.wait(60)
-        run.write_table("rounds", pd.DataFrame({"round": [0]}))
+        run.save_rounds(rounds_table(1), NOTHING)
 
 
 @pytest.mark.slow
@@ -58,8 +90,8 @@ def test_a_second_process_on_the_same_run_waits_for_the_first(capsys: pytest.Cap
     worker.start()
     assert held.wait(60)
     threading.Timer(1.5, release.set).start()
-    with RunFolder("e", "r").opened({"a": 1}) as run:
-        assert len(run.read_table("rounds")) == 1, "the first one's work is there"
+    with RunFolder("e", "r").opened(CONFIG) as run:
+        assert len(run.rounds()) == 1, "the first one's work is there"
     worker.join()
     assert "waiting for another process" in capsys.readouterr().err
 
@@ -73,13 +105,15 @@ def test_names_cannot_leave_the_results_folder(name: str):
 def test_state_is_loaded_as_it_was_saved_and_as_data_only(tmp_path: Path):
     run = RunFolder("e", "r")
     assert run.load_state("checkpoint") is None
-    with run.opened({}):
+    with run.opened(CONFIG):
         run.save_state("checkpoint", {"round": 3, "model": {"w": torch.arange(3)}})
     state = run.load_state("checkpoint")
     assert state is not None
     assert state["round"] == 3
     assert state["model"]["w"].tolist() == [0, 1, 2]
-    torch.save(Path, run.path / "model.pt")
+    buffer = io.BytesIO()
+    torch.save(Path, buffer)
+    (run.path / "model.pt").write_bytes(sealed(buffer.getvalue()))
     with pytest.raises(DataError, match=r"model.pt: damaged \(Weights only load failed"):
         run.load_state("model")
 
@@ -102,9 +136,9 @@ def test_provenance_is_written_once_and_names_what_matters():
 def test_all_code_that_worked_on_a_run_is_in_its_provenance(monkeypatch: pytest.MonkeyPatch):
     for commit in ("first", "second", "second"):
         monkeypatch.setattr(results_module, "code", lambda commit=commit: {"commit": commit, "clean": True})
-        with RunFolder("e", "r").opened({}):
+        with RunFolder("e", "r").opened(CONFIG):
             pass
-    finished_run_of({})
+    finished_run_of(CONFIG)
     content = json.loads((RunFolder("e", "r").path / "provenance.json").read_text())
     assert [entry["commit"] for entry in content["code"]] == ["first", "second"]
     assert not (RunFolder("e", "r").path / "code.json").exists()
@@ -112,7 +146,7 @@ def test_all_code_that_worked_on_a_run_is_in_its_provenance(monkeypatch: pytest.
 
 def finished_run_of(config: dict[str, Any]) -> None:
     with RunFolder("e", "r").opened(config) as run:
-        run.write_table("rounds", pd.DataFrame({"round": [0], "seconds_train": 1.0, "seconds_query": 0.0}))
+        run.save_rounds(rounds_table(1), NOTHING)
         run.finish(CPU)
 
 
@@ -121,3 +155,202 @@ def test_a_recipe_is_a_config_without_what_may_differ():
         "steps": 5,
         "data": "x",
     }
+
+
+@pytest.mark.usefixtures("quick_provenance")
+@pytest.mark.parametrize("finished", [0, 3])
+def test_what_was_saved_is_read(finished: int):
+    run = saved_run(3, finished)
+    pd.testing.assert_frame_equal(run.rounds(), rounds_table(3))
+    pd.testing.assert_frame_equal(run.acquisitions(), acquired_table(3))
+    assert run.scores().tolist() == np.arange(15.0).reshape(3, 5).tolist()
+    assert (run.path / "checksums.json").exists() == (not finished)
+    assert "checksums" not in run.provenance() if finished else True
+
+
+def test_rounds_that_are_put_back_bring_their_acquisitions_and_scores():
+    """As after a kill between the writes of one save, and as after a restored backup."""
+    run = saved_run(1)
+    earlier = (run.path / "rounds.csv").read_bytes()
+    saved_run(3)
+    (run.path / "rounds.csv").write_bytes(earlier)
+    assert len(run.rounds()) == len(run.acquisitions()) == len(run.scores()) == 1
+
+
+def changed(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new, 1))
+
+    return change
+
+
+def row(name: str, change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
+    return lambda folder: write_whole(
+        folder / name, "".join(change((folder / name).read_text().splitlines(keepends=True)))
+    )
+
+
+def with_array(array: np.ndarray) -> Callable[[Path], None]:
+    return lambda folder: np.save(folder / "scores.npy", array)
+
+
+ROUNDS, ACQUIRED, CONFIG_FILE = "rounds.csv", "acquisitions.csv", "config.json"
+TAMPERED = [  # how, and a part of the line that is said
+    (changed(ROUNDS, "0.01", "0.02"), "rounds.csv: damaged (it is not what the run had saved)"),
+    (changed(ROUNDS, "\n1,", "\n-1,"), "round of row 2 is -1; allowed: whole numbers from 0"),
+    (changed(ROUNDS, "\n1,", "\n1.5,"), "round of row 2 is 1.5; allowed: whole numbers from 0"),
+    (changed(ROUNDS, "\n1,", "\nx,"), "round of row 2 is x; allowed: whole numbers"),
+    (changed(ROUNDS, "\n1,2,", "\n1,,"), "labelled of row 2 is nan; allowed: whole numbers from 1"),
+    (changed(ROUNDS, "\n1,2,2.0", "\n1,2,1e30"), "labelled_percent of row 2 is 1e+30; allowed: numbers from 0 to 100"),
+    (changed(ROUNDS, "\n1,2,2.0,0.01", "\n1,2,2.0,inf"), "miou of row 2 is inf; allowed: numbers from 0 to 1"),
+    (changed(ROUNDS, "round,", "runde,"), "it has 0 columns round; allowed: one"),
+    (changed(ROUNDS, "miou", "round"), "it has 2 columns round; allowed: one"),
+    (row(ROUNDS, lambda rows: [*rows, rows[-1]]), "its rounds are [0, 1, 2, 2] with [1, 2, 3, 3] labels"),
+    (row(ROUNDS, lambda rows: [rows[0], *rows[:0:-1]]), "its rounds are [2, 1, 0]"),
+    (row(ROUNDS, lambda rows: [*rows, "3,4,4.0,0.03,1.0,0.0\n"]), "it has 4 rounds; allowed: "),
+    (row(ROUNDS, lambda rows: [*rows[:-1], rows[-1][:-3]]), "its last line is cut off"),
+    (row(ROUNDS, lambda rows: [*rows, "1,2,3,4,5,6,7,8\n"]), "Expected 6 fields"),
+    (row(ROUNDS, lambda rows: [rows[0], *(f"9,{line}" for line in rows[1:])]), "more values than there are columns"),
+    (row(ROUNDS, lambda rows: []), "its last line is cut off"),
+    (row(ACQUIRED, lambda rows: rows[:3]), "acquisitions.csv: damaged (it is not what the run had saved)"),
+    (row(ACQUIRED, lambda rows: [*rows[:3], rows[2]]), "acquisitions.csv: damaged (it is not what the run had saved)"),
+    (changed(ACQUIRED, "item1", "item2"), "acquisitions.csv: damaged (it is not what the run had saved)"),
+    (lambda folder: (folder / ACQUIRED).unlink(), "acquisitions.csv: cannot be read (No such file or directory)"),
+    (lambda folder: (folder / "scores.npy").unlink(), "scores.npy: cannot be read (No such file or directory)"),
+    (with_array(np.zeros((2, 5), np.float32)), "scores.npy: damaged (it is not what the run had saved)"),
+    (with_array(np.zeros((3, 5), np.float32)), "scores.npy: damaged (it is not what the run had saved)"),
+    (with_array(np.zeros((3, 5))), "it holds float64 of shape (3, 5); allowed: float32"),
+    (with_array(np.array([None])), "scores.npy: damaged ("),
+    (lambda folder: write_whole(folder / "scores.npy", b"x"), "scores.npy: damaged ("),
+    (changed(CONFIG_FILE, '"seed": 0', '"seed": 1'), "config.json: damaged (it is not the config of what"),
+    (changed(CONFIG_FILE, "{", "["), "config.json: damaged ("),
+]
+
+
+def read_everything(run: RunFolder) -> None:
+    run.config(), run.rounds(), run.acquisitions(), run.scores()
+
+
+@pytest.mark.usefixtures("quick_provenance")
+@pytest.mark.parametrize("finished", [0, 3])
+@pytest.mark.parametrize(("tamper", "message"), TAMPERED)
+def test_tables_that_are_not_what_the_run_saved_are_one_line(
+    tamper: Callable[[Path], None], message: str, finished: int
+):
+    run = saved_run(3, finished)
+    tamper(run.path)
+    before = {path: path.read_bytes() for path in run.path.iterdir()}
+    with pytest.raises(DataError) as caught:
+        read_everything(run)
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert {path: path.read_bytes() for path in run.path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("checksums.json", "[]"),
+        ("checksums.json", "{}"),
+        ("checksums.json", '{"config": 1, "saved": null}'),
+        ("checksums.json", "[" * 100_000),
+        ("checksums.json", "\ud800"),
+        ("config.json", "[1]"),
+        ("config.json", '{"kind": "rounds"}'),
+        ("config.json", json.dumps(CONFIG | {"seed": "0"})),
+    ],
+)
+def test_a_file_that_holds_something_else_is_one_line(name: str, text: str):
+    run = saved_run(1)
+    (run.path / name).write_bytes(text.encode(errors="surrogatepass"))
+    if name == "config.json":
+        (run.path / "checksums.json").unlink()
+    with pytest.raises(DataError, match=f"{name}: damaged") as caught:
+        read_everything(run)
+    assert len(str(caught.value)) < 300 + len(str(run.path)) * 2
+
+
+def test_a_run_that_an_earlier_version_finished_is_read():
+    """It has no checksums, but what its tables hold is checked."""
+    run = saved_run(2, 2)
+    path = run.path / "provenance.json"
+    path.write_text(json.dumps({name: x for name, x in json.loads(path.read_text()).items() if name != "checksums"}))
+    read_everything(run)
+    changed(ROUNDS, "0.01", "2")(run.path)
+    with pytest.raises(DataError, match=r"miou of row 2 is 2\.0; allowed: numbers from 0 to 1"):
+        read_everything(run)
+
+
+def test_rounds_without_checksums_are_not_gone_on_with():
+    run = saved_run(2)
+    (run.path / "checksums.json").unlink()
+    with pytest.raises(DataError, match=r"checksums.json: damaged \(it is missing\)"):
+        run.rounds()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[0, 0, 0], [0, 1, 0]], "row 2 acquires something again"),
+        ([[1, 0, 0], [0, 0, 1]], "its rounds are not in order"),
+        ([[0, 0, 0], [0, 2, 1]], "rank of row 2 is out of order"),
+    ],
+)
+def test_acquisitions_come_in_order_and_once(rows: list[list[int]], message: str):
+    table = pd.DataFrame(rows, columns=["round", "rank", "index"])
+    with pytest.raises(ValueError, match=message):
+        check_acquisitions(table)
+    check_acquisitions(table.assign(round=[0, 1], rank=0, index=[0, 0], region=[1, 2]))
+
+
+def test_a_finished_run_has_all_its_rounds():
+    run = saved_run(3, 3)
+    text = (run.path / ROUNDS).read_text()
+    for rows in (1, 2, 3):
+        (run.path / ROUNDS).write_text("".join(text.splitlines(keepends=True)[:rows]))
+        with pytest.raises(DataError, match=r"rounds.csv: damaged \(it has . rounds; allowed: 3\)"):
+            run.rounds()
+    (run.path / ROUNDS).unlink()
+    with pytest.raises(DataError, match=r"rounds.csv: cannot be read \(No such file or directory\)"):
+        run.rounds()
+
+
+def test_a_network_is_a_file_that_torch_reads():
+    run = saved_run(1)
+    run.save_state("model", {"w": torch.arange(3)})
+    assert torch.load(run.path / "model.pt", weights_only=True)["w"].tolist() == [0, 1, 2]
+
+
+def test_a_network_that_an_earlier_version_kept_is_read():
+    run = saved_run(1, 1)
+    torch.save({"w": torch.arange(3)}, run.path / "model.pt")
+    with pytest.raises(DataError, match=r"model.pt: damaged \(it is not what the run had saved\)"):
+        run.load_state("model")
+    path = run.path / "provenance.json"
+    path.write_text(json.dumps({name: x for name, x in json.loads(path.read_text()).items() if name != "checksums"}))
+    assert (run.load_state("model") or {})["w"].tolist() == [0, 1, 2]
+
+
+def test_a_bit_of_a_checkpoint_that_tipped_over_is_noticed():
+    """torch itself does not look at the checksums that its files carry."""
+    run = saved_run(1)
+    run.save_state("checkpoint", {"w": torch.arange(1000.0)})
+    content = bytearray((run.path / "checkpoint.pt").read_bytes())
+    content[content.find(torch.arange(1000.0).numpy().tobytes()[:64]) + 40] ^= 1
+    (run.path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(DataError, match=r"checkpoint.pt: damaged \(it is not what the run had saved\)"):
+        run.load_state("checkpoint")
+
+
+def test_a_pipe_in_a_run_folder_is_not_waited_for():
+    run = saved_run(1)
+    for name in (ROUNDS, "checksums.json", "scores.npy"):
+        kept = (run.path / name).read_bytes()
+        (run.path / name).unlink()
+        os.mkfifo(run.path / name)
+        with pytest.raises(DataError, match="not a regular file"):
+            read_everything(run)
+        (run.path / name).unlink()
+        (run.path / name).write_bytes(kept)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from alutils.contents import built_and_sealed
 from alutils.datasets.streets.street import FRAMES_PER_DRIVE, check_height, draw_scene
 from alutils.errors import check_choice
-from alutils.files import built_once
 from alutils.progress import bar
 
 DRIVES_PER_CITY = 4
@@ -45,7 +45,7 @@ def write_streets(
     """Write `counts[split]` scenes of each split to `root`, in Cityscapes' layout, unless `root` exists.
 
     The training split takes every `train_step`-th frame of its recording: from `FRAMES_PER_DRIVE` on, no two are of
-    one drive. `processes` draw at once (default: one a core).
+    one drive. `processes` draw at once (default: one a core). Raises `DataError` if the files in `root` have changed.
     """
     check_height(height)
     for split in counts:
@@ -53,7 +53,7 @@ def write_streets(
     frames = {split: range(count) for split, count in counts.items()}
     if "train" in counts:
         frames["train"] = range(0, counts["train"] * train_step, train_step)
-    built_once(root, lambda beside: _write_splits(beside, frames, seed, height, processes or os.cpu_count() or 1))
+    built_and_sealed(root, lambda beside: _write_splits(beside, frames, seed, height, processes or os.cpu_count() or 1))
 
 
 def _write_splits(root: Path, frames: dict[str, range], seed: int, height: int, processes: int) -> None:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from alutils.datasets import load_dataset
@@ -25,6 +24,7 @@ from alutils.results.maps import SavedMaps
 from alutils.results.publish import WITH_SCORES
 from alutils.results.tables import Experiment
 from alutils.results.thesis import bulk_points, our_bulk, thesis_points, transfer_gains
+from alutils.runs.schemas import read_csv
 
 (DIGITS,), SCENES, MAPS = WITH_SCORES, "camvid_small", "examples"  # published experiments
 SIDES = {  # by published experiment: the data set whose comparison is drawn, and which sides of it
@@ -65,13 +65,13 @@ def mnist_curves() -> Figure:
 
 def mnist_entropy() -> Figure:
     """Draw the histograms of the regime that trains a new network each round."""
-    histograms = pd.read_csv(published_dir() / f"{DIGITS}-histograms.csv")
+    histograms = read_csv(published_dir() / f"{DIGITS}-histograms.csv")
     return entropy_histograms(histograms[histograms["regime"] == "from_scratch"])
 
 
 def mnist_sure() -> Figure:
     """Draw the digits where the consensus-entropy committee of the first seed was least and most sure."""
-    sure = pd.read_csv(published_dir() / f"{DIGITS}-sure.csv")
+    sure = read_csv(published_dir() / f"{DIGITS}-sure.csv")
     chosen = sure[(sure["regime"] == "from_scratch") & (sure["query"] == "consensus_entropy")]
     return sure_digits(load_dataset("mnist", "train"), chosen)
 
@@ -102,7 +102,7 @@ def side(name: str, what: str) -> Figure:
         return OF_SCORES[what](one)
     acquired, notes = Experiment.published(name).acquired
     if notes:
-        raise DataError(*notes)
+        raise DataError("; ".join(notes))
     return comparison.acquired_classes(of_setting(acquired, one.rows), one.name)
 
 
