@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from alutils.datasets import ImageDataset, label_counts
-from alutils.errors import DataError, ParameterError
+from alutils.errors import ParameterError
 from alutils.models import SplitModel, build_model
 from alutils.training import loop as training
 from alutils.training.feeding import feed
@@ -349,11 +349,14 @@ def test_classes_are_weighed_only_if_the_recipe_says_so(tiny_scenes: ImageDatase
     assert plain.weights == [None, None]
 
 
-def test_labels_that_are_all_void_are_refused_and_some_are_not(tiny_scenes: ImageDataset) -> None:
+def test_a_batch_without_a_label_has_loss_0_and_teaches_nothing(tiny_scenes: ImageDataset) -> None:
+    trainer, void = Trainer(Constant(), RECIPE, CPU), torch.full((1, 1, 2), 255)
+    trainer.optimizer = torch.optim.SGD(trainer.network.parameters(), lr=1)
+    assert trainer.step(torch.zeros(1, 3, 1, 2), void, None, 1.0).item() == 0
+    assert flat(trainer.network).tolist() == [0] * 4
     tiny_scenes.labels[[2, 5]] = 255
-    with pytest.raises(DataError, match=r"^tiny train: .*void"):
-        new_trainer().train(tiny_scenes, np.array([2, 5]), seed=0)
-    assert torch.isfinite(trained(tiny_scenes, indices=np.array([2, 5, 7]))).all()
+    weights = trained(tiny_scenes, replace(RECIPE, batch_size=2, epochs=4), np.array([2, 5, 7]))
+    assert torch.isfinite(weights).all()
 
 
 def test_training_resumed_is_the_same_training(tiny_scenes: ImageDataset) -> None:
