@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alutils.errors import ParameterError
-from alutils.files import locked, write_whole
+from alutils.files import locked, open_regular, write_whole
 from alutils.paths import results_dir
 from alutils.provenance import code, provenance
 from alutils.runs.schemas import (
@@ -73,7 +73,7 @@ class RunFolder:
                 raise damaged(self.path / "config.json", "superseded/ has it under another config's name")
             if not (self.path / "config.json").exists():
                 write_whole(self.path / "config.json", json.dumps(config, indent=2) + "\n")
-            if not (self.path / "provenance.json").exists():
+            if not self.is_finished:
                 self._note_code()
             yield self
 
@@ -154,8 +154,9 @@ class RunFolder:
             return rounds
         saved = self._saved_with(len(rounds))
         with reported(path):
-            lines = read_bytes(path).decode().splitlines(keepends=True)
-            text = "".join(lines[: 1 + saved.acquired] if saved else lines)
+            text = read_bytes(path).decode()
+            if saved:  # rows of a round that was not finished may follow
+                text = "".join(f"{line}\n" for line in text.split("\n")[: 1 + saved.acquired])
             if saved and saved.acquisitions != sha256(text.encode()):
                 raise ValueError("it is not what the run had saved")
             table = parse_csv(text, ACQUISITIONS)
@@ -217,8 +218,9 @@ class RunFolder:
     def last_row(self) -> dict[str, str]:
         """Return the last row of `rounds.csv` as text, without loading pandas; an empty dict if there is none."""
         try:
-            with (self.path / "rounds.csv").open(newline="") as file:
-                return {name: value for row in csv.DictReader(file) for name, value in row.items()}
+            with open_regular(self.path / "rounds.csv") as file:
+                rows = csv.DictReader(io.TextIOWrapper(file, newline=""))
+                return {name: value for row in rows for name, value in row.items()}
         except (OSError, ValueError, csv.Error):
             return {}
 
