@@ -49,8 +49,8 @@ TESTS = {  # module: its tests and those of its neighbours
     "runs.pool": ["runs/test_pool"],
     "runs.folder": ["runs/test_run_folder"],
     "runs.schemas": ["runs/test_run_folder", "results/test_tables"],
-    "datasets.cache": ["datasets/test_cache", "datasets/test_decoding"],
-    "datasets.folder": ["datasets/test_folder", "datasets/test_description"],
+    "datasets.cache": ["datasets/test_cache", "datasets/test_folder", "datasets/test_cityscapes"],
+    "datasets.folder": ["datasets/test_folder", "datasets/test_cache", "datasets/test_description"],
     "training.loop": ["training/test_loop", "training/test_predictions", "training/test_metrics"],
     "results.significance": ["results/test_significance", "results/test_comparison"],
     "results.comparison": ["results/test_comparison", "results/test_comparison_text"],
@@ -86,7 +86,7 @@ PLACES = {
     "close",
     "flush",
 }
-SPOKEN = {"progress", "bar", "warnings", "print", "TypeVar"}  # what only people see
+SPOKEN = {"progress", "bar", "warnings", "print", "TypeVar", "TYPE_CHECKING"}  # what only people see
 NOT_RUN = {"annotation", "returns", "decorator_list", "bases"}  # fields of a syntax tree
 
 
@@ -158,8 +158,8 @@ def _is_spoken(node: ast.AST) -> bool:
         return True
     if isinstance(node, ast.Expr | ast.Assign | ast.Attribute):
         return _is_spoken(node.value)
-    if isinstance(node, ast.Call):
-        return _is_spoken(node.func)
+    if isinstance(node, ast.Call | ast.If):
+        return _is_spoken(node.func if isinstance(node, ast.Call) else node.test)
     is_text = isinstance(node, ast.JoinedStr | ast.Import | ast.ImportFrom)
     return is_text or (isinstance(node, ast.Constant) and isinstance(node.value, str)) or (
         isinstance(node, ast.Name) and node.id in SPOKEN)  # fmt: skip

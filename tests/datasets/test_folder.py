@@ -1,6 +1,7 @@
 import csv
 import os
 import re
+import shutil
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +14,7 @@ from conftest import ROUNDS, need_real_data
 from PIL import Image
 
 from alutils.datasets import ImageDataset, label_counts, load_dataset
+from alutils.datasets import folder as described
 from alutils.errors import DataError, ParameterError
 from alutils.models import build_model
 from alutils.runs.rounds import ActiveLearning, run_rounds
@@ -83,6 +85,65 @@ def test_root_is_relative_to_the_description(tmp_path: Path, monkeypatch: pytest
     write_data_set(tmp_path / "data")
     monkeypatch.chdir("/")
     assert len(load(write_description(tmp_path, DESCRIPTION | {"root": "data"}))) == 2
+
+
+def test_a_linked_description_is_of_the_folder_that_it_lies_in(tmp_path: Path) -> None:
+    description = write_data_set(tmp_path / "data")
+    (tmp_path / "link.yaml").symlink_to(description)
+    assert len(load(tmp_path / "link.yaml")) == 2
+
+
+def test_every_label_is_that_of_the_image_of_its_name(tmp_path: Path) -> None:
+    """Names whose order is another one with their suffixes; images and labels are written in other orders."""
+    description = write_data_set(tmp_path)
+    for path in tmp_path.glob("*s/?.png"):
+        path.unlink()
+    stems = ["a", "a-1", "a.b", "B", "a 2", "10", "9", "a_", "gru\u0308n"]
+    for folder, order in (("photos", stems), ("masks", reversed(stems))):
+        for number, stem in enumerate(order):
+            value = stems.index(stem)
+            colour: Any = (value, value, value) if folder == "photos" else value % 3
+            suffix = ".bmp" if number % 2 else ".png"
+            Image.new("RGB" if folder == "photos" else "L", (4, 4), colour).save(tmp_path / folder / f"{stem}{suffix}")
+    dataset = load(description)
+    assert dataset.item_names == sorted(stems)
+    numbers = [stems.index(stem) for stem in sorted(stems)]
+    assert dataset.images[:, 0, 0, 0].tolist() == numbers
+    assert dataset.labels[:, 0, 0].tolist() == [number % 3 for number in numbers]
+
+
+def test_the_first_of_several_items_without_a_label_is_named(tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    for number in range(9):
+        shutil.copy(tmp_path / "photos/b.png", tmp_path / f"photos/lonely{number}.png")
+    with pytest.raises(DataError, match=r"/photos/lonely0\.png: its label is missing"):
+        load(description)
+
+
+def test_label_values_are_classes_void_or_forbidden(tmp_path: Path) -> None:
+    path = write_data_set(tmp_path)
+    class_of_label = described.scene_files(described.read_description(path), tmp_path, "train").class_of_label
+    assert class_of_label.dtype == np.int16
+    assert class_of_label.tolist() == [0, 1, 2, -1, -1, -1, -1, 255] + [-1] * 248
+
+
+def test_labels_have_the_size_of_the_images_unless_told_otherwise(tmp_path: Path) -> None:
+    path = write_data_set(tmp_path)
+    sizes = [described.folder(path, "train", (2, 2), *native).labels.shape[1:] for native in ((), (False,), (True,))]
+    assert sizes == [(2, 2), (2, 2), (4, 4)]
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_camvid_lies_in_the_data_folder(split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALUTILS_DATA", str(tmp_path))
+    write_data_set(tmp_path / "camvid")
+    for given, name in (("photos", split), ("masks", f"{split}annot")):
+        (tmp_path / "camvid" / given).rename(tmp_path / "camvid" / name)
+    dataset = described.camvid(split)
+    assert (dataset.name, dataset.split, dataset.item_names) == ("camvid", split, ["a", "b"])
+    assert dataset.labels[1].tolist() == MASK.tolist(), "7 is a class of CamVid"
+    sizes = [described.camvid(split, (2, 2), *native).labels.shape[1:] for native in ((), (True,))]
+    assert sizes == [(2, 2), (4, 4)]
 
 
 def test_palette_labels_are_read_as_indices(tmp_path: Path) -> None:
