@@ -169,7 +169,7 @@ def run_targets(base: Path) -> list[Target]:
     """Return the files of a run that is begun, of finished ones, and of what is published of these."""
     begun, trained, finished, published = run_templates(base)
     run = f"results/e/{config_of(finished).run_name}"
-    go_on, table, train = partial(restored, begun), partial(read_finished, finished), partial(trained_on, begun)
+    go_on, table, train = partial(restored, trained), partial(read_finished, finished), partial(trained_on, trained)
     tables = ("rounds.csv", "acquisitions.csv", "scores.npy")
     model = f"results/e/{bulk_config_of(finished).run_name}/model.pt"
     return [
@@ -200,6 +200,8 @@ def run_templates(base: Path) -> list[Path]:
         assert process.exitcode == 0
     shutil.copytree(trained, begun, ignore=shutil.ignore_patterns("checkpoint.pt"))  # so that it is quickly copied
     shutil.copytree(finished, published, ignore=shutil.ignore_patterns("results"))
+    with patch.dict(os.environ, environment(begun)):
+        assert len(restored(trained, begun)[0]) == 2, "the run goes on after two rounds"
     return found
 
 
@@ -233,7 +235,7 @@ def finish(template: Path) -> None:
         publish("e")
 
 
-def restored(template: Path, _: Path) -> Any:
+def restored(template: Path, _: Path) -> list[Any]:
     """Go on with a run up to where it would train."""
     learning = rounds.ActiveLearning(config_of(template))
     config = learning.config.as_dict(learning.pieces.dataset, learning.test_set)

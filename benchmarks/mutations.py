@@ -279,20 +279,21 @@ def change_state(content: bytes, generator: Random, _: Sequence[bytes]) -> bytes
         state = torch.load(io.BytesIO(content), weights_only=True)
     except Exception as error:  # a damaged file may raise anything
         raise ValueError("no state") from error
-    part = state
-    while isinstance(part, dict | list) and part:
-        keys = list(part) if isinstance(part, dict) else list(range(len(part)))
-        key = generator.choice(keys)
-        if not isinstance(part[key], dict | list) or generator.random() < 0.2:
+    root: Any = {"all": state}
+    part = root
+    while True:
+        key = generator.choice(list(part) if isinstance(part, dict) else range(len(part)))
+        inner = part[key]
+        if not isinstance(inner, dict | list) or not inner or generator.random() < 0.1:
             break
-        part = part[key]
-    if isinstance(part, dict) and generator.random() < 0.3:
+        part = inner
+    if isinstance(part, dict) and part is not root and generator.random() < 0.3:
         value = part.pop(key)
         part |= {generator.choice(["x", key, *part]): value} if generator.random() < 0.5 else {}
     else:
         part[key] = generator.choice(OTHER_VALUES)(part[key])
     changed = io.BytesIO()
-    torch.save(state, changed)
+    torch.save(root["all"], changed)
     return changed.getvalue()
 
 
