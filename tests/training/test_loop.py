@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from alutils.datasets import ImageDataset, label_counts
-from alutils.errors import DataError, ParameterError
+from alutils.errors import ParameterError
 from alutils.models import SplitModel, build_model
 from alutils.training import loop as training
 from alutils.training.feeding import feed
@@ -349,11 +349,13 @@ def test_classes_are_weighed_only_if_the_recipe_says_so(tiny_scenes: ImageDatase
     assert plain.weights == [None, None]
 
 
-def test_labels_that_are_all_void_are_refused_and_some_are_not(tiny_scenes: ImageDataset) -> None:
+def test_a_batch_without_labels_has_no_loss_and_no_gradient(tiny_scenes: ImageDataset) -> None:
     tiny_scenes.labels[[2, 5]] = 255
-    with pytest.raises(DataError, match=r"^tiny train: .*void"):
-        new_trainer().train(tiny_scenes, np.array([2, 5]), seed=0)
     assert torch.isfinite(trained(tiny_scenes, indices=np.array([2, 5, 7]))).all()
+    trainer, images = new_trainer(), torch.randn(2, 3, 24, 32)
+    loss = trainer.step(images, torch.full((2, 24, 32), 255), None, 0.01)
+    assert loss.item() == 0
+    assert not any(weight.grad is None or weight.grad.any() for weight in trainer.network.parameters())
 
 
 def test_training_resumed_is_the_same_training(tiny_scenes: ImageDataset) -> None:
