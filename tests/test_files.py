@@ -1,7 +1,8 @@
-"""Files and folders built once, and YAML that is read."""
+"""Files replaced whole, files and folders built once, and YAML that is read."""
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from alutils.errors import ParameterError
-from alutils.files import built_once, own_folder, read_mapping, read_yaml, validated
+from alutils.files import built_once, own_folder, read_mapping, read_yaml, validated, write_whole
 
 BUILD = """
 import sys, time
@@ -80,6 +81,33 @@ def test_a_full_disk_is_one_line_that_names_the_path(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=rf"cannot be written: No space left on device: '{path}'$"):
         built_once(path, full)
     assert names(tmp_path) == ["built.lock"]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, limits, seen = tmp_path / "folder" / "file.txt", resource.getrlimit(resource.RLIMIT_FSIZE), list[str]()
+    write_whole(path, "old")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=rf"cannot be written: File too large: '{path}'$"):
+            write_whole(path, "x" * 100_000)  # of which there is room for a part
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text() == "old"
+
+    def full(_: int) -> None:
+        seen.append(path.read_text())
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)  # a disk may say only then that it is full
+        with pytest.raises(OSError, match="cannot be written: No space left on device"):
+            write_whole(path, "longer")
+    assert seen == ["old"], "until all is written, the old one is read"
+    assert path.read_text() == "old"
+    assert names(path.parent) == ["file.txt"]
+    write_whole(path, b"new")
+    assert path.read_text() == "new"
+    assert names(path.parent) == ["file.txt"]
 
 
 def test_what_a_killed_builder_left_is_removed(tmp_path: Path) -> None:

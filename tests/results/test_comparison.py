@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,11 @@ def test_areas_gains_and_verdict_by_hand():
     finished_runs_of(CURVES)
     main = compared().by_query
     assert list(main.index) == ["vote_entropy", "random"], "the largest area first"
+    assert main.index.name == "query"
+    assert list(main.columns) == [
+        *("seeds", "area", "gain", "gain_n", "gain_low", "gain_high", "p", "verdict"),
+        *("seconds_query", "seconds_train"),
+    ]
     assert main["seeds"].tolist() == [3, 3]
     assert main["area"].tolist() == pytest.approx([1.4 / 3, 0.4])
     votes, baseline = main.loc["vote_entropy"], main.loc["random"]
@@ -57,6 +62,20 @@ def test_areas_gains_and_verdict_by_hand():
     assert votes["p"] == 0.25, "2 of 8 flips: none and all"
     assert votes["verdict"] == "ahead of random"
     assert pd.isna([baseline[name] for name in ("gain", "gain_low", "gain_high", "p", "verdict")]).all()
+
+
+def test_the_baseline_comes_first_then_the_alphabet():
+    finished_runs_of({"vote_entropy": VOTES, "badge": VOTES, "random": RANDOM})
+    assert compared().queries == ["random", "badge", "vote_entropy"]
+    assert compared("vote_entropy").queries == ["vote_entropy", "badge", "random"]
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    finished_runs_of(CURVES, FULL)
+    comparison = compared()
+    shuffled = replace(comparison, rows=comparison.rows.sample(frac=1, random_state=0))
+    pd.testing.assert_frame_equal(shuffled.by_query, comparison.by_query)
+    pd.testing.assert_frame_equal(curve_table(shuffled), curve_table(comparison))
 
 
 def test_another_baseline_turns_the_gain_around():
@@ -137,6 +156,16 @@ def test_labels_needed_and_saved_by_hand(percent: int):
     assert pd.isna(main.loc["random", f"saved_{percent}"])
 
 
+def test_full_data_results_of_some_seeds_are_one_target_for_all():
+    finished_runs_of(CURVES, FULL[:2])  # 90 % of 0.55
+    saved = [compared().by_query.loc["vote_entropy", f"saved_90{end}"] for end in ("", "_low", "_high")]
+    possible = []
+    for seeds in product(range(3), repeat=3):
+        random, votes = (np.mean([curves[seed] for seed in seeds], axis=0) for curves in (RANDOM, VOTES))
+        possible.append(np.interp(0.495, random, [10, 20, 30]) - np.interp(0.495, votes, [10, 20, 30]))
+    assert saved == pytest.approx([possible[5], min(possible), max(possible)]), "the sixth is of seeds 0, 1 and 2"
+
+
 def test_labels_that_no_budget_is_enough_for_are_infinite():
     finished_runs_of(CURVES, [0.73] * 3)  # 90 %: 0.657
     main = compared().by_query
@@ -147,11 +176,14 @@ def test_labels_that_no_budget_is_enough_for_are_infinite():
 
 
 def test_the_last_round_does_not_query():
-    columns = {"seconds_query": [1.0, 3.0, 0.0], "seconds_train": [10.0, 20.0, 60.0]}
-    for seed in range(2):
-        finished_run("random", seed, RANDOM[seed], columns=columns)
-    row = compared().by_query.loc["random"]
-    assert (row["seconds_query"], row["seconds_train"]) == (2, 30)
+    for query, factor in (("random", 1), ("vote_entropy", 3)):
+        seconds = {"seconds_query": [1.0, 3.0, 0.0], "seconds_train": [10.0, 20.0, 60.0]}
+        columns = {name: [factor * value for value in values] for name, values in seconds.items()}
+        for seed in range(2):
+            finished_run(query, seed, RANDOM[seed], columns=columns)
+    main = compared().by_query
+    assert main["seconds_query"].to_dict() == {"random": 2, "vote_entropy": 6}
+    assert main["seconds_train"].to_dict() == {"random": 30, "vote_entropy": 90}
 
 
 def test_one_shot_queries_in_the_first_round_only():
@@ -162,8 +194,9 @@ def test_one_shot_queries_in_the_first_round_only():
 def test_clicks_are_those_up_to_the_last_round():
     for seed, clicks in enumerate([[100, 200, 300], [100, 200, 500]]):
         finished_run("random", seed, RANDOM[seed], columns={"clicks": clicks, "labelled_pixels": [8, 16, 24]})
+        finished_run("vote_entropy", seed, VOTES[seed], columns={"clicks": [7, 8, 9], "labelled_pixels": [8, 16, 24]})
     comparison = compared()
-    assert comparison.by_query.loc["random", "clicks"] == 400
+    assert comparison.by_query["clicks"].to_dict() == {"random": 400, "vote_entropy": 9}
     assert comparison.rows["labelled_pixels"].max() == 24
     assert comparison_text.label_table(comparison).loc["random", "clicks"] == "400"
 
@@ -189,17 +222,20 @@ def test_curves_have_an_interval_at_each_budget():
     (ends,) = at_30[["mean", "low", "high"]].to_numpy().tolist()
     assert ends == pytest.approx([0.6, 0.6 - half, 0.6 + half])
     assert len(table) == 6
+    assert list(table) == ["query", "labelled", "labelled_percent", "mean", "sd", "n", "low", "high"]
 
 
 def test_class_gains_by_hand():
     for query, gain in (("random", 0.0), ("vote_entropy", 0.1)):
         for seed in range(2):
             road, car = [0.5, 0.5 + gain], [0.2, 0.2 - gain * (1 + seed)]
-            finished_run(query, seed, [0.3, 0.3], columns={"iou_road": road, "iou_car": car, "category_iou_x": road})
+            columns = {"iou_road": road, "iou_car": car, "iou_bus": [0.0, 0.0], "category_iou_x": road}
+            finished_run(query, seed, [0.3, 0.3], columns=columns)
+    assert compared().class_gains.index.tolist() == [0, 1, 2]
     gains = compared().class_gains.set_index(["label", "query"])
-    assert list(gains.index) == [("road", "vote_entropy"), ("car", "vote_entropy")]
-    assert gains["mean"].tolist() == pytest.approx([0.05, -0.075])
-    assert gains["verdict"].tolist() == ["ahead of random", "not distinguishable"]
+    assert list(gains.index) == [(label, "vote_entropy") for label in ("road", "car", "bus")]
+    assert gains["mean"].tolist() == pytest.approx([0.05, -0.075, 0])
+    assert gains["verdict"].tolist() == ["ahead of random", "not distinguishable", "not distinguishable"]
     assert gains.loc[("car", "vote_entropy"), "low"] == pytest.approx(-0.075 - 12.7062 * 0.025, rel=1e-4)
 
 
@@ -222,6 +258,7 @@ def test_digits_have_accuracy_and_no_classes():
     assert comparison.measure == "accuracy"
     assert comparison.by_query["area"].tolist() == pytest.approx([1.4 / 3, 0.4])
     assert comparison.class_gains.empty
+    assert {"label", "low", "high"} <= {*comparison.class_gains}, "as pages read them"
 
 
 def test_settings_are_compared_apart():
@@ -485,10 +522,23 @@ def test_gains_are_of_shared_seeds_and_areas_of_all():
     assert comparison.notes[1:] == ["vote_entropy shares 2 of 3 seeds with random."]
 
 
-@pytest.mark.parametrize(("seeds", "seeds_of_votes"), [(2, 3), (3, 2)])
-def test_labels_are_saved_on_shared_seeds(seeds: int, seeds_of_votes: int):
-    finished_runs_of({"random": RANDOM[:seeds], "vote_entropy": VOTES[:seeds_of_votes]}, FULL)
-    assert compared().by_query.loc["vote_entropy", "saved_90"] == pytest.approx(saved_by_hand(0.9, (0, 1)))
+@pytest.mark.parametrize(
+    ("seeds", "seeds_of_votes", "shared"),
+    [((0, 1), (0, 1, 2), (0, 1)), ((0, 1, 2), (0, 1), (0, 1)), ((0, 1, 2), (1, 2, 3), (1, 2)), ((3, 1), (1, 0), (1,))],
+)
+def test_labels_are_saved_on_shared_seeds(
+    seeds: tuple[int, ...], seeds_of_votes: tuple[int, ...], shared: tuple[int, ...]
+):
+    """Also where both have as many seeds, but others: pairing them by position would give another number."""
+    for query, curves, of in (("random", RANDOM, seeds), ("vote_entropy", VOTES, seeds_of_votes)):
+        for seed in of:
+            finished_run(query, seed, curves[seed % 3])
+    for seed, score in enumerate(FULL):
+        finished_full_run(seed, score)
+    votes = compared().by_query.loc["vote_entropy"]
+    assert votes["saved_90"] == pytest.approx(saved_by_hand(0.9, shared))
+    gains = [np.trapezoid(np.subtract(VOTES[seed], RANDOM[seed])) / 2 for seed in shared]
+    assert (votes["gain"], votes["gain_n"]) == (pytest.approx(np.mean(gains)), len(shared))
 
 
 def test_queries_that_share_no_seed_with_the_baseline_are_refused():

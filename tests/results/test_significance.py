@@ -236,6 +236,15 @@ def test_of_five_seeds_the_interval_is_near_the_percentiles_of_all_resamples(see
     assert lowest <= low <= lower < estimate < upper <= high <= highest
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_one_query_saves_the_other_one_costs(seed: int):
+    """Both ends of the interval cut off as many resamples."""
+    baseline, query, full = few_seeds(seed, count=9)
+    estimate, low, high = labels_saved(BUDGETS, baseline, query, full, 0.5)
+    mirrored = labels_saved(BUDGETS, query, baseline, full, 0.5)
+    assert mirrored == pytest.approx((-estimate, -high, -low), abs=1e-12)
+
+
 def test_the_same_seed_draws_the_same_resamples():
     scores = few_seeds(0, count=8)
     first, again, other = (labels_saved(BUDGETS, *scores, 0.5, seed=seed) for seed in (3, 3, 4))

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -48,6 +50,31 @@ def test_labelling_twice_is_refused_and_changes_nothing(pieces: list[int]) -> No
     with pytest.raises(ValueError, match="twice"):
         pool.label_pieces(np.array(pieces), 1)
     assert pool.labelled_pieces.tolist() == [2]
+
+
+@pytest.mark.parametrize("piece", [-1, 4])
+def test_a_piece_that_is_not_there_is_refused(piece: int) -> None:
+    pool = Pool(4)
+    pool.label_pieces(np.array([], int), 0)
+    with pytest.raises(ValueError, match="would be labelled"):
+        pool.label_pieces(np.array([1, piece]), 0)
+    assert pool.labelled_pieces.tolist() == []
+    pool.label_pieces(np.arange(4), 0)
+
+
+def test_the_checksum_is_of_what_is_labelled_up_to_a_round_and_since_when() -> None:
+    def checksums(*rounds: list[int]) -> list[str]:
+        pool = Pool(4)
+        for number, pieces in enumerate(rounds):
+            pool.label_pieces(np.array(pieces), number)
+        return [pool.checksum(number) for number in range(len(rounds))]
+
+    whole = checksums([2, 0], [3], [1])
+    assert len(set(whole)) == 3
+    assert checksums([0, 2], [3]) == whole[:2], "neither the order in a round counts, nor what comes later"
+    assert checksums([2, 0], [1])[1] != whole[1]
+    assert checksums([2], [0, 3])[1] != whole[1], "the same pieces, one of them later"
+    assert whole[0] == hashlib.sha256(np.array([0, -1, 0, -1], np.int64).tobytes()).hexdigest(), "as runs have saved it"
 
 
 def test_a_position_outside_the_unlabelled_is_refused() -> None:

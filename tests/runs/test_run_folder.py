@@ -1,4 +1,4 @@
-"""Files replaced whole, run folders claimed once, tables that survive a round trip."""
+"""Run folders claimed once, tables that survive a round trip."""
 
 import io
 import json
@@ -50,17 +50,6 @@ def saved_run(rounds: int, finished: int = 0) -> RunFolder:
         if rounds == finished:
             run.finish(CPU)
     return run
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path):
-    path = tmp_path / "folder" / "file.txt"
-    write_whole(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_whole(path, "\ud800")
-    assert path.read_text() == "old"
-    write_whole(path, b"new")
-    assert path.read_text() == "new"
-    assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
 
 
 def test_a_table_written_again_has_the_same_bytes():
