@@ -27,9 +27,9 @@ from types import FrameType
 from typing import Any
 from unittest.mock import patch
 
+from damage import damaged
 from fuzz_targets import Target, all_targets, environment, plain
 from measure import Goal, Result, run
-from mutations import mutated
 from torn_runs import load_everything
 
 from alutils.errors import DataError, ParameterError, one_line
@@ -110,7 +110,7 @@ class Fuzz:
         position = generator.choices(range(len(self.targets)), self.weights)[0]
         target = self.targets[position]
         suffix = Path(target.file).suffix
-        return target, *mutated(self.contents[position], suffix, generator, self.contents)
+        return target, *damaged(self.contents[position], suffix, generator, self.contents)
 
     def read(self, target: Target, content: bytes | None = None) -> Any:
         """Return what is read of a target, with another content if it is given, in a form that can be compared."""

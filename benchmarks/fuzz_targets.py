@@ -204,6 +204,8 @@ def run_templates(base: Path) -> list[Path]:
         assert process.exitcode == 0
     shutil.copytree(trained, begun, ignore=shutil.ignore_patterns("checkpoint.pt"))  # so that it is quickly copied
     shutil.copytree(finished, published, ignore=shutil.ignore_patterns("results"))
+    with patch.dict(os.environ, environment(begun)):
+        assert len(restored_run(trained).rows) == 2, "the run goes on after two rounds"
     return found
 
 

@@ -85,13 +85,13 @@ def test_a_process_kills_itself_within_a_write(tmp_path: Path):
     ],
 )
 def test_a_change_is_one_and_always_the_same(suffix: str, content: bytes):
-    from mutations import mutated
+    from damage import damaged
 
     for number in range(50):
-        change, changed = mutated(content, suffix, Random(number), [b"other"])
+        change, changed = damaged(content, suffix, Random(number), [b"other"])
         assert change
         assert changed != content
-        assert mutated(content, suffix, Random(number), [b"other"]) == (change, changed)
+        assert damaged(content, suffix, Random(number), [b"other"]) == (change, changed)
 
 
 def test_a_goal_is_reached_within_its_bound():

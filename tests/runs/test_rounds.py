@@ -617,15 +617,17 @@ def test_a_batch_without_a_labelled_pixel_is_no_reason_to_stop(
     pytest.fail("no batch was void")
 
 
-def test_a_test_set_without_labels_is_noticed_before_training(
-    tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch, results: Path
+@pytest.mark.parametrize(("split", "count"), [("train", 3), ("test", 12)])
+def test_labels_that_are_all_void_are_noticed_before_training(
+    split: str, count: int, tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch
 ):
-    void = replace(tiny_scenes, split="test", labels=np.full_like(tiny_scenes.labels, 255))
-    sets = {"train": tiny_scenes, "test": void}
+    void = np.full_like(tiny_scenes.labels, 255)
+    sets = {"train": tiny_scenes, "test": replace(tiny_scenes, split="test")}
+    sets[split] = replace(sets[split], labels=void)
     monkeypatch.setattr(data, "load_dataset", lambda name, split, *size, **labels: sets[split])
-    with pytest.raises(DataError, match="tiny test: the labels of all 12 images are void"):
+    monkeypatch.setattr(Trainer, "train", None)
+    with pytest.raises(DataError, match=f"tiny {split}: the labels of all {count} images are void"):
         run_rounds(ROUNDS)
-    assert not results.exists()
 
 
 PROCESS = """

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import yaml
 
-Mutation = Callable[[bytes, Random, Sequence[bytes]], bytes]
+Change = Callable[[bytes, Random, Sequence[bytes]], bytes]
 PNG = b"\x89PNG\r\n\x1a\n"
 TOKENS = [
     *(
@@ -73,19 +73,19 @@ YAML_TOKENS = [
 ]
 
 
-def mutated(content: bytes, suffix: str, generator: Random, others: Sequence[bytes]) -> tuple[str, bytes]:
+def damaged(content: bytes, suffix: str, generator: Random, others: Sequence[bytes]) -> tuple[str, bytes]:
     """Return what was done to the content of a file, and the content then, which differs.
 
     others : the contents of other files, of which pieces are taken
     """
     known, names, changed = FAMILIES.get(suffix, BYTES), list[str](), content
     while changed == content or generator.random() < 0.3:
-        mutation = generator.choice(known if generator.random() < 0.6 else BYTES)
+        change = generator.choice(known if generator.random() < 0.6 else BYTES)
         try:
-            changed = mutation(changed, generator, others)
+            changed = change(changed, generator, others)
         except (ValueError, IndexError, yaml.YAMLError, RecursionError, RuntimeError):
             continue  # an earlier change left nothing that this one could work on
-        names.append(mutation.__name__)
+        names.append(change.__name__)
     if changed.startswith(PNG) and generator.random() < 0.7:
         changed = with_right_sums(changed)
     return " + ".join(names), changed
@@ -172,7 +172,7 @@ def replace_number(content: bytes, generator: Random, _: Sequence[bytes]) -> byt
     return content[: number.start()] + generator.choice(TOKENS) + content[number.end() :]
 
 
-BYTES: list[Mutation] = [
+BYTES: list[Change] = [
     *(flip_bit, replace_byte, replace_word, delete, double, swap, insert_token, insert_of_other),
     *(keep_only_magic, truncate, replace_number),
 ]
@@ -279,20 +279,21 @@ def change_state(content: bytes, generator: Random, _: Sequence[bytes]) -> bytes
         state = torch.load(io.BytesIO(content), weights_only=True)
     except Exception as error:  # a damaged file may raise anything
         raise ValueError("no state") from error
-    part = state
-    while isinstance(part, dict | list) and part:
-        keys = list(part) if isinstance(part, dict) else list(range(len(part)))
-        key = generator.choice(keys)
-        if not isinstance(part[key], dict | list) or generator.random() < 0.2:
+    root: Any = {"all": state}
+    part = root
+    while True:
+        key = generator.choice(list(part) if isinstance(part, dict) else range(len(part)))
+        inner = part[key]
+        if not isinstance(inner, dict | list) or not inner or generator.random() < 0.1:
             break
-        part = part[key]
-    if isinstance(part, dict) and generator.random() < 0.3:
+        part = inner
+    if isinstance(part, dict) and part is not root and generator.random() < 0.3:
         value = part.pop(key)
         part |= {generator.choice(["x", key, *part]): value} if generator.random() < 0.5 else {}
     else:
         part[key] = generator.choice(OTHER_VALUES)(part[key])
     changed = io.BytesIO()
-    torch.save(state, changed)
+    torch.save(root["all"], changed)
     return changed.getvalue()
 
 
@@ -379,7 +380,7 @@ def change_size(content: bytes, generator: Random, _: Sequence[bytes]) -> bytes:
     return as_png([(name, sides + bytes(fields[2:])), *chunks])
 
 
-FAMILIES: dict[str, list[Mutation]] = {
+FAMILIES: dict[str, list[Change]] = {
     ".csv": [change_table],
     ".json": [change_json],
     ".ipynb": [change_json],
