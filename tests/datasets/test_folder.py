@@ -14,7 +14,8 @@ from conftest import ROUNDS, need_real_data
 from PIL import Image
 
 from alutils.datasets import ImageDataset, label_counts, load_dataset
-from alutils.datasets import folder as described
+from alutils.datasets.folder import camvid, read_description, scene_files
+from alutils.datasets.folder import folder as described_by
 from alutils.errors import DataError, ParameterError
 from alutils.models import build_model
 from alutils.runs.rounds import ActiveLearning, run_rounds
@@ -122,14 +123,14 @@ def test_the_first_of_several_items_without_a_label_is_named(tmp_path: Path) -> 
 
 def test_label_values_are_classes_void_or_forbidden(tmp_path: Path) -> None:
     path = write_data_set(tmp_path)
-    class_of_label = described.scene_files(described.read_description(path), tmp_path, "train").class_of_label
+    class_of_label = scene_files(read_description(path), tmp_path, "train").class_of_label
     assert class_of_label.dtype == np.int16
     assert class_of_label.tolist() == [0, 1, 2, -1, -1, -1, -1, 255] + [-1] * 248
 
 
 def test_labels_have_the_size_of_the_images_unless_told_otherwise(tmp_path: Path) -> None:
     path = write_data_set(tmp_path)
-    sizes = [described.folder(path, "train", (2, 2), *native).labels.shape[1:] for native in ((), (False,), (True,))]
+    sizes = [described_by(path, "train", (2, 2), *native).labels.shape[1:] for native in ((), (False,), (True,))]
     assert sizes == [(2, 2), (2, 2), (4, 4)]
 
 
@@ -139,10 +140,10 @@ def test_camvid_lies_in_the_data_folder(split: str, tmp_path: Path, monkeypatch:
     write_data_set(tmp_path / "camvid")
     for given, name in (("photos", split), ("masks", f"{split}annot")):
         (tmp_path / "camvid" / given).rename(tmp_path / "camvid" / name)
-    dataset = described.camvid(split)
+    dataset = camvid(split)
     assert (dataset.name, dataset.split, dataset.item_names) == ("camvid", split, ["a", "b"])
     assert dataset.labels[1].tolist() == MASK.tolist(), "7 is a class of CamVid"
-    sizes = [described.camvid(split, (2, 2), *native).labels.shape[1:] for native in ((), (True,))]
+    sizes = [camvid(split, (2, 2), *native).labels.shape[1:] for native in ((), (True,))]
     assert sizes == [(2, 2), (4, 4)]
 
 
