@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 import shutil
@@ -213,6 +214,31 @@ def test_a_good_cache_that_cannot_be_read_gives_the_reason(description: Path) ->
     for line in lines[:good]:
         assert "Too many open files" in line
         assert "remove" not in line
+
+
+def test_an_array_that_the_disk_has_no_room_for_is_an_error_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of a memory map that finds no room would kill the process."""
+    reserved: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "posix_fallocate", lambda file, start, size: reserved.append((start, size)), raising=False)
+    array = cache.new_array(tmp_path / "array.npy", (2, 3))
+    assert (array.shape, array.dtype) == ((2, 3), np.uint8)
+    assert reserved == [(0, (tmp_path / "array.npy").stat().st_size)]
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="No space left on device"):
+        cache.new_array(tmp_path / "other.npy", (2, 3))
+
+
+def test_an_array_that_cannot_be_read_gives_the_reason(tmp_path: Path) -> None:
+    np.save(tmp_path / "array.npy", np.arange(3))
+    assert cache.mapped(tmp_path / "array.npy").tolist() == [0, 1, 2]
+    with pytest.raises(DataError, match=r"/none\.npy: cannot be read \(No such file or directory\)$"):
+        cache.mapped(tmp_path / "none.npy")
 
 
 def test_labels_stay_at_their_size_on_request(description: Path, caches: Path) -> None:
