@@ -47,7 +47,7 @@ TESTS = {  # module: its tests and those of its neighbours
     "queries.regions": ["queries/test_regions", "queries/test_scoring"],
     "queries.selections": ["queries/test_selections"],
     "runs.pool": ["runs/test_pool"],
-    "runs.folder": ["runs/test_run_folder"],
+    "runs.folder": ["runs/test_run_folder", "grid/test_state", "results/test_tables"],
     "runs.schemas": ["runs/test_run_folder", "results/test_tables"],
     "datasets.cache": ["datasets/test_cache", "datasets/test_folder", "datasets/test_cityscapes"],
     "datasets.folder": ["datasets/test_folder", "datasets/test_cache", "datasets/test_description"],

@@ -166,6 +166,135 @@ def test_rounds_that_are_put_back_bring_their_acquisitions_and_scores():
     assert len(run.rounds()) == len(run.acquisitions()) == len(run.scores()) == 1
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_run_of_another_config_is_set_apart_and_brought_back_whole(capsys: pytest.CaptureFixture[str]):
+    first = CONFIG | {"steps": 5}
+    with RunFolder("e", "r").opened(first) as run:
+        run.save_rounds(rounds_table(2), acquired_table(2), np.ones((2, 5), np.float32))
+        run.save_checkpoint(0, {"w": torch.ones(2)})
+    saved = files_of(run.path)
+    assert capsys.readouterr().out == ""
+    for now, then in ((CONFIG | {"steps": 6}, first), (first, CONFIG | {"steps": 6})):
+        with run.opened(now):
+            assert run.config() == now
+            assert len(run.rounds()) == (2 if now == first else 0)
+        (apart,) = (run.path.parent / "superseded").iterdir()
+        assert json.loads((apart / "config.json").read_text()) == then
+        said = f"r had steps {then['steps']}, now {now['steps']}; the old run is kept as {apart}\n"
+        assert capsys.readouterr().out == said
+    assert files_of(run.path) == saved
+    with run.opened(first):
+        assert files_of(run.path) == saved
+    assert capsys.readouterr().out == ""
+
+
+def test_a_run_that_was_half_brought_back_is_brought_back_by_the_next_one():
+    run = saved_run(2)
+    saved, apart = files_of(run.path), run.set_apart()
+    run.path.mkdir()
+    (apart / "rounds.csv").rename(run.path / "rounds.csv")  # then the process was killed
+    with run.opened(CONFIG):
+        assert len(run.rounds()) == 2
+    assert files_of(run.path) == saved
+    assert not apart.exists()
+
+
+def test_the_config_comes_back_last(monkeypatch: pytest.MonkeyPatch):
+    run = saved_run(1)
+    run.set_apart()
+    moved, replace = list[str](), Path.replace
+
+    def noted(path: Path, target: Path) -> Path:
+        moved.append(path.name)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    with run.opened(CONFIG):
+        pass
+    assert moved[5] == "config.json"
+    assert sorted(moved[:5]) == ["acquisitions.csv", "checksums.json", "code.json", "rounds.csv", "scores.npy"]
+
+
+def test_files_of_a_job_lie_outside_the_folder_that_may_be_moved():
+    run = RunFolder("e", "r")
+    for path in (run.lock("run"), run.status_file):
+        assert path.is_relative_to(run.path.parent)
+        assert not path.is_relative_to(run.path)
+    assert run.lock("run") != run.lock("job") != RunFolder("e", "s").lock("job")
+
+
+@pytest.mark.usefixtures("quick_provenance")
+def test_runs_are_listed_by_name_begun_and_finished():
+    for name in ("b", "a", "c"):
+        with RunFolder("e", name).opened(CONFIG) as run:
+            run.save_rounds(rounds_table(1), NOTHING)
+            if name != "a":
+                run.finish(CPU)
+    with RunFolder("other", "d").opened(CONFIG):
+        pass
+    assert [run.path.name for run in results_module.begun_runs("e")] == ["a", "b", "c"]
+    assert [run.path.name for run in results_module.finished_runs("e")] == ["b", "c"]
+    assert [run.path.name for run in results_module.begun_runs("other")] == ["d"]
+    assert results_module.finished_runs("other") == []
+    assert results_module.finished_experiments() == {"e"}
+    times = [run.finished_ns() is not None for run in results_module.begun_runs("e")]
+    assert times == [False, True, True]
+    for listed in (results_module.begun_runs, results_module.finished_runs):
+        with pytest.raises(ParameterError, match="one folder name"):
+            listed("../e")
+
+
+@pytest.mark.usefixtures("quick_provenance")
+def test_a_finished_run_keeps_its_results_and_nothing_to_go_on_with():
+    data = {"train_data": "abc", "test_data": "xyz"}
+    with RunFolder("e", "r").opened(CONFIG | data) as run:
+        run.save_rounds(rounds_table(2).assign(seconds_query=0.00049), acquired_table(2), np.ones((1, 5), np.float32))
+        for member in range(3):
+            run.save_checkpoint(member, {"member": member})
+        assert [(run.load_checkpoint(member) or {})["member"] for member in range(3)] == [0, 1, 2]
+        assert run.load_checkpoint(3) is None
+        (run.path / ".checkpoint1.pt.part").touch()  # of a killed save
+        run.save_state("model", {"w": torch.ones(2)})
+        run.write_arrays("maps", {"one": np.arange(3), "two": np.zeros((9, 9))})
+        assert {path.name for path in run.path.glob("*.pt")} == {
+            *("checkpoint.pt", "checkpoint1.pt", "checkpoint2.pt", "model.pt"),
+        }
+        assert not run.is_finished
+        run.finish(CPU)
+    assert run.is_finished
+    assert {path.name for path in run.path.iterdir()} == {
+        *("acquisitions.csv", "config.json", "maps.npz", "model.pt", "provenance.json", "rounds.csv", "scores.npy"),
+    }
+    said = run.provenance()
+    assert (said["seconds"], said["data"], said["device"]) == (2.001, data, "cpu")
+    with np.load(run.path / "maps.npz") as arrays:
+        assert {name: array.tolist() for name, array in arrays.items()} == {"one": [0, 1, 2], "two": [[0] * 9] * 9}
+    with run.opened(CONFIG | data):
+        assert not (run.path / "code.json").exists(), "nothing more will work on it"
+
+
+def test_the_last_row_is_read_as_text():
+    run = RunFolder("e", "r")
+    assert run.last_row() == {}
+    assert saved_run(3).last_row() == {
+        **{"round": "2", "labelled": "3", "labelled_percent": "3.0", "miou": "0.02"},
+        **{"seconds_train": "1.0", "seconds_query": "0.0"},
+    }
+
+
+def test_runs_without_scores_have_none():
+    with RunFolder("e", "r").opened(CONFIG) as run:
+        assert run.rounds().empty
+        assert run.acquisitions().empty
+        assert run.scores().shape == (0, 0)
+        run.save_rounds(rounds_table(1), acquired_table(1))
+        assert run.scores().shape == (0, 0)
+        assert not (run.path / "scores.npy").exists()
+
+
 def changed(name: str, old: str, new: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         text = (folder / name).read_text()
