@@ -62,6 +62,10 @@ def _from_torchvision(name: str, split: str, size: tuple[int, int] | None, class
     except (OSError, RuntimeError, ValueError, LookupError, AssertionError) as error:
         raise DataError(f"{name} is not there or not readable; {_where(name)}") from error
     images, labels = data.data.numpy()[:, None], data.targets.numpy()
+    if images.shape[1:] != (1, SIDE, SIDE) or len(images) != len(labels) or labels.max(initial=0) >= len(class_names):
+        found = f"{len(images)} images of {images.shape[2:]} pixels, {len(labels)} labels up to {labels.max(initial=0)}"
+        allowed = f"as many labels as images, of {SIDE, SIDE} pixels, labels up to {len(class_names) - 1}"
+        raise DataError(f"{data_dir() / name}: {found}; allowed: {allowed}")
     return _dataset(name, split, images, labels, np.arange(len(labels)), class_names)
 
 

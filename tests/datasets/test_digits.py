@@ -104,6 +104,24 @@ def test_missing_files_are_one_line_that_says_where(
     assert not list(tmp_path.iterdir()), "a data folder may be read-only"
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "found"),
+    [
+        (FILES[1], struct.pack(">2i", 2049, 3) + bytes([7, 10, 9]), "3 images of (28, 28) pixels, 3 labels up to 10"),
+        (FILES[1], struct.pack(">2i", 2049, 2) + bytes([7, 2]), "3 images of (28, 28) pixels, 2 labels up to 7"),
+        (FILES[0], struct.pack(">4i", 2051, 3, 14, 28) + bytes(3 * 14 * 28), "3 images of (14, 28) pixels, 3 labels"),
+    ],
+)
+def test_idx_files_of_something_else_are_one_line(
+    file: str, content: bytes, found: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ALUTILS_DATA", str(tmp_path))
+    write_mnist(tmp_path / "mnist" / "MNIST" / "raw", labels=[7, 2, 9])
+    (tmp_path / "mnist" / "MNIST" / "raw" / file).write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(found)):
+        load_dataset("mnist", "train")
+
+
 @pytest.mark.parametrize("content", [b"", b"no idx file at all", struct.pack(">4i", 2051, 3, 28, 28) + b"few"])
 def test_a_damaged_file_is_one_line(content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ALUTILS_DATA", str(tmp_path))
