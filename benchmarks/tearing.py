@@ -24,6 +24,7 @@ KINDS = {  # what the files are called in a record, by a part of their path
     r"/\.locks/|\.lock$|/lock$": "locks",
     r"/\.status/|/status\.json": "status files",
     r"/temporary/": "temporary files",
+    r"/contents/": "remembered hashes",
     r"superpixels": "superpixels",
     r"\.png$": "images and labels",
     r"/done-\w+": "done files",
