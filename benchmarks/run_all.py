@@ -86,7 +86,8 @@ def details(result: dict[str, Any]) -> str:
 def row(result: dict[str, Any], goal: Goal) -> str:
     """Return a claim's line of the table."""
     device = f"{result['machine']['device']}, {result['machine']['threads']} threads"
-    measured = f"{goal.measured:.3g}" + ("" if goal.is_reached else " (**missed**)")
+    digits = "g" if goal.measured == int(goal.measured) else ".3g"  # counts are whole
+    measured = f"{goal.measured:{digits}}" + ("" if goal.is_reached else " (**missed**)")
     return f"| {goal.claim} | {measured} | {goal.bound} | `{result['benchmark']}.py` | {device} |"
 
 
