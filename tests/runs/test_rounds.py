@@ -22,8 +22,10 @@ from conftest import BULK, ROUNDS, SECONDS, tables
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import DataError, ParameterError
 from alutils.queries.committee import Committee
+from alutils.queries.embeddings import Candidates
 from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
+from alutils.queries.selections import SELECTIONS
 from alutils.runs import data, folder, networks, rounds
 from alutils.runs.config import REGIMES, RoundsConfig
 from alutils.runs.data import load_split, load_test_set
@@ -168,6 +170,21 @@ def test_one_shot_ranks_the_pool_once(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.slow
+def test_a_selection_is_told_which_images_are_labelled_by_then(monkeypatch: pytest.MonkeyPatch):
+    seen, core_set = list[tuple[list[int], list[int]]](), SELECTIONS["core_set"]
+
+    def spy(scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates) -> np.ndarray:
+        seen.append((candidates.labelled.tolist(), candidates.unlabelled.tolist()))
+        return core_set(scores, k, generator, candidates)
+
+    monkeypatch.setitem(SELECTIONS, "core_set", spy)
+    config = replace(ROUNDS, query="core_set", epochs=1)
+    run_rounds(config)
+    acquired = RunFolder("e", config.run_name).acquisitions()
+    by_then = [set(acquired.loc[acquired["round"] <= number, "index"]) for number in range(2)]
+    assert seen == [(sorted(labelled), sorted(set(range(12)) - labelled)) for labelled in by_then]
+
+
 def test_the_first_batch_may_be_chosen_and_is_the_same_for_every_query():
     starts: dict[str, list[str]] = {}
     for start, query in product(("random", "typiclust", "core_set", "strided_random"), ("random", "bald")):
