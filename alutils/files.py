@@ -43,6 +43,14 @@ def _regular(path: Path, flags: int) -> int:
     raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
+def is_file(path: Path) -> bool:
+    """Tell whether `path` is a file; a name that is too long for one is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def try_lock(path: Path, kind: int = fcntl.LOCK_EX) -> IO[str] | None:
     """Lock the file `path`, which is made if it does not exist; return `None` if another process holds the lock.
 

@@ -3,6 +3,7 @@
 A short text can otherwise stand for millions of values, through aliases, or nest deeper than Python can go.
 """
 
+import re
 from typing import Any, NoReturn
 
 import yaml
@@ -78,6 +79,8 @@ def _check(node: yaml.Node) -> None:
     kind = node.tag.removeprefix(OF_YAML)
     if node.tag in yaml.SafeLoader.yaml_constructors and kind not in KINDS:
         _refuse(node, f"a {kind}; allowed: texts, numbers, lists and mappings, so put it into quotes")
+    if isinstance(node, yaml.ScalarNode) and re.search(r"[\x00\ud800-\udfff]", node.value):
+        _refuse(node, "a character that no name of a file can hold")
     if kind in ("int", "float") and len(node.value) > LONGEST_NUMBER:
         _refuse(node, f"a number of more than {LONGEST_NUMBER} characters")
     if isinstance(node, yaml.MappingNode):

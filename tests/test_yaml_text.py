@@ -55,6 +55,8 @@ WRONG = {
     "an unknown anchor": "a: *b",
     "several documents": "a: 1\n---\nb: 1",
     "a character that no file holds": "a: \0",
+    "a character that no name can hold": 'a: "\\0"',
+    "half of a pair": 'a: "\\ud800"',
 }
 
 

@@ -66,7 +66,7 @@ def _hashes(files: SceneFiles) -> list[str]:
     try:
         return content_hashes([*files.images, *files.labels], f"{files.name} {files.split}")
     except FileNotFoundError as error:
-        message = f"{error.filename}: missing; every image needs its label file and the other way round"
+        message = f"{error.filename}: missing, or a link to what is missing; every image needs its label file"
         raise DataError(message) from error
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
@@ -119,7 +119,8 @@ def mapped(path: Path) -> np.ndarray:
 def _decode(files: SceneFiles, index: int, sizes: _Sizes) -> tuple[np.ndarray, np.ndarray]:
     image, stored = read_image(files.images[index]), read_label(files.labels[index])
     if stored.size != image.size:
-        raise DataError(f"{files.labels[index]}: size {stored.size} but its image has {image.size}; both must agree")
+        sizes_found = f"size {stored.size}, but its image, turned as its EXIF says, has {image.size}"
+        raise DataError(f"{files.labels[index]}: {sizes_found}; both must agree")
     values = np.flatnonzero(stored.histogram())
     unknown = values[files.class_of_label[values] < 0]
     if len(unknown):

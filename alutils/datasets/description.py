@@ -50,7 +50,9 @@ class Description(BaseModel):
         named: dict[tuple[int, ...], str] = {}
         for name, colour in classes.items():
             if not name.isprintable() or name != name.strip() or not 1 <= len(name) <= 60:
-                raise ValueError(f"the name {name!r} is not allowed: 1 to 60 characters, no space at its ends")
+                raise ValueError(
+                    f"the name {name!r} is not allowed: 1 to 60 printable characters, no space at its ends"
+                )
             other = named.setdefault(tuple(colour), name)
             if other != name:
                 raise ValueError(f"{other} and {name} have one colour; allowed: another for each class")

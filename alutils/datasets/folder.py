@@ -104,7 +104,10 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _is_image(path: Path) -> bool:
+    """Tell whether a path has an image's name; raise `DataError` for what a reader would miss."""
     suffix = path.suffix.lower()
+    if path.is_dir() and any(inner.suffix.lower() in IMAGE_SUFFIXES for inner in files_in(path)):
+        raise DataError(f"{path}: a folder with images; allowed: images beside each other, as subfolders are not read")
     if suffix not in IMAGE_SUFFIXES and suffix in {*Image.registered_extensions(), *PHOTO_SUFFIXES} and path.is_file():
         check_names([path])
         raise DataError(f"{path}: image files of this kind are not read; allowed: {SUFFIXES}")

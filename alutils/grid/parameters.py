@@ -19,7 +19,7 @@ from alutils import paths
 from alutils.datasets import DATASETS
 from alutils.datasets.folder import read_description
 from alutils.errors import ParameterError, check_choice, did_you_mean, shortened
-from alutils.files import open_regular, read_yaml, validated
+from alutils.files import is_file, open_regular, read_yaml, validated
 from alutils.grid.notebooks import NOTEBOOKS, about
 from alutils.models import MODELS
 from alutils.queries.own import query_file
@@ -31,10 +31,10 @@ TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, 
 def find_notebook(name: str, base: Path = Path()) -> Path:
     """Return the path of a notebook, given as a path from `base` or as a name in the project's `notebooks/`."""
     for path in (base / name, paths.NOTEBOOKS / Path(name).name, paths.NOTEBOOKS / f"{Path(name).name}.ipynb"):
-        if path.suffix == ".ipynb" and path.is_file():
+        if path.suffix == ".ipynb" and is_file(path):
             return path
     known = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
-    raise ParameterError(f"{name} is no notebook; {did_you_mean(name, known)}known: {', '.join(known)}")
+    raise ParameterError(f"{shortened(name, 80)} is no notebook; {did_you_mean(name, known)}known: {', '.join(known)}")
 
 
 def given_parameters(files: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def check_names(notebook: str, parameters: Mapping[str, Any], base: Path = Path(
     run_name(notebook, parameters)
     about(notebook).needs(parameters)
     for path in _query_files(parameters, base):
-        if not path.is_file():
+        if not is_file(path):
             raise ParameterError(f"query is in {path}; there is no such file")
 
 
@@ -138,11 +138,10 @@ def check_dataset(name: str, base: Path = Path()) -> None:
     """
     if not name.endswith((".yaml", ".yml")):
         check_choice("dataset", name, [*DATASETS, "<a folder's description>.yaml"])
-    elif not (path := base / name).is_file():
+    elif not is_file(path := base / name):
         meant = did_you_mean(path.name, [file.name for file in path.parent.glob("*.y*ml")])
-        raise ParameterError(
-            f"dataset is {path}; there is no such file; {meant}allowed: the path of an existing YAML file"
-        )
+        said = f"dataset is {shortened(str(path), 120)}; there is no such file"
+        raise ParameterError(f"{said}; {meant}allowed: the path of an existing YAML file")
     else:
         read_description(path)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from alutils.errors import ParameterError, check_range, did_you_mean
-from alutils.files import read_yaml, validated
+from alutils.errors import ParameterError, check_range, did_you_mean, shortened
+from alutils.files import is_file, read_yaml, validated
 from alutils.grid.notebooks import about
 from alutils.grid.parameters import (
     check_names,
@@ -94,9 +94,9 @@ def known_presets() -> list[str]:
 def find_preset(name: str) -> Path:
     """Return the path of a preset, given as a path or as a name in the project's `params/`."""
     for path in (Path(name), PARAMS / f"{name}.yaml"):
-        if path.suffix == ".yaml" and path.is_file():
+        if path.suffix == ".yaml" and is_file(path):
             return path
-    what = f"{name} is no preset" if name else "no preset is given"
+    what = f"{shortened(name, 80)} is no preset" if name else "no preset is given"
     known = f"{did_you_mean(name, known_presets())}known: {', '.join(known_presets())}"
     raise ParameterError(f"{what}; {known}; or the path of a .yaml file")
 
@@ -140,7 +140,7 @@ def _job(notebook: Path, given: dict[str, Any], cell_timeout: int | None) -> Job
     check_names(notebook.stem, parameters, ROOT)
     files = input_files(notebook, parameters, ROOT)
     for file in files:
-        if not file.is_file():
+        if not is_file(file):
             raise ParameterError(f"{notebook.stem}: {file} is needed; there is no such file")
     return Job(
         run_name(notebook.stem, parameters),

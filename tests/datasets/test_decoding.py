@@ -170,7 +170,9 @@ def test_a_label_of_the_size_of_the_unturned_photo_is_one_line(tmp_path: Path):
     description = write_data_set(tmp_path)
     saved(tmp_path / "photos/b.png", np.zeros((2, 4, 3), np.uint8), "PNG", exif=exif(6))
     saved(tmp_path / "masks/b.png", np.zeros((2, 4), np.uint8), "PNG")
-    with pytest.raises(DataError, match=r"masks/b\.png: size \(4, 2\) but its image has \(2, 4\)"):
+    with pytest.raises(
+        DataError, match=r"masks/b\.png: size \(4, 2\), but its image, turned as its EXIF says, has \(2, 4\)"
+    ):
         load(description)
 
 

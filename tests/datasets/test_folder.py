@@ -474,3 +474,14 @@ def test_real_camvid() -> None:
     assert shares["road"] == pytest.approx(32.960, abs=5e-4)
     assert shares["bicyclist"] == pytest.approx(0.304, abs=5e-4)
     assert counts.sum() == 60_913_605  # pixels that are not void
+
+
+@pytest.mark.parametrize("folder", ["photos", "masks"])
+def test_images_in_a_subfolder_are_not_left_out_silently(folder: str, tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    place = tmp_path / folder / "more"
+    place.mkdir()
+    load(description)
+    (place / "x.JPG").write_bytes(b"")
+    with pytest.raises(DataError, match=f"{place}: a folder with images; allowed: images beside each other"):
+        load(description)
