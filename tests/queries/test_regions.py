@@ -147,17 +147,22 @@ def test_pieces_are_numbered_image_by_image(regions: Windows | Superpixels | Non
     np.testing.assert_array_equal(pieces.numbers(pieces.images, pieces.regions), everything)
     np.testing.assert_array_equal(pieces.numbers(np.arange(12), np.full(12, -1)), everything)
     assert [pieces.room(12, everything[:0]), pieces.room(12, everything)] == [pieces.sizes.sum(), 0]
+    if regions is not None:
+        one_too_many = int((pieces.images == 5).sum())
+        with pytest.raises(ValueError, match=f"^image 5 has no region {one_too_many}$"):
+            pieces.numbers(np.array([3, 5]), np.array([0, one_too_many]))
 
 
 def test_each_region_costs_its_own_pixels_and_clicks(tiny_scenes: ImageDataset):
     label = np.zeros((24, 32), np.uint8)
-    label[:12, :8] = 1  # half of the first of two windows in a row
+    label[12:, :8] = 1  # half of the first of the two lower windows
     scenes = replace(tiny_scenes, labels=np.stack([label] * 12))
     windows = Pieces(scenes, Windows(2, 2))
     assert [windows.cost(3, region) for region in range(-1, 4)] == [
         {"pixels": 24 * 32, "clicks": 4 + 6},  # a rectangle, and what it leaves of the scene
+        *[{"pixels": 12 * 16, "clicks": 1}] * 2,
         {"pixels": 12 * 16, "clicks": 4 + 4},
-        *[{"pixels": 12 * 16, "clicks": 1}] * 3,
+        {"pixels": 12 * 16, "clicks": 1},
     ]
 
 

@@ -180,7 +180,7 @@ def test_diverse_takes_each_of_the_likely_clusters_once():
         ([1.0, 1, 2], 1),  # the centre is at 5.25
         ([0.1, 0.1, 1], 2),  # 8.4
         ([-3.0, -3, -2], 2),  # 10: below 0, scores weigh as much as they are above the lowest
-        ([-3.0, -2, -1], 2),  # 7
+        ([-3.0, -1, -3], 1),  # 1
         ([0.0, 0, 0], 1),  # 3.7: all weigh the same
     ],
 )
@@ -203,9 +203,9 @@ def test_k_means_takes_the_middle_of_each_cluster():
 
 
 def test_what_is_nearest_to_a_centre_comes_first():
-    """Of 20 clusters of three; the middle one of each is at another distance from the centre."""
+    """Of 20 clusters of three, each as wide as another number says: the second one of each is nearest to 0."""
     off = seeded().permutation(20) / 10 + 0.1
-    places = np.stack([-10 - off, off, np.full(20, 10.0)], axis=1) + 1000 * np.arange(20)[:, None]
+    places = np.stack([-2.5 * off, off, 1.5 * off], axis=1) + 1000 * np.arange(20)[:, None]
     chosen = k_means(np.zeros(60), 20, seeded(), Known(places.reshape(-1, 1)))
     assert chosen.tolist() == (3 * np.argsort(off) + 1).tolist()
 
