@@ -87,6 +87,8 @@ def test_a_wrong_preset_is_one_line_and_starts_nothing(tmp_path: Path, results: 
     ):
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
         (line,) = done.stderr.strip().splitlines()
-        assert line.startswith("error: sedes is no parameter of 01_mnist_sanity_checks; did you mean seeds? known: ")
+        assert line.startswith(
+            f"error: {preset}: sedes is no parameter of 01_mnist_sanity_checks; did you mean seeds? "
+        )
         assert done.returncode != 0
         assert not results.exists()
