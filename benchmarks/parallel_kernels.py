@@ -34,7 +34,7 @@ def measure(is_quick: bool) -> Result:
             codes = list(workers.map(lambda number: run_one(notebook, number), range(count)))
         seconds = time.monotonic() - started
         kernels = [process.pid for process in psutil.process_iter() if str(base) in " ".join(cmdline(process))]
-        files = list((base / "temporary").iterdir())
+        files = [path for path in (base / "temporary").rglob("*") if not path.is_dir()]
         executed = list((base / "results").glob("kernels/*/notebook.ipynb"))
     goals = [
         Goal(f"kernels: short runs, {AT_ONCE} at a time, that went well", len(executed), at_least=count),
