@@ -3,6 +3,7 @@
 What is too long to be done here is measured on a part and multiplied; then its name says so.
 """
 
+import json
 import os
 import re
 import shutil
@@ -32,7 +33,7 @@ from alutils.queries.scoring import score_images
 from alutils.queries.selections import top_k
 from alutils.results.tables import Experiment
 from alutils.runs.config import RoundsConfig
-from alutils.runs.folder import RunFolder
+from alutils.runs.folder import RunFolder, sha256
 
 ROUNDS = "03_active_learning_rounds"
 SMALL = {"experiment": "grid", "rounds": 4, "steps": 4, "committee_members": 2, "query": "vote_entropy"}
@@ -120,10 +121,13 @@ def copy_run(finished: Path, seed: int) -> None:
     """Make a finished run with another seed of a finished run."""
     folder = finished.with_name(config_of(seed).run_name)
     folder.mkdir()
-    for name in ("rounds.csv", "acquisitions.csv", "provenance.json"):
+    for name in ("rounds.csv", "acquisitions.csv"):
         shutil.copy(finished / name, folder / name)
-    config = (finished / "config.json").read_text()
-    (folder / "config.json").write_text(config.replace('"seed": 0', f'"seed": {seed}'))
+    config = (finished / "config.json").read_text().replace('"seed": 0', f'"seed": {seed}')
+    (folder / "config.json").write_text(config)
+    provenance = json.loads((finished / "provenance.json").read_text())
+    provenance["checksums"]["config"] = sha256(config.encode())
+    (folder / "provenance.json").write_text(json.dumps(provenance))
 
 
 def pool_costs(base: Path, pool: int, images: int) -> dict[str, float]:
