@@ -48,7 +48,7 @@ TESTS = {  # module: its tests and those of its neighbours
     "queries.selections": ["queries/test_selections"],
     "runs.pool": ["runs/test_pool"],
     "runs.folder": ["runs/test_run_folder", "grid/test_state", "results/test_tables"],
-    "runs.schemas": ["runs/test_run_folder", "results/test_tables"],
+    "runs.schemas": ["runs/test_schemas", "runs/test_run_folder", "results/test_tables"],
     "datasets.cache": ["datasets/test_cache", "datasets/test_folder", "datasets/test_cityscapes"],
     "datasets.folder": ["datasets/test_folder", "datasets/test_cache", "datasets/test_description"],
     "training.loop": ["training/test_loop", "training/test_predictions", "training/test_metrics"],

@@ -21,7 +21,7 @@ from alutils.progress import bar
 VERSION = 3  # raise it when the same files would give other arrays
 
 
-def cached(files: SceneFiles, size: tuple[int, int] | None, native_labels: bool = False) -> ImageDataset:
+def cached(files: SceneFiles, size: tuple[int, int] | None, native_labels: bool) -> ImageDataset:
     """Return `files` decoded at `size`, (height, width) or `None` for the stored size; the first call fills the cache.
 
     An image that is a whole number of times as large as `size` is averaged over blocks of pixels; any other is resized

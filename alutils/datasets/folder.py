@@ -70,7 +70,7 @@ def scene_files(description: "Description", base: Path, split: str) -> SceneFile
         if alone in images:
             _refuse(images[alone], "label", places[1])
         _refuse(labels[alone], "image", places[0])
-    stems = sorted(images, key=lambda stem: images[stem].stem)
+    stems = sorted(images)
     classes = description.classes
     class_of_label = np.full(256, -1, np.int16)
     class_of_label[: len(classes)] = np.arange(len(classes))

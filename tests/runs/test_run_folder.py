@@ -396,6 +396,9 @@ def test_a_run_that_an_earlier_version_finished_is_read():
     path = run.path / "provenance.json"
     path.write_text(json.dumps({name: x for name, x in json.loads(path.read_text()).items() if name != "checksums"}))
     read_everything(run)
+    changed(ACQUIRED, ",score", ",height")(run.path)
+    with pytest.raises(DataError, match="it has 0 columns score"):
+        read_everything(run)
     changed(ROUNDS, "0.01", "2")(run.path)
     with pytest.raises(DataError, match=r"miou of row 2 is 2\.0; allowed: numbers from 0 to 1"):
         read_everything(run)
