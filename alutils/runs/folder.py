@@ -109,7 +109,7 @@ class RunFolder:
         apart = self._apart(config)
         if (self.path / "config.json").exists() or not (apart / "config.json").exists():
             return
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(exist_ok=True)
         for file in sorted(apart.iterdir(), key=lambda file: file.name == "config.json"):
             file.replace(self.path / file.name)
         apart.rmdir()

@@ -19,7 +19,7 @@ from alutils.errors import DataError, ParameterError
 from alutils.files import write_whole
 from alutils.runs import folder as results_module
 from alutils.runs.config import recipe_of
-from alutils.runs.folder import RunFolder, sealed
+from alutils.runs.folder import RunFolder, sealed, sha256
 from alutils.runs.schemas import check_acquisitions
 
 CPU = torch.device("cpu")
@@ -105,6 +105,9 @@ def test_state_is_loaded_as_it_was_saved_and_as_data_only(tmp_path: Path):
     (run.path / "model.pt").write_bytes(sealed(buffer.getvalue()))
     with pytest.raises(DataError, match=r"model.pt: damaged \(Weights only load failed"):
         run.load_state("model")
+    run.save_state("list", [1])  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"list.pt: damaged \(it holds a list instead of a dict\)"):
+        run.load_state("list")
 
 
 def test_provenance_is_written_once_and_names_what_matters():
@@ -164,6 +167,8 @@ def test_rounds_that_are_put_back_bring_their_acquisitions_and_scores():
     saved_run(3)
     (run.path / "rounds.csv").write_bytes(earlier)
     assert len(run.rounds()) == len(run.acquisitions()) == len(run.scores()) == 1
+    run.save_rounds(rounds_table(2), acquired_table(2), np.ones((2, 5), np.float32))
+    assert [saved["done"] for saved in json.loads((run.path / "checksums.json").read_text())["saved"]] == [1, 2]
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -200,6 +205,39 @@ def test_a_run_that_was_half_brought_back_is_brought_back_by_the_next_one():
         assert len(run.rounds()) == 2
     assert files_of(run.path) == saved
     assert not apart.exists()
+
+
+def test_a_run_of_another_config_in_the_place_of_one_set_apart_is_one_line():
+    apart = saved_run(1).set_apart()
+    (apart / "config.json").write_text(json.dumps(CONFIG | {"seed": 1}))
+    (apart / "checksums.json").unlink()
+    with (
+        pytest.raises(DataError, match=r"superseded/ has it under another config's name"),
+        RunFolder("e", "r").opened(CONFIG),
+    ):
+        pass
+
+
+def test_the_order_of_a_config_is_no_difference(capsys: pytest.CaptureFixture[str]):
+    saved_run(1).set_apart()
+    with RunFolder("e", "r").opened(dict(reversed(CONFIG.items()))) as run:
+        assert len(run.rounds()) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_differences_are_named_in_order():
+    names = [f"name{number}" for number in range(9)]
+    assert results_module.differences(dict.fromkeys(reversed(names), 1), {"name0": 1, "z": 2}) == [*names[1:], "z"]
+
+
+def test_files_that_mark_a_job_as_done_are_found_and_forgotten():
+    run = saved_run(1)
+    assert run.any_done_file() is None
+    run.done_file("abc").touch()
+    assert run.any_done_file() == run.done_file("abc")
+    run.forget_done()
+    assert run.any_done_file() is None
+    assert run.notebook.parent == run.failed_notebook.parent == run.path
 
 
 def test_the_config_comes_back_last(monkeypatch: pytest.MonkeyPatch):
@@ -291,7 +329,7 @@ def test_runs_without_scores_have_none():
         assert run.acquisitions().empty
         assert run.scores().shape == (0, 0)
         run.save_rounds(rounds_table(1), acquired_table(1))
-        assert run.scores().shape == (0, 0)
+        assert (run.scores().shape, run.scores().dtype) == ((0, 0), np.float32)
         assert not (run.path / "scores.npy").exists()
 
 
@@ -340,6 +378,7 @@ TAMPERED = [  # how, and a part of the line that is said
     (with_array(np.zeros((2, 5), np.float32)), "scores.npy: damaged (it is not what the run had saved)"),
     (with_array(np.zeros((3, 5), np.float32)), "scores.npy: damaged (it is not what the run had saved)"),
     (with_array(np.zeros((3, 5))), "it holds float64 of shape (3, 5); allowed: float32"),
+    (with_array(np.zeros(3, np.float32)), "it holds float32 of shape (3,); allowed: float32, (rounds, P, ...)"),
     (with_array(np.array([None])), "scores.npy: damaged ("),
     (lambda folder: write_whole(folder / "scores.npy", b"x"), "scores.npy: damaged ("),
     (changed(CONFIG_FILE, '"seed": 0', '"seed": 1'), "config.json: damaged (it is not the config of what"),
@@ -396,6 +435,9 @@ def test_a_run_that_an_earlier_version_finished_is_read():
     path = run.path / "provenance.json"
     path.write_text(json.dumps({name: x for name, x in json.loads(path.read_text()).items() if name != "checksums"}))
     read_everything(run)
+    changed(ACQUIRED, "\n1,0,", "\n1,1,")(run.path)
+    with pytest.raises(DataError, match="rank of row 2 is out of order"):
+        read_everything(run)
     changed(ACQUIRED, ",score", ",height")(run.path)
     with pytest.raises(DataError, match="it has 0 columns score"):
         read_everything(run)
@@ -442,6 +484,8 @@ def test_a_network_is_a_file_that_torch_reads():
     run = saved_run(1)
     run.save_state("model", {"w": torch.arange(3)})
     assert torch.load(run.path / "model.pt", weights_only=True)["w"].tolist() == [0, 1, 2]
+    content, length = (run.path / "model.pt").read_bytes(), len(sha256(b""))
+    assert int.from_bytes(content[-length - 2 : -length], "little") == length, "as the format of archives wants it"
 
 
 def test_a_network_that_an_earlier_version_kept_is_read():
@@ -463,6 +507,14 @@ def test_a_bit_of_a_checkpoint_that_tipped_over_is_noticed():
     (run.path / "checkpoint.pt").write_bytes(content)
     with pytest.raises(DataError, match=r"checkpoint.pt: damaged \(it is not what the run had saved\)"):
         run.load_state("checkpoint")
+
+
+@pytest.mark.parametrize("said", [{}, {"versions": {}}, {"versions": {"torch": 2}, "device": "cpu"}])
+def test_a_provenance_that_says_something_else_is_one_line(said: dict[str, Any]):
+    run = saved_run(1, 1)
+    (run.path / "provenance.json").write_text(json.dumps(said))
+    with pytest.raises(DataError, match=r"provenance.json: damaged"):
+        run.provenance()
 
 
 def test_a_pipe_in_a_run_folder_is_not_waited_for():
