@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from alutils.errors import DataError
-from alutils.files import built_once, open_regular, try_lock, write_whole
+from alutils.errors import DataError, unreadable
+from alutils.files import built_once, open_regular, read_mapping, try_lock, write_whole
 from alutils.paths import cache_dir
 from alutils.progress import bar
 
@@ -87,13 +87,12 @@ def _memory_file(folder: Path) -> Path:
 
 
 def _recalled(folder: Path) -> Memory:
+    memory = read_mapping(_memory_file(folder))
     try:
-        with open_regular(_memory_file(folder)) as file:
-            memory = json.load(file)
         return {
             name: (state, digest) for name, (state, digest) in memory.items() if re.fullmatch("[0-9a-f]{64}", digest)
         }
-    except Exception:  # however it is damaged, all can be hashed again
+    except (ValueError, TypeError):  # however it is damaged, all can be hashed again
         return {}
 
 
@@ -141,7 +140,7 @@ def _check(folder: Path) -> None:
         reason = f"{wrong[0]} has changed" if wrong else "" if sealed else f"{SEAL} is empty"
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):  # EINVAL: not a regular file
-            raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
+            raise unreadable(error.filename, error) from error
         reason = f"{Path(error.filename).name}: {error.strerror}"
     except (ValueError, TypeError, RecursionError):
         reason = f"{SEAL} has changed"

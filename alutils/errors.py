@@ -31,6 +31,11 @@ class DataError(OneLine):
     """A file of a data set is missing, unreadable or breaks a rule; the message names the file."""
 
 
+def unreadable(path: object, error: OSError) -> DataError:
+    """Return the error for a file or folder that the system does not let one read, and why."""
+    return DataError(f"{path}: cannot be read ({error.strerror})")
+
+
 class RunError(RuntimeError):
     """A notebook failed. Its line says which and where it is kept, around a message of at most `LONGEST` characters."""
 

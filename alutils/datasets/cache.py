@@ -14,7 +14,7 @@ from PIL import Image
 from alutils.contents import built_and_sealed, content_hashes
 from alutils.datasets.base import ImageDataset, SceneFiles
 from alutils.datasets.decoding import read_image, read_label
-from alutils.errors import DataError
+from alutils.errors import DataError, unreadable
 from alutils.paths import cache_dir
 from alutils.progress import bar
 
@@ -69,7 +69,7 @@ def _hashes(files: SceneFiles) -> list[str]:
         message = f"{error.filename}: missing, or a link to what is missing; every image needs its label file"
         raise DataError(message) from error
     except OSError as error:
-        raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        raise unreadable(error.filename, error) from error
 
 
 def _key(files: SceneFiles, sizes: _Sizes, hashes: list[str]) -> str:
@@ -113,7 +113,7 @@ def mapped(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r")
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        raise unreadable(path, error) from error
 
 
 def _decode(files: SceneFiles, index: int, sizes: _Sizes) -> tuple[np.ndarray, np.ndarray]:

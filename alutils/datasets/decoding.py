@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from alutils.errors import DataError, one_line
+from alutils.errors import DataError, one_line, unreadable
 from alutils.files import open_regular
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # for some others, Pillow starts programs
@@ -57,7 +57,7 @@ def _decoded(path: Path) -> tuple[Image.Image, str]:
     try:
         file = open_regular(path)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        raise unreadable(path, error) from error
     try:
         with file, Image.open(file, formats=FORMATS) as image:
             frames, stored = getattr(image, "n_frames", 1), _stored_as(image)

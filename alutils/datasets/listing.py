@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-from alutils.errors import DataError
+from alutils.errors import DataError, unreadable
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -14,7 +14,7 @@ def files_in(folder: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{folder}: no such folder; the data set needs it") from error
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
+        raise unreadable(folder, error) from error
 
 
 def check_names(paths: Iterable[Path]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from alutils.errors import DataError
+from alutils.errors import DataError, unreadable
 from alutils.files import open_regular, validated
 
 if TYPE_CHECKING:  # pandas takes a while to load, and a process that only starts runs does not need it
@@ -176,19 +176,16 @@ def read_bytes(path: Path) -> bytes:
         with open_regular(path) as file:
             return file.read()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        raise unreadable(path, error) from error
 
 
 def read_json(path: Path, kind: type = dict, model: type[BaseModel] | None = None) -> Any:
     """Return what a JSON file holds, a dict or another `kind`; raise `DataError` if it is damaged or no `model`."""
-    try:
+    with reported(path):
         content = json.loads(read_bytes(path))
-    except (ValueError, RecursionError) as error:
-        raise damaged(path, error) from error
-    if not isinstance(content, kind):
-        raise damaged(path, f"it holds a {type(content).__name__} instead of a {kind.__name__}")
-    if model:
-        with reported(path):
+        if not isinstance(content, kind):
+            raise ValueError(f"it holds a {type(content).__name__} instead of a {kind.__name__}")
+        if model:
             validated(model, content, "its content")
     return content
 
