@@ -25,13 +25,16 @@ datasets                images and labels as arrays, by index
     cityscapes          Cityscapes, and the drawn scenes in its layout
     streets             street scenes that the project draws
     cache               scenes decoded once, memory-mapped
+    features            maps of a frozen encoder, made once, memory-mapped
 
 models                  networks split in encode and decode
     base                what every network is
     weights             pretrained weights of encoders, checked before they are read
+    encoders            pretrained encoders of timm, by name
     mnist_cnn           the thesis's network for digits
     unet                U-Nets: a small one for CPUs, and one with the thesis's VGG19 encoder
     deeplabv3           DeepLabV3 on a ResNet, and a small one for CPUs
+    frozen              networks on the maps of a frozen encoder
 
 training                a recipe and labelled images give a trained network
     recipe              how a network is trained

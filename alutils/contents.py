@@ -105,23 +105,26 @@ def _remember(folder: Path, learnt: Memory) -> None:
                 write_whole(path, json.dumps(_recalled(folder) | learnt))
 
 
-def built_and_sealed(folder: Path, build: Callable[[Path], object]) -> Path:
-    """Return `folder`, with the files that `build(beside)` wrote into the new folder `beside`, unchanged since.
+def built_and_sealed(folder: Path, build: Callable[[Path], object], *, resumable: bool = False) -> Path:
+    """Return `folder`, with the files that `build(beside)` wrote into the folder `beside`, unchanged since.
 
     It is built if it is not there. Its files are read-only, because a process that has mapped a file dies when another
     one empties it. Raises `DataError` if the folder is damaged, and gives the reason if it cannot be read.
+
+    resumable : `beside` may hold what a killed or failed builder wrote; otherwise it is new
     """
 
     def build_and_seal(beside: Path) -> None:
-        beside.mkdir()
+        beside.mkdir(exist_ok=resumable)
         build(beside)
         _seal(beside)
 
-    _check(built_once(folder, build_and_seal))
+    _check(built_once(folder, build_and_seal, resumable=resumable))
     return folder
 
 
 def _seal(folder: Path) -> None:
+    (folder / SEAL).unlink(missing_ok=True)  # of a builder that was killed right here
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     digests = content_hashes(paths, folder.name)
     names = [path.relative_to(folder).as_posix() for path in paths]

@@ -108,25 +108,28 @@ def own_folder(base: Path) -> Path:
     return path
 
 
-def built_once(path: Path, build: Callable[[Path], object]) -> Path:
+def built_once(path: Path, build: Callable[[Path], object], *, resumable: bool = False) -> Path:
     """Return the file or folder `path`; if it does not exist, let `build` make it first.
 
     `build(beside)` makes a file or a folder at `beside`, which is renamed to `path` when it is whole. One process
     builds at a time and others wait for it. What a failed or a killed builder left behind is removed.
+
+    resumable : what it left at `beside` stays, and the next `build` goes on with it
 
     Raises `OSError`, which names `path`, if it cannot be written, for example because the disk is full.
     """
     if not path.exists():
         with locked(path.with_name(f"{path.stem}.lock"), str(path)):
             if not path.exists():
-                _build(path, build)
+                _build(path, build, resumable)
     return path
 
 
-def _build(path: Path, build: Callable[[Path], object]) -> None:
+def _build(path: Path, build: Callable[[Path], object], resumable: bool) -> None:
     for left in path.parent.glob(f"{path.stem}.*.part{path.suffix}"):  # by killed builders
         _remove(left)
-    beside = path.with_name(f"{path.stem}.{os.getpid()}.part{path.suffix}")  # a killed one's children may still write
+    own = "" if resumable else f".{os.getpid()}"  # the children of a killed one may still write
+    beside = path.with_name(f"{path.stem}{own}.part{path.suffix}")
     try:
         build(beside)
         beside.rename(path)
@@ -134,7 +137,8 @@ def _build(path: Path, build: Callable[[Path], object]) -> None:
         if not path.exists():  # where locks do not work, another builder may have been quicker
             raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
     finally:
-        _remove(beside)
+        if not resumable:
+            _remove(beside)
 
 
 def _remove(path: Path) -> None:

@@ -21,6 +21,22 @@ class Item(NamedTuple):
     name: str
 
 
+class Features(NamedTuple):
+    """Maps that a frozen encoder has made of a data set's images.
+
+    levels : (N, D, h, w) float16 each, from fine to coarse
+    digest : what tells the maps of this encoder from those of all others
+    strides : pixels of the image for one of each level's maps
+    means, stds : (D,) float32 each, of every channel over the images
+    """
+
+    digest: str
+    levels: tuple[np.ndarray, ...]
+    strides: tuple[int, ...]
+    means: tuple[np.ndarray, ...]
+    stds: tuple[np.ndarray, ...]
+
+
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity
 class ImageDataset:
     """One split of a data set, as arrays that may be memory-mapped.
@@ -35,6 +51,7 @@ class ImageDataset:
     label_values : the value of each class in label files, and last that of void; empty if there are no label files
     categories : named groups of classes; each is also scored as if it were one class
     stored_size : height and width of the first image as stored; None if there are no image files
+    features : what a network reads in place of the images; None for networks that read images
     """
 
     name: str
@@ -50,6 +67,7 @@ class ImageDataset:
     label_values: Sequence[int] = ()
     categories: Mapping[str, Sequence[int]] = field(default_factory=dict)
     stored_size: tuple[int, int] | None = None
+    features: Features | None = None
 
     def __len__(self) -> int:
         """Return N, the number of images."""

@@ -5,7 +5,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -108,10 +108,10 @@ def new_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -
     return array
 
 
-def mapped(path: Path) -> np.ndarray:
+def mapped(path: Path, mode: Literal["r", "r+"] = "r") -> np.ndarray:
     """Return the array in the file `path`, memory-mapped; raise `DataError` with the reason if it cannot be read."""
     try:
-        return np.load(path, mmap_mode="r")
+        return np.load(path, mmap_mode=mode)
     except OSError as error:
         raise unreadable(path, error) from error
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from alutils.datasets import ImageDataset
+from alutils.datasets import Features, ImageDataset
 from alutils.errors import ParameterError, check_choice
 
 if TYPE_CHECKING:
     from alutils.models.base import SplitModel
 
-__all__ = ["FOR_DIGITS", "MODELS", "Network", "SplitModel", "build_model", "warn_of_size"]
+__all__ = ["DEFAULT_ENCODER", "FOR_DIGITS", "MODELS", "Network", "SplitModel", "build_model", "warn_of_size"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,15 @@ class Network:
     path : "module:class" of a `SplitModel`
     options : arguments of the class, beside the number of classes
     has_weights : whether the class takes `weights`, None or "imagenet" for pretrained weights of the encoder
+    is_frozen : whether the class takes `features`, the maps of a frozen encoder that it reads in place of images
+    normalisation : mean and standard deviation, of 0..1, that its images are brought to; `None` for the data set's own
     """
 
     path: str
     options: Mapping[str, Any] = field(default_factory=dict)
     has_weights: bool = False
+    is_frozen: bool = False
+    normalisation: tuple[float, float] | None = None
 
     def load(self) -> type["SplitModel"]:
         """Return the class, importing its module."""
@@ -37,19 +41,28 @@ MODELS = {
     "mnist_cnn": Network("alutils.models.mnist_cnn:MnistCnn"),
     "unet_small": Network("alutils.models.unet:UnetSmall"),
     "deeplabv3_small": Network("alutils.models.deeplabv3:DeepLabV3Small"),
+    "frozen_linear": Network("alutils.models.frozen:FrozenLinear", is_frozen=True),
+    "frozen_small": Network("alutils.models.frozen:FrozenSmall", is_frozen=True),
     "vgg19_unet": Network("alutils.models.unet:Vgg19Unet", has_weights=True),
+    "deeplabv3_lite0": Network("alutils.models.deeplabv3:DeepLabV3Lite0", has_weights=True, normalisation=(0.5, 0.5)),
     "deeplabv3_resnet50": Network("alutils.models.deeplabv3:DeepLabV3", {"depth": 50}, has_weights=True),
     "deeplabv3_resnet101": Network("alutils.models.deeplabv3:DeepLabV3", {"depth": 101}, has_weights=True),
 }
 
+DEFAULT_ENCODER = "tf_efficientnet_lite0"  # of networks on frozen maps; its weights are a package of the lock
+
 FOR_DIGITS = {"mnist_cnn"}  # predicts one class for an image; all others predict one for each pixel
 
 
-def build_model(name: str, num_classes: int, *, seed: int, weights: str | None = None) -> "SplitModel":
+def build_model(
+    name: str, num_classes: int, *, seed: int, weights: str | None = None, features: Features | None = None
+) -> "SplitModel":
     """Return the model `name` with initial weights fixed by `seed`.
 
-    `weights` is "imagenet" for pretrained weights of the encoder, or `None` to start from scratch. Raises
-    `ParameterError` for an unknown name and for weights that the model does not have.
+    weights : "imagenet" for pretrained weights of the encoder, or `None` to start from scratch
+    features : the training set's, for a model on the maps of a frozen encoder
+
+    Raises `ParameterError` for an unknown name and for weights that the model does not have.
     """
     import torch
 
@@ -60,6 +73,8 @@ def build_model(name: str, num_classes: int, *, seed: int, weights: str | None =
         options["weights"] = weights
     elif weights is not None:
         raise ParameterError(f"weights is {weights!r}; {name} has none to load, allowed: None")
+    if network.is_frozen:
+        options["features"] = features
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return network.load()(num_classes, **options)

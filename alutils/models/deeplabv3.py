@@ -1,4 +1,4 @@
-"""The thesis's first network, torchvision's DeepLabV3 with an auxiliary head, and a small DeepLabV3 for CPUs."""
+"""The thesis's first network, torchvision's DeepLabV3 with an auxiliary head, and two smaller ones for CPUs."""
 
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, ResNet101_Weights, resnet50, resnet101
@@ -6,8 +6,10 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation.deeplabv3 import ASPP
 from torchvision.models.segmentation.fcn import FCNHead
 
+from alutils.models import DEFAULT_ENCODER
 from alutils.models.base import SplitModel, conv_bn_relu, resize_logits
-from alutils.models.weights import pretrained
+from alutils.models.encoders import encoder_network, packaged_file
+from alutils.models.weights import check_weights, pretrained
 
 RESNETS = {50: (resnet50, ResNet50_Weights), 101: (resnet101, ResNet101_Weights)}
 
@@ -53,6 +55,25 @@ class DeepLabV3(PyramidModel):
         stages = self.backbone(images)
         main, auxiliary = self.decode(self.pyramid(stages["main"])), self.auxiliary(stages["auxiliary"])
         return resize_logits(main, images.shape[2:]), resize_logits(auxiliary, images.shape[2:])
+
+
+class DeepLabV3Lite0(PyramidModel):
+    """A DeepLabV3 on EfficientNet-Lite0, the encoder of networks on frozen maps, trained along; dilated, at 1/16.
+
+    Its images are normalised as the encoder's were (`models.MODELS`).
+    """
+
+    stride = 16
+
+    def __init__(self, num_classes: int, weights: str | None = None):
+        check_weights(weights)
+        super().__init__(320, [6, 12, 18], 128, num_classes)
+        file = packaged_file() if weights else None
+        self.backbone = encoder_network(DEFAULT_ENCODER, file, output_stride=16, out_indices=(4,))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return features (N, 128, H/16, W/16) of images (N, 3, H, W)."""
+        return self.pyramid(self.backbone(images)[0])
 
 
 class DeepLabV3Small(PyramidModel):

@@ -22,8 +22,7 @@ def pretrained(weights: str | None, builder: Any, enum: Any, **options: Any) -> 
         if `weights` is neither "imagenet" nor `None`, if they are not on this machine and cannot be downloaded, or if
         their file is not what its name says.
     """
-    if weights not in (None, "imagenet"):
-        raise ParameterError(f"weights is {weights!r}; allowed: imagenet, None")
+    check_weights(weights)
     network = builder(weights=None, **options)
     if weights:
         url = enum.IMAGENET1K_V1.url
@@ -36,6 +35,12 @@ def pretrained(weights: str | None, builder: Any, enum: Any, **options: Any) -> 
                 f"weights could not be loaded ({reason}); put {url} into {folder}, or use None"
             ) from error
     return network
+
+
+def check_weights(weights: str | None) -> None:
+    """Raise `ParameterError` unless `weights` is "imagenet" or `None`."""
+    if weights not in (None, "imagenet"):
+        raise ParameterError(f"weights is {weights!r}; allowed: imagenet, None")
 
 
 def _state(url: str, folder: Path) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from alutils.errors import check_range
 from alutils.models import SplitModel
-from alutils.models.base import inference_copy, resize_logits
+from alutils.models.base import Maps, inference_copy, resize_logits
+from alutils.models.frozen import FrozenHead
 from alutils.seeds import derive_seed
 
 LN2 = 0.6931471805599453
+TOGETHER = 10  # members of a network on frozen maps that are computed at a time
 PIECE = {"cpu": 2**17, "cuda": 2**26}  # numbers processed at a time; on a CPU they fit into its cache
 
 
@@ -53,15 +55,22 @@ class Committee:
         """Return a committee of copies of the networks in evaluation mode, which run faster (`inference_copy`)."""
         return replace(self, networks=[inference_copy(network) for network in self.networks])
 
-    def logits(self, images: Tensor) -> Iterator[Tensor]:
+    def logits(self, images: Tensor | Maps) -> Iterator[Tensor]:
         """Yield each member's logits of images (N, C, H, W): (N, classes), or (N, classes, h, w) as `decode` gives.
 
-        `encode`, which has no dropout, runs once for all members of a network; a member costs one `decode`.
+        `encode`, which has no dropout, runs once for all members of a network; a member costs one `decode`. Several
+        members of a `FrozenHead` are one matrix product.
         """
+        seeds = [derive_seed(self.seed, "member", member) for member in range(self.members)]
         for network in self.networks:
             features = network.eval().encode(images)
-            for member in range(self.members):
-                with fixed_dropout(network, self.dropout, derive_seed(self.seed, "member", member)):
+            if isinstance(network, FrozenHead):
+                for start in range(0, len(seeds), TOGETHER):
+                    masks = _channel_masks(features, self.dropout, seeds[start : start + TOGETHER])
+                    yield from network.decode_members(features, masks)
+                continue
+            for seed in seeds:
+                with fixed_dropout(network, self.dropout, seed):
                     logits = network.decode(features)
                 yield logits  # after the `with`, so that the network has no hooks while the caller uses the logits
 
@@ -70,25 +79,40 @@ class Committee:
 def fixed_dropout(model: nn.Module, rate: float, seed: int) -> Iterator[None]:
     """Apply one fixed mask, drawn from `seed`, in every dropout layer of `model`, which is in evaluation mode.
 
-    A mask has the shape of one image's activations. All images of all batches get the same mask, so within this
-    context `model` is one fixed network. Activations that are kept are divided by 1 - `rate`.
+    A mask has the shape of one image's activations, or of its channels where a layer drops whole channels. All images
+    of all batches get the same mask, so within this context `model` is one fixed network. Activations that are kept are
+    divided by 1 - `rate`.
     """
 
     def hook_for(layer_index: int):
         def hook(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-            generator = torch.Generator(output.device).manual_seed(derive_seed(seed, "layer", layer_index))
-            drawn = torch.empty_like(output[0], dtype=torch.float32).uniform_(generator=generator)
-            return output * ((drawn >= rate).to(output.dtype) / (1 - rate))
+            like = output[0, :, :1, :1] if isinstance(layer, nn.Dropout2d) else output[0]
+            return output * _mask(like, rate, derive_seed(seed, "layer", layer_index))
 
         return hook
 
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
+    layers = [layer for layer in model.modules() if isinstance(layer, (nn.Dropout, nn.Dropout2d))]
     handles = [layer.register_forward_hook(hook_for(index)) for index, layer in enumerate(layers)]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _mask(like: Tensor, rate: float, seed: int) -> Tensor:
+    """Return a mask of the shape of `like`: 0 with the probability `rate`, else 1 / (1 - `rate`)."""
+    generator = torch.Generator(like.device).manual_seed(seed)
+    drawn = torch.empty_like(like, dtype=torch.float32).uniform_(generator=generator)
+    return (drawn >= rate).to(like.dtype) / (1 - rate)
+
+
+def _channel_masks(features: Sequence[Tensor], rate: float, seeds: Sequence[int]) -> list[Tensor]:
+    """Return for each map of `features` (N, D, h, w) the masks (T, D) that `fixed_dropout` draws from T seeds."""
+    return [
+        torch.stack([_mask(maps[0, :, 0, 0], rate, derive_seed(seed, "layer", number)) for seed in seeds])
+        for number, maps in enumerate(features)
+    ]
 
 
 def probability(logits: Tensor) -> Tensor:
@@ -164,14 +188,18 @@ def enlarged_pieces(logits: Tensor, size: Sequence[int]) -> Iterator[tuple[tuple
         return
     (classes, low_height), (height, width) = logits.shape[1:3], size
     wide = resize_logits(logits.contiguous(), (low_height, width))
-    shares = row_shares(wide, height)
+    shares = row_shares(wide, height) if low_height != height else None
     step = max(1, PIECE[logits.device.type] // (classes * width))
     for image in range(len(logits)):
         for start in range(0, height, step):
             rows = slice(start, min(start + step, height))
-            # Only these rows of `wide` contribute. A matrix product is the fastest way to blend them.
-            low = slice(max(0, rows.start * low_height // height - 1), -(-rows.stop * low_height // height) + 1)
-            yield (slice(image, image + 1), ..., rows, slice(None)), shares[rows, low] @ wide[image : image + 1, :, low]
+            if shares is None:
+                piece = wide[image : image + 1, :, rows]
+            else:
+                # Only these rows of `wide` contribute. A matrix product is the fastest way to blend them.
+                low = slice(max(0, rows.start * low_height // height - 1), -(-rows.stop * low_height // height) + 1)
+                piece = shares[rows, low] @ wide[image : image + 1, :, low]
+            yield (slice(image, image + 1), ..., rows, slice(None)), piece
 
 
 def row_shares(low: Tensor, height: int) -> Tensor:

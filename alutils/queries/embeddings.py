@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,8 @@ from torch.nn import functional as F
 from alutils.contents import built_and_sealed
 from alutils.datasets import ImageDataset
 from alutils.models import SplitModel
-from alutils.models.base import inference_copy
+from alutils.models.base import Maps, inference_copy
+from alutils.models.frozen import FrozenHead
 from alutils.paths import cache_dir
 from alutils.queries.committee import vote
 from alutils.training.feeding import feed
@@ -72,6 +75,8 @@ def gradient_embeddings(model: SplitModel, dataset: ImageDataset, indices: np.nd
     layer has for each class. Ash et al. 2020.
     """
     model = inference_copy(model)
+    if isinstance(model, FrozenHead):
+        return _in_batches(model, partial(_head_gradients, model), dataset, indices, recipe)
     last, inputs = model.head[-1], list[Tensor]()
     last.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
 
@@ -89,8 +94,15 @@ def gradient_embeddings(model: SplitModel, dataset: ImageDataset, indices: np.nd
     return _in_batches(model, embed, dataset, indices, recipe)
 
 
+def _head_gradients(model: FrozenHead, images: Maps) -> Tensor:
+    features = [maps.float() for maps in model.encode(images)]
+    logits = model.decode(features).float()
+    error = (logits.softmax(dim=1) - vote(logits)) / logits[0, 0].numel()
+    return model.last_gradients(features, error).flatten(1)
+
+
 def _in_batches(
-    model: SplitModel, function: Callable[[Tensor], Tensor], dataset: ImageDataset, indices: np.ndarray, recipe: Recipe
+    model: SplitModel, function: Callable[[Any], Tensor], dataset: ImageDataset, indices: np.ndarray, recipe: Recipe
 ) -> np.ndarray:
     """Return the vectors that `function` gives for the images `indices`, (N, D) float32, a batch at a time."""
     device = next(model.parameters()).device

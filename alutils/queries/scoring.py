@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from alutils.datasets import ImageDataset
+from alutils.models.base import resize_logits
 from alutils.queries.committee import Committee, committee_statistics
 from alutils.queries.query import Query
 from alutils.queries.reductions import reduction_of
@@ -51,6 +52,9 @@ def score_images(
         values = applied(score, asked)
         if class_weights is not None:
             values = balanced(values, asked["mean_probability"], class_weights)
+        if dataset.is_dense:
+            asked = {name: enlarged(asked[name], dataset) for name in statistics_of(reduction)}
+            values = enlarged(values, dataset)
         if maps is None:
             reduced = applied(reduction, asked, values)
         else:
@@ -68,14 +72,24 @@ def score_images(
 def ask_committee(
     committee: Committee, dataset: ImageDataset, indices: np.ndarray, recipe: Recipe, names: Sequence[str]
 ) -> Iterator[dict[str, Tensor]]:
-    """Yield the committee statistics `names` of the images `indices`, a batch at a time."""
+    """Yield the committee statistics `names` of the images `indices`, a batch at a time.
+
+    Those of scenes have the height and width of the images, or of the logits for networks that are `at_own_size`.
+    """
     keep_freed_memory()
     committee = committee.for_inference()
     batches = in_batches(indices, recipe.batch_size, f"asking the committee about {len(indices)}")
+    at_own_size = any(network.at_own_size for network in committee.networks)
     for images, _ in feed(dataset, batches, committee.device):
         with autocast(recipe.precision, committee.device):
-            size = images.shape[2:] if dataset.is_dense else ()
+            size = None if at_own_size or not dataset.is_dense else images.shape[2:]
             yield committee_statistics(committee.logits(images), names, size)
+
+
+def enlarged(maps: Tensor, dataset: ImageDataset) -> Tensor:
+    """Return maps (N, h, w) or (N, C, h, w), enlarged bilinearly to the size of the images; (N,) unchanged."""
+    size = dataset.images.shape[2:]
+    return resize_logits(maps[:, None], size)[:, 0] if maps.ndim == 3 else resize_logits(maps, size)
 
 
 def score_maps(
@@ -87,7 +101,7 @@ def score_maps(
         (statistics,) = ask_committee(asked, dataset, np.array([index]), recipe, statistics_of(*scores))
         return statistics
 
-    plain = ask(Committee(committee.networks[:1]), consensus_entropy)["mean_probability"]
+    plain = enlarged(ask(Committee(committee.networks[:1]), consensus_entropy)["mean_probability"], dataset)
     statistics = ask(committee, *(SCORES[name] for name in names))
-    maps = {name: applied(SCORES[name], statistics)[0].cpu().numpy() for name in names}
+    maps = {name: enlarged(applied(SCORES[name], statistics), dataset)[0].cpu().numpy() for name in names}
     return plain.argmax(dim=1)[0].cpu().numpy(), maps

@@ -79,7 +79,8 @@ def load_bulk_model(config: BulkConfig, dataset: ImageDataset) -> SplitModel:
     state = run.load_state("model")
     if state is None:
         raise ParameterError(f"{run.path} holds no model; allowed: a finished run with keep_model")
-    model = build_model(config.model, config.outputs(dataset), seed=0)  # without pretrained weights, which may be gone
+    # without pretrained weights, which may be gone
+    model = build_model(config.model, config.outputs(dataset), seed=0, features=dataset.features)
     with reported(run.path / "model.pt"):
         model.load_state_dict(state)
     return model.to(default_device()).to(memory_format=torch.channels_last).eval()

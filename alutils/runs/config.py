@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError, check_choice, check_range
+from alutils.models import DEFAULT_ENCODER, MODELS
 from alutils.queries.own import query_digest
 from alutils.queries.query import QUERIES, parse_query
 from alutils.training.recipe import Recipe
@@ -38,6 +39,8 @@ class TrainingConfig(Recipe):
 
     test_resolution : "native" compares with the test labels as stored, to which predictions are enlarged (nearest);
         "training" compares at the height and width of the training
+    encoder : a model of timm, whose maps a network on frozen maps reads
+    encoder_weights : a file with its weights; `None` for those that timm names
     """
 
     kind: ClassVar[str]
@@ -51,17 +54,39 @@ class TrainingConfig(Recipe):
     model: str
     weights: str | None
     seed: int
+    encoder: str = DEFAULT_ENCODER
+    encoder_weights: str | None = None
 
     @classmethod
     def from_names(cls, names: Mapping[str, Any]) -> Self:
-        """Return a config with the values that `names` has for its fields, such as a notebook's `globals()`."""
-        return cls(**{field.name: names[field.name] for field in fields(cls)})
+        """Return a config with the values that `names` has for its fields, such as a notebook's `globals()`.
+
+        A field with a default may be missing there.
+        """
+        return cls(**{f.name: names[f.name] for f in fields(cls) if f.name in names or f.default is MISSING})
 
     def __post_init__(self) -> None:
         """Refuse values that are impossible whatever the data set."""
         super().__post_init__()
         check_range("seed", self.seed, 0, 2**31)
         check_choice("test_resolution", self.test_resolution, TEST_RESOLUTIONS)
+        self._check_encoder()
+
+    def _check_encoder(self) -> None:
+        """Refuse an encoder, and changes of images, for a network that would not use them."""
+        if self.is_frozen:
+            for name in self.augmentations:
+                check_choice(f"augmentation for {self.model}", name, ["flip", "none"])
+        elif (self.encoder, self.encoder_weights) != (DEFAULT_ENCODER, None):
+            frozen = ", ".join(name for name, network in MODELS.items() if network.is_frozen)
+            raise ParameterError(
+                f"encoder is {self.encoder!r}; {self.model} has one of its own, allowed with: {frozen}"
+            )
+
+    @property
+    def is_frozen(self) -> bool:
+        """Tell whether the network reads the maps of a frozen encoder."""
+        return self.model in MODELS and MODELS[self.model].is_frozen
 
     def schedule(self, round_number: int) -> tuple[int, tuple[float, float]]:
         """Return how the network of a round starts: the round of its initial weights, and its learning-rate decay.
@@ -78,6 +103,10 @@ class TrainingConfig(Recipe):
         """Return every parameter, the data's fingerprints, and the digest of a query's file."""
         data = {"train_data": train_set.fingerprint, "test_data": test_set.fingerprint}
         config = {"kind": self.kind} | asdict(self) | data
+        if train_set.features:
+            config["encoder_digest"] = train_set.features.digest
+        else:
+            del config["encoder"], config["encoder_weights"]
         digest = query_digest(config["query"])
         return config | ({"query_digest": digest} if digest else {})
 

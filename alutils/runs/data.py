@@ -1,5 +1,7 @@
 """The data of a run, loaded as its config says, and checked against its network."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from alutils.datasets import IGNORE_INDEX, ImageDataset, load_dataset
@@ -9,14 +11,29 @@ from alutils.runs.config import TrainingConfig
 
 
 def load_split(config: TrainingConfig, split: str) -> ImageDataset:
-    """Return one split of the data set at the config's height and width."""
-    return load_dataset(config.dataset, split, config.height, config.width)
+    """Return one split of the data set at the config's height and width, with features if the network reads them."""
+    return _as_read(config, load_dataset(config.dataset, split, config.height, config.width))
 
 
 def load_test_set(config: TrainingConfig) -> ImageDataset:
     """Return the split that networks are tested on, with labels at the config's `test_resolution`."""
     native = config.test_resolution == "native"
-    return load_dataset(config.dataset, config.test_split, config.height, config.width, native_labels=native)
+    size = config.height, config.width
+    return _as_read(config, load_dataset(config.dataset, config.test_split, *size, native_labels=native))
+
+
+def _as_read(config: TrainingConfig, dataset: ImageDataset) -> ImageDataset:
+    """Return a data set as the config's network reads it: with features, or normalised as the network needs it."""
+    network = MODELS.get(config.model)
+    if network and network.normalisation:
+        mean, std = ((value,) * len(dataset.mean) for value in network.normalisation)
+        return replace(dataset, mean=mean, std=std)
+    if not config.is_frozen or not dataset.is_dense:
+        return dataset
+    from alutils.models.encoders import encoded  # loads torch, which a run that reads images may not need yet
+    from alutils.training.loop import default_device
+
+    return encoded(dataset, config.encoder, config.encoder_weights, default_device())
 
 
 def load_sets(config: TrainingConfig) -> tuple[ImageDataset, ImageDataset]:

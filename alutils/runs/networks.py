@@ -22,7 +22,8 @@ SAVE_EVERY = 30.0  # seconds between checkpoints within a training
 
 def build_network(config: TrainingConfig, dataset: ImageDataset, *, seed: int) -> SplitModel:
     """Return the config's network for `dataset`, with initial weights fixed by `seed`."""
-    return build_model(config.model, config.outputs(dataset), seed=seed, weights=config.weights)
+    outputs = config.outputs(dataset)
+    return build_model(config.model, outputs, seed=seed, weights=config.weights, features=dataset.features)
 
 
 def check_network(config: TrainingConfig, dataset: ImageDataset, run: RunFolder) -> None:

@@ -1,6 +1,7 @@
 """Random changes to whole batches of scenes on the device. Geometric changes move an image and its label together."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,17 +9,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alutils.datasets import IGNORE_INDEX
+from alutils.models.base import Maps
 
 SCALES = (0.5, 2.0)  # smallest and largest factor of an image's size
 FACTORS = (0.75, 1.33)  # smallest and largest factor of brightness, contrast and saturation
 
 
-def augment(
-    images: Tensor, labels: Tensor, *, names: Iterable[str], generator: np.random.Generator
-) -> tuple[Tensor, Tensor]:
+def augment(images: Any, labels: Tensor, *, names: Iterable[str], generator: np.random.Generator) -> tuple[Any, Tensor]:
     """Apply the changes `names` (keys of `CHANGES`) to a batch, one after the other.
 
-    images : (B, 3, H, W), bytes or floats from 0 to 255
+    images : (B, 3, H, W), bytes or floats from 0 to 255; or `Maps`, which can be flipped
     labels : (B, H, W) uint8
     """
     for name in names:
@@ -26,11 +26,19 @@ def augment(
     return images, labels
 
 
-def flip(images: Tensor, labels: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Mirror about half of the images and their labels left to right."""
-    chosen = torch.from_numpy(generator.random(len(images)) < 0.5).to(images.device)
-    images = torch.where(chosen[:, None, None, None], images.flip(-1), images)
-    return images, torch.where(chosen[:, None, None], labels.flip(-1), labels)
+def flip(images: Any, labels: Tensor, generator: np.random.Generator) -> tuple[Any, Tensor]:
+    """Mirror about half of the images, or of their maps, and their labels left to right."""
+    chosen = torch.from_numpy(generator.random(len(labels)) < 0.5).to(labels.device)
+    if isinstance(images, Maps):
+        images = images._replace(levels=[_mirrored(level, chosen) for level in images.levels])
+    else:
+        images = _mirrored(images, chosen)
+    return images, _mirrored(labels, chosen)
+
+
+def _mirrored(array: Tensor, chosen: Tensor) -> Tensor:
+    """Return an array (B, ..., W), mirrored where `chosen` (B,) is true."""
+    return torch.where(chosen.view(-1, *[1] * (array.ndim - 1)), array.flip(-1), array)
 
 
 def scale(images: Tensor, labels: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -66,7 +74,7 @@ def log_uniform(bounds: tuple[float, float], shape: tuple[int, ...], generator: 
     return np.exp(generator.uniform(low, high, shape))
 
 
-CHANGES: dict[str, Callable[[Tensor, Tensor, np.random.Generator], tuple[Tensor, Tensor]]] = {
+CHANGES: dict[str, Callable[[Any, Tensor, np.random.Generator], tuple[Any, Tensor]]] = {
     "flip": flip,
     "scale": scale,
     "colour": colour,

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from alutils.datasets import ImageDataset
+from alutils.models.base import Maps
 
 RESIDENT_SHARE = 0.5  # the share of the GPU's free memory that a data set may take
 CHUNK = 64  # images copied to the GPU at a time
@@ -22,43 +23,51 @@ def feed(
     dataset: ImageDataset,
     batches: Iterable[np.ndarray],
     device: torch.device,
-    change: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = lambda images, labels: (images, labels),
-) -> Iterator[tuple[Tensor, Tensor]]:
+    change: Callable[[Any, Tensor], tuple[Any, Tensor]] = lambda images, labels: (images, labels),
+) -> Iterator[tuple[Any, Tensor]]:
     """Yield images (B, C, H, W) float32, normalised, and labels (B, ...) uint8 for each array of B indices.
 
-    Both are on `device`. `change` is applied to both before the images are normalised. While a batch is in use,
-    another thread reads the next one from the memory-mapped arrays.
+    A data set with features gives `Maps` in place of images. All are on `device`. `change` is applied to both before
+    images are normalised. While a batch is in use, another thread reads the next one from the memory-mapped arrays.
     """
     mean, std = (255 * torch.tensor(x, device=device).view(1, -1, 1, 1) for x in (dataset.mean, dataset.std))
     kept = resident(dataset, device)
 
-    def gather(indices: np.ndarray) -> tuple[Tensor, Tensor]:
+    def gather(indices: np.ndarray) -> list[Tensor]:
         if kept is not None:
             chosen = torch.from_numpy(indices).to(device)
-            return kept[0][chosen], kept[1][chosen]
-        images, labels = torch.from_numpy(dataset.images[indices]), torch.from_numpy(dataset.labels[indices])
-        return (images.pin_memory(), labels.pin_memory()) if device.type == "cuda" else (images, labels)
+            return [array[chosen] for array in kept]
+        gathered = [torch.from_numpy(array[indices]) for array in arrays(dataset)]
+        return [array.pin_memory() for array in gathered] if device.type == "cuda" else gathered
 
     for gathered in one_ahead(gather, batches):
-        images, labels = (array.to(device, non_blocking=True) for array in gathered)
-        images, labels = change(images.to(memory_format=torch.channels_last), labels)
-        yield (images - mean).div_(std), labels
+        labels, *read = (array.to(device, non_blocking=True) for array in gathered)
+        if dataset.features:
+            shape = torch.Size([len(labels), *dataset.images.shape[1:]])
+            yield change(Maps([level.float() for level in read], shape), labels)
+        else:
+            images, labels = change(read[0].to(memory_format=torch.channels_last), labels)
+            yield (images - mean).div_(std), labels
+
+
+def arrays(dataset: ImageDataset) -> list[np.ndarray]:
+    """Return the labels of a data set, and what a network reads: its images, or all levels of its features."""
+    return [dataset.labels, *(dataset.features.levels if dataset.features else [dataset.images])]
 
 
 @lru_cache(maxsize=2)  # a training and a test set
-def resident(dataset: ImageDataset, device: torch.device) -> tuple[Tensor, Tensor] | None:
-    """Return copies of images and labels on the GPU, uint8; `None` on a CPU, or if the GPU has too little memory."""
+def resident(dataset: ImageDataset, device: torch.device) -> list[Tensor] | None:
+    """Return copies of `arrays` on the GPU; `None` on a CPU, or if the GPU has too little memory."""
     if device.type != "cuda":
         return None
-    size = dataset.images.nbytes + dataset.labels.nbytes
-    if size > RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+    if sum(array.nbytes for array in arrays(dataset)) > RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
         return None
-    return _copied(dataset.images, device), _copied(dataset.labels, device)
+    return [_copied(array, device) for array in arrays(dataset)]
 
 
 def _copied(array: np.ndarray, device: torch.device) -> Tensor:
     """Return a copy of a memory-mapped array on `device`; main memory holds only `CHUNK` images at a time."""
-    copy = torch.empty(array.shape, dtype=torch.uint8, device=device)
+    copy = torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, device=device)
     for start in range(0, len(array), CHUNK):
         copy[start : start + CHUNK] = torch.from_numpy(np.array(array[start : start + CHUNK]))
     return copy

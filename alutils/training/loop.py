@@ -1,7 +1,7 @@
 """Training and testing: loss, learning rate and precision are all in this file."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts
 from alutils.models import SplitModel
-from alutils.models.base import inference_copy
+from alutils.models.base import Maps, inference_copy
 from alutils.progress import bar
 from alutils.seeds import derive_seed, numpy_generator
 from alutils.training.augmentation import augment
@@ -96,13 +96,13 @@ class Trainer:
         for images, labels in feed(dataset, batches, self.device, change):
             yield images, labels.long().masked_fill_(labels == IGNORE_INDEX, void)
 
-    def step(self, images: Tensor, targets: Tensor, weights: Tensor | None, rate: float) -> Tensor:
+    def step(self, images: Tensor | Maps, targets: Tensor, weights: Tensor | None, rate: float) -> Tensor:
         """Take one optimizer step at the learning rate `rate` and return its loss, 0 for a batch without a label.
 
         The loss is a tensor on the device: reading its value waits for the GPU.
 
-        images : (B, C, H, W) float32
-        targets : (B, ...) int64, classes or `IGNORE_INDEX`
+        images : (B, C, H, W) float32, or maps of a frozen encoder
+        targets : (B, ...) int64, classes or `IGNORE_INDEX`; logits of fewer pixels are compared with the nearest ones
         weights : (C,), the weight of each class in the loss; `None` for equal weights
         """
         for group in self.optimizer.param_groups:
@@ -110,6 +110,7 @@ class Trainer:
         self.network.train()
         with autocast(self.recipe.precision, images.device):
             main, *auxiliary = self.network.training_logits(images)
+        targets = nearest_pixels(targets, main.shape[2:])
         losses = [F.cross_entropy(x.float(), targets, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)]
         mean = losses[0] + AUXILIARY_WEIGHT * sum(losses[1:])
         loss = torch.where((targets != IGNORE_INDEX).any(), mean, 0.0)  # the mean over no pixel is not a number
@@ -117,6 +118,17 @@ class Trainer:
         loss.backward()
         self.optimizer.step()
         return loss.detach()
+
+
+def nearest_pixels(labels: Tensor, size: Sequence[int]) -> Tensor:
+    """Return labels (B, H, W) at the height and width `size`, each from the pixel at its centre; (B,) unchanged."""
+    if labels.shape[1:] == size:
+        return labels
+    rows, columns = (
+        ((torch.arange(few) + 0.5) * many / few).long().to(labels.device)
+        for few, many in zip(size, labels.shape[1:], strict=True)
+    )
+    return labels[:, rows[:, None], columns]
 
 
 def default_device() -> torch.device:

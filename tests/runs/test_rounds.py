@@ -333,7 +333,7 @@ def test_incremental_training_goes_on_with_the_same_network(monkeypatch: pytest.
     [
         ({"query": "anarchy"}, "query is 'anarchy'; allowed: random, strided_random, consensus_entropy, vote_entropy"),
         ({"model": "unet"}, "model is 'unet'; allowed: mnist_cnn"),
-        ({"model": "mnist_cnn"}, "model for tiny is 'mnist_cnn'; allowed: unet_small, deeplabv3_small, vgg19_unet"),
+        ({"model": "mnist_cnn"}, "model for tiny is 'mnist_cnn'; allowed: unet_small, deeplabv3_small, frozen_linear"),
         ({"regime": "x"}, "regime is 'x'; allowed: from_scratch, incremental"),
         ({"unit": "pixels"}, "unit is 'pixels'; allowed: percent, images"),
         ({"start": 100.0, "step": 20.0, "rounds": 2}, "labels in the last round is 120 percent; allowed: 0 to 100"),

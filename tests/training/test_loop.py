@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from alutils.datasets import ImageDataset, label_counts
 from alutils.errors import ParameterError
 from alutils.models import SplitModel, build_model
+from alutils.models.base import Maps
 from alutils.training import loop as training
 from alutils.training.feeding import feed
 from alutils.training.loop import (
@@ -325,7 +326,7 @@ class Spying(Trainer):
         super().__init__(build_model("unet_small", 3 + recipe.void_class, seed=0), recipe, CPU)
         self.targets, self.weights = list[Tensor](), list[Tensor | None]()
 
-    def step(self, images: Tensor, targets: Tensor, weights: Tensor | None, rate: float) -> Tensor:
+    def step(self, images: Tensor | Maps, targets: Tensor, weights: Tensor | None, rate: float) -> Tensor:
         self.targets.append(targets)
         self.weights.append(weights)
         return super().step(images, targets, weights, rate)
