@@ -113,15 +113,17 @@ def test_a_sibling_reads_the_first_round_and_ends_with_the_same_bytes(
 def test_the_first_of_two_siblings_makes_its_first_round_and_the_second_one_reads_it(
     cache: Path, trainings: list[tuple[int, int]]
 ):
-    expected = [alone(config) for config in (ROUNDS, RANDOM)]
+    """The second one scores the pool with the network that it read."""
+    other = replace(ROUNDS, experiment="other")
+    expected = [alone(RANDOM), alone(ROUNDS)]
     trainings.clear()
-    made = run_rounds(ROUNDS)
+    made = run_rounds(RANDOM)
     assert [images for images, _ in trainings] == [3, 6, 9]
     trainings.clear()
-    read = run_rounds(replace(RANDOM, experiment="other"))
+    read = run_rounds(other)
     assert [images for images, _ in trainings] == [6, 9]
     assert read["seconds_train"][0] == made["seconds_train"][0], "a table says what a round costs"
-    assert [content(ROUNDS), content(replace(RANDOM, experiment="other"))] == expected
+    assert [content(RANDOM), content(other)] == expected
     (kept,) = cache.glob("*.pt")
     state = folder.unpacked(kept.read_bytes())
     assert state.keys() == {"model", "measures", "seconds"}, "new networks need no optimizer of an earlier one"
