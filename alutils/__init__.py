@@ -63,6 +63,7 @@ runs                    rounds, saved and resumed
     folder              the files of a run
     config              what a run is asked to do
     data                the data of a run, checked against its network
+    first_round         the first round that all queries of a seed share, made once
     networks            the networks of a run, trained with checkpoints
     pool                which images or regions are labelled, since which round
     acquisition         the pool and the rows of acquisitions.csv

@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 RESULTS = published_dir() / "benchmarks"
 SPEED = [
     *("committee_scoring", "scoring_memory", "feeding", "selection"),
-    *("whole_loop", "training_step", "startup", "content_hash"),
+    *("whole_loop", "first_round", "training_step", "startup", "content_hash"),
     *("parallel_kernels", "overhead"),
 ]
 RELIABILITY = ["torture", "fuzz", "mutation"]

@@ -88,6 +88,11 @@ class TrainingConfig(Recipe):
         """Tell whether the network reads the maps of a frozen encoder."""
         return self.model in MODELS and MODELS[self.model].is_frozen
 
+    @property
+    def trains_further(self) -> bool:
+        """Tell whether one network is trained further in each round, instead of a new one."""
+        return False
+
     def schedule(self, round_number: int) -> tuple[int, tuple[float, float]]:
         """Return how the network of a round starts: the round of its initial weights, and its learning-rate decay.
 
@@ -174,9 +179,14 @@ class RoundsConfig(TrainingConfig):
             )
         return budgets
 
+    @property
+    def trains_further(self) -> bool:
+        """Tell whether one network is trained further in each round, instead of a new one."""
+        return self.regime in ("incremental", "new_data_only")
+
     def schedule(self, round_number: int) -> tuple[int, tuple[float, float]]:
         """Start anew each round, or train the network of round 0 further with a rate that falls over all rounds."""
-        if self.regime in ("from_scratch", "one_shot"):
+        if not self.trains_further:
             return super().schedule(round_number)
         epochs = [self.of_round(number).epochs for number in range(self.rounds)]
         done = np.cumsum([0, *epochs]) / sum(epochs)

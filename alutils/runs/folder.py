@@ -262,31 +262,22 @@ class RunFolder:
 
     def save_state(self, name: str, state: dict[str, Any]) -> None:
         """Replace `name`.pt."""
-        import torch
-
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_whole(self.path / f"{name}.pt", sealed(buffer.getvalue()))
+        write_whole(self.path / f"{name}.pt", packed(state))
 
     def load_state(self, name: str) -> dict[str, Any] | None:
         """Return what `save_state` saved, with tensors on the CPU; `None` if there is none.
 
         The file cannot run code when it is loaded. Raises `DataError` if it is damaged.
         """
-        import torch
-
         path = self.path / f"{name}.pt"
         if not path.exists():
             return None
         with reported(path):
             content = read_bytes(path)
             is_of_earlier_version = self.is_finished and not self._checksums()
-            if content != sealed(content[:-SEAL]) and not is_of_earlier_version:
+            if not is_sealed(content) and not is_of_earlier_version:
                 raise ValueError("it is not what the run had saved")
-            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-            if not isinstance(state, dict):
-                raise ValueError(f"it holds a {type(state).__name__} instead of a dict")
-        return state
+            return unpacked(content)
 
     def checkpoint_file(self, member: int) -> Path:
         """Return the path of the checkpoint of an ensemble's network, or of the only network, which is member 0."""
@@ -371,6 +362,28 @@ def finished_runs(experiment: str) -> list[RunFolder]:
     return [RunFolder(experiment, path.parent.name) for path in paths]
 
 
+def packed(state: dict[str, Any]) -> bytes:
+    """Return networks' and optimizers' states as a sealed file for `unpacked`."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return sealed(buffer.getvalue())
+
+
+def unpacked(content: bytes) -> dict[str, Any]:
+    """Return what `packed` made a file of, with tensors on the CPU. The content cannot run code when it is loaded.
+
+    Raises `ValueError` if it holds no dict, and whatever torch raises if it is damaged; see `is_sealed`.
+    """
+    import torch
+
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise ValueError(f"it holds a {type(state).__name__} instead of a dict")
+    return state
+
+
 def sealed(archive: bytes) -> bytes:
     """Return a zip archive with the SHA-256 of what it holds as its comment, in place of its last two bytes.
 
@@ -378,6 +391,11 @@ def sealed(archive: bytes) -> bytes:
     """
     content = archive[:-2]
     return content + SEAL.to_bytes(2, "little") + sha256(content).encode()
+
+
+def is_sealed(content: bytes) -> bool:
+    """Tell whether a file's content is what `sealed` returned."""
+    return content == sealed(content[:-SEAL])
 
 
 def sha256(content: bytes) -> str:

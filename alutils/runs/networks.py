@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from alutils.datasets import ImageDataset
 from alutils.models import SplitModel, build_model
 from alutils.progress import Status
 from alutils.runs.config import TrainingConfig
+from alutils.runs.first_round import State, first_round_file, shared
 from alutils.runs.folder import RunFolder
 from alutils.runs.schemas import damaged, reported
 from alutils.seeds import derive_seed
@@ -30,6 +31,14 @@ def check_network(config: TrainingConfig, dataset: ImageDataset, run: RunFolder)
     """Raise `ParameterError` if the network of a new run cannot be built, for example for want of its weights."""
     if not run.config():
         build_network(config, dataset, seed=0)
+
+
+class FirstNetwork(NamedTuple):
+    """A network of round 0, its measures on the test set, and the seconds that both took in the run that made it."""
+
+    network: SplitModel
+    measures: Mapping[str, float]
+    seconds: float
 
 
 class RunTraining:
@@ -54,7 +63,7 @@ class RunTraining:
         self.labels_of = labels_of
         self.measures: Mapping[str, float] = {}
         self._steps = [config.of_round(number).total_steps(size) for number, size in enumerate(sizes)]
-        self._status = Status(network_count * sum(self._steps))
+        self._status = self._new_status()
 
     def train(self, dataset: ImageDataset, indices: np.ndarray, round_number: int = 0, member: int = 0) -> SplitModel:
         """Return a network of a round, trained on the images `indices`.
@@ -62,24 +71,72 @@ class RunTraining:
         member : the network's position in an ensemble; each has its own random numbers and checkpoint, and member 0 is
             the same network as without an ensemble
         """
+        trainer = self._trainer(dataset, round_number, member)
+        self._train(trainer, dataset, indices, round_number, member)
+        return trainer.network
+
+    def train_first(
+        self, dataset: ImageDataset, indices: np.ndarray, member: int, measure: Callable[[SplitModel], dict[str, float]]
+    ) -> FirstNetwork:
+        """Return a network of round 0, trained on the images `indices`; `measure` measures member 0 on the test set.
+
+        What another run has made of the same network is read; while another one makes it, this one waits.
+        """
+        trainer = self._trainer(dataset, 0, member)
+
+        def make() -> State:
+            started = time.perf_counter()
+            self._train(trainer, dataset, indices, 0, member)
+            measures = {} if member else measure(trainer.network)
+            state = trainer.state() if self.config.trains_further else {"model": trainer.network.state_dict()}
+            return state | {"measures": measures, "seconds": time.perf_counter() - started}
+
+        path = first_round_file(self.run.config(), trainer, dataset, indices, member)
+        made = shared(path, make, lambda kept: self._take_over(trainer, kept, member))
+        return FirstNetwork(trainer.network, made["measures"], made["seconds"])
+
+    def _take_over(self, trainer: Trainer, kept: State, member: int) -> None:
+        """Go on from what another run made of a network in round 0, as if it had been trained here."""
+        epochs = self.config.of_round(0).total_epochs(self.sizes[0])
+        if self.config.trains_further:
+            trainer.load_state(kept)
+            self._save(trainer, 0, member, epochs)
+        else:
+            trainer.network.load_state_dict(kept["model"])
+        self._status = self._new_status()  # no step was done here
+        self._tell(0, member, epochs)
+
+    def _trainer(self, dataset: ImageDataset, round_number: int, member: int) -> Trainer:
+        """Return a network with its initial weights, ready to be trained in a round."""
+        first_round, _ = self.config.schedule(round_number)
+        seed = derive_seed(self._seed(member), "weights", first_round)
+        return Trainer(build_network(self.config, dataset, seed=seed), self.config.of_round(round_number))
+
+    def _seed(self, member: int) -> int:
+        return derive_seed(self.config.seed, "ensemble", member) if member else self.config.seed
+
+    def _train(
+        self, trainer: Trainer, dataset: ImageDataset, indices: np.ndarray, round_number: int, member: int
+    ) -> None:
+        """Train a network for a round, from its last checkpoint on."""
         first_round, decay = self.config.schedule(round_number)
-        seed = derive_seed(self.config.seed, "ensemble", member) if member else self.config.seed
-        network = build_network(self.config, dataset, seed=derive_seed(seed, "weights", first_round))
-        trainer = Trainer(network, self.config.of_round(round_number))
         first_epoch, last_save = self._resume(trainer, first_round, round_number, member), time.monotonic()
         self._tell(round_number, member, first_epoch)
-        stage = {"stage": self._stage(round_number, member)}
 
         def after_epoch(epochs_done: int, is_last: bool) -> None:
             nonlocal last_save
             self._tell(round_number, member, epochs_done)
             if is_last or time.monotonic() - last_save >= SAVE_EVERY:
-                self.run.save_checkpoint(member, trainer.state() | stage | {"epochs": epochs_done})
+                self._save(trainer, round_number, member, epochs_done)
                 last_save = time.monotonic()
 
-        seed = derive_seed(seed, "training", round_number)
+        seed = derive_seed(self._seed(member), "training", round_number)
         trainer.train(dataset, indices, seed=seed, decay=decay, first_epoch=first_epoch, after_epoch=after_epoch)
-        return network
+
+    def _save(self, trainer: Trainer, round_number: int, member: int, epochs_done: int) -> None:
+        """Save the checkpoint of a network."""
+        stage = self._stage(round_number, member)
+        self.run.save_checkpoint(member, trainer.state() | {"stage": stage, "epochs": epochs_done})
 
     def _resume(self, trainer: Trainer, first_round: int, round_number: int, member: int) -> int:
         """Load the last checkpoint into `trainer` if it is of this very training; return the round's epochs done.
@@ -106,6 +163,10 @@ class RunTraining:
         config = hashlib.sha256(json.dumps(self.run.config(), sort_keys=True).encode()).hexdigest()
         labels = {"count": self.sizes[round_number], "checksum": self.labels_of(round_number)}
         return {"round": round_number, "member": member, "config": config, "labels": labels}
+
+    def _new_status(self) -> Status:
+        """Return what watchers are told through; it estimates seconds from the steps that are done from now on."""
+        return Status(self.network_count * sum(self._steps))
 
     def _tell(self, round_number: int, member: int, epochs_done: int) -> None:
         """Report the optimizer steps done so far in the whole run, the round, the epoch and the last measures."""

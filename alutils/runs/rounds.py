@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from alutils.datasets import ImageDataset
 from alutils.errors import DataError, check_range
 from alutils.models import SplitModel
 from alutils.queries.committee import Committee
@@ -24,6 +25,8 @@ from alutils.runs.networks import RunTraining, check_network
 from alutils.runs.sharding import score_in_shards
 from alutils.seeds import derive_seed, numpy_generator
 from alutils.training.loop import class_loss_weights, default_device, measure_on_test_set
+
+Trained = tuple[list[SplitModel], Mapping[str, float], float]  # networks, measures of the first, seconds of both
 
 
 def run_rounds(config: RoundsConfig, scoring_workers: int = 1) -> pd.DataFrame:
@@ -69,29 +72,49 @@ class ActiveLearning:
 
     def do_round(self) -> None:
         """Train, test, score, choose, label and save."""
-        number, started = len(self.rows), time.perf_counter()
-        networks = self.train(number)
-        measures = measure_on_test_set(networks[0], self.test_set, self.config)
+        number = len(self.rows)
+        networks, measures, seconds_train = self.train_and_test(number) if number else self.first_round()
         trained = time.perf_counter()
         batch = Rows()
         if self.acquired.pool.last_round == number < self.config.rounds - 1:  # one_shot labels ahead, once
             self.scores.append(self.score(networks, number))
             batch = self.choose(networks[0], number)
-        row = round_row(number, self.budgets[number], len(self.pieces.dataset), measures, trained - started)
+        row = round_row(number, self.budgets[number], len(self.pieces.dataset), measures, seconds_train)
         seconds_query = time.perf_counter() - trained
         self.rows.append(row | self.acquired.total_cost(number) | {"seconds_query": seconds_query})
         self.acquired.label(batch)
         self.training.measures = measures
         self.save()
 
+    def first_round(self) -> Trained:
+        """Return what round 0 gives; what another run made of the same is read, seconds included."""
+        dataset, images = self.labelled(0)
+        check_labels(dataset, images)
+        members = range(self.network_count)
+        made = [self.training.train_first(dataset, images, member, self.test) for member in members]
+        return [one.network for one in made], made[0].measures, sum(one.seconds for one in made)
+
+    def train_and_test(self, number: int) -> Trained:
+        """Return what a later round gives."""
+        started = time.perf_counter()
+        networks = self.train(number)
+        measures = self.test(networks[0])
+        return networks, measures, time.perf_counter() - started
+
     def train(self, number: int) -> list[SplitModel]:
         """Return the round's networks, trained on what is labelled so far, or on what is newly labelled."""
-        pool = self.acquired.pool
-        chosen = pool.labelled_in(number) if self.config.regime == "new_data_only" else pool.labelled_by(number)
-        dataset, images = self.pieces.labelled_only(chosen)
-        if number == 0:
-            check_labels(dataset, images)
+        dataset, images = self.labelled(number)
         return [self.training.train(dataset, images, number, member) for member in range(self.network_count)]
+
+    def labelled(self, number: int) -> tuple[ImageDataset, np.ndarray]:
+        """Return what a round trains on: the data set, void where nothing is labelled, and the images that count."""
+        pool = self.acquired.pool
+        is_new_only = self.config.regime == "new_data_only"
+        return self.pieces.labelled_only(pool.labelled_in(number) if is_new_only else pool.labelled_by(number))
+
+    def test(self, network: SplitModel) -> dict[str, float]:
+        """Return what a network measures on the test set."""
+        return measure_on_test_set(network, self.test_set, self.config)
 
     def score(self, networks: list[SplitModel], number: int) -> np.ndarray:
         """Return the scores of all pieces, (P,); NaN for labelled ones."""
@@ -186,6 +209,6 @@ def records(table: pd.DataFrame) -> Rows:
 
 
 def round_row(number: int, labelled: int, pool_size: int, measures: Mapping[str, float], seconds: float) -> Row:
-    """Return a row of `rounds.csv`; `seconds` are those of training and test."""
+    """Return a row of `rounds.csv`; `seconds` are those of training and test, in the run that made the networks."""
     share = {"labelled": labelled, "labelled_percent": round(100 * labelled / pool_size, 4)}
     return {"round": number} | share | dict(measures) | {"seconds_train": seconds}

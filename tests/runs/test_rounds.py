@@ -36,6 +36,12 @@ from alutils.training.loop import Trainer
 pytestmark = pytest.mark.usefixtures("tiny_everywhere")
 
 
+@pytest.fixture(autouse=True)
+def _nothing_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each run make its first round itself; `test_first_round` tests how they share it."""
+    monkeypatch.setattr(networks, "shared", lambda path, make, take_over: make())
+
+
 def test_a_run_labels_more_each_round_and_saves_what_the_architecture_says():
     table = run_rounds(ROUNDS)
     assert table["labelled"].tolist() == [3, 6, 9]
@@ -662,7 +668,7 @@ def test_digits_are_not_augmented(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.slow
-def test_a_process_killed_at_random_moments_ends_with_the_same_tables(results: Path):
+def test_a_process_killed_at_random_moments_ends_with_the_same_tables(results: Path, monkeypatch: pytest.MonkeyPatch):
     """The real thing: SIGKILL, on digits that need no file."""
     config = replace(
         ROUNDS, dataset="digits", model="mnist_cnn", augmentation="none",
@@ -672,6 +678,7 @@ def test_a_process_killed_at_random_moments_ends_with_the_same_tables(results: P
     started = time.monotonic()
     assert start(undisturbed).wait() == 0
     seconds = time.monotonic() - started
+    monkeypatch.setenv("ALUTILS_CACHE", str(results / "without-a-first-round"))
     generator = np.random.default_rng(0)
     for _ in range(3):
         process = start(config)
