@@ -46,8 +46,9 @@ class FrozenHead(SplitModel):
         statistics = zip(features.means, features.stds, strict=True)
         self.standardise = nn.ModuleList(Standardise(*map(torch.from_numpy, pair)) for pair in statistics)
         self.dropout = nn.ModuleList(nn.Dropout2d(DROPOUT) for _ in channels)
-        self.last = nn.ModuleList(nn.Conv2d(count, num_classes, 1, bias=False) for count in channels)
+        self.last = nn.ModuleList(nn.Linear(count, num_classes, bias=False) for count in channels)
         self.bias = nn.Parameter(torch.zeros(num_classes, 1, 1))
+        self.fine_count = sum(stride < COARSE for stride in features.strides[:-1])
 
     def standardised(self, maps: Maps) -> list[Tensor]:
         """Return all levels of an encoder's maps, (N, D, h, w) each, standardised."""
@@ -59,21 +60,33 @@ class FrozenHead(SplitModel):
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Return logits (N, classes, h, w) at the size of the finest maps."""
-        layers = zip(self.dropout, self.last, strict=True)
-        parts = [last(dropout(features[number])) for number, (dropout, last) in enumerate(layers)]
+        parts = []
+        for number, (dropout, last) in enumerate(zip(self.dropout, self.last, strict=True)):
+            maps = features[number]
+            # A dropped channel is a column of 0 among the image's weights, which are far fewer than its maps.
+            weights = last.weight * dropout(maps.new_ones(maps.shape[0], maps.shape[1], 1, 1))[:, None, :, 0, 0]
+            parts.append(products(maps, weights))
         return enlarged_sum(parts) + self.bias
 
     def decode_members(self, features: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
-        """Return the logits of T members at once, (T, N, classes, h, w): one matrix product for each size of maps.
+        """Return the logits of T members at once, (T, N, classes, h, w), for features of `for_committee`.
 
         masks : (T, D) for each of the features; a channel is multiplied by its number
         """
-        parts = []
-        for maps, mask, last in zip(features, masks, self.last, strict=True):
-            weights = (mask[:, None] * last.get_parameter("weight")[:, :, 0, 0]).flatten(0, 1)  # (T * classes, D)
-            parts.append((weights @ maps.flatten(2)).unflatten(2, maps.shape[2:]))
-        logits = enlarged_sum(parts)  # (N, T * classes, h, w)
-        return logits.unflatten(1, (len(masks[0]), -1)).transpose(0, 1) + self.bias
+        parts = [
+            products(maps, (mask[:, None] * last.get_parameter("weight")).flatten(0, 1))
+            for maps, mask, last in zip(features, masks, self.last, strict=True)
+        ]
+        logits = enlarged_sum(parts).unflatten(1, (len(masks[0]), -1))  # (N, T, classes, h, w)
+        return logits.transpose(0, 1) + self.bias
+
+    def for_committee(self, features: list[Tensor]) -> list[Tensor]:
+        """Return features of which no map is finer than 1/8 of the resolution: finer ones are averaged.
+
+        A committee is asked there, where its members cost a quarter of what they cost at 1/4.
+        """
+        size = features[self.fine_count].shape[2:]
+        return [F.adaptive_avg_pool2d(maps, size) for maps in features[: self.fine_count]] + features[self.fine_count :]
 
     def last_gradients(self, features: Sequence[Tensor], error: Tensor) -> Tensor:
         """Return the gradient with respect to the weights of the last layer, (N, classes, D) for all D channels.
@@ -112,8 +125,8 @@ class FrozenSmall(FrozenHead):
 
     def __init__(self, num_classes: int, features: Features):
         counts = [level.shape[1] for level in features.levels]
-        self.fine_count = sum(stride < COARSE for stride in features.strides[:-1])
-        super().__init__(features, [FINE] * self.fine_count + [HIDDEN], num_classes)
+        fine = sum(stride < COARSE for stride in features.strides[:-1])
+        super().__init__(features, [FINE] * fine + [HIDDEN], num_classes)
         self.fine = nn.ModuleList(_pointwise(count, FINE) for count in counts[: self.fine_count])
         self.project = nn.ModuleList(nn.Conv2d(count, HIDDEN, 1, bias=False) for count in counts[self.fine_count :])
         self.mix = nn.Sequential(
@@ -133,6 +146,12 @@ def _pointwise(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)
     )
+
+
+def products(maps: Tensor, weights: Tensor) -> Tensor:
+    """Return maps (N, C, h, w): the matrix product of weights, (C, D) or (N, C, D), with each pixel of (N, D, h, w)."""
+    rows = maps.permute(0, 2, 3, 1).flatten(1, 2)  # (N, h * w, D), a view of maps in channels-last order
+    return (rows @ weights.mT).mT.unflatten(2, maps.shape[2:])
 
 
 def enlarged_sum(maps: Sequence[Tensor]) -> Tensor:

@@ -65,6 +65,7 @@ class Committee:
         for network in self.networks:
             features = network.eval().encode(images)
             if isinstance(network, FrozenHead):
+                features = network.for_committee(features)
                 for start in range(0, len(seeds), TOGETHER):
                     masks = _channel_masks(features, self.dropout, seeds[start : start + TOGETHER])
                     yield from network.decode_members(features, masks)

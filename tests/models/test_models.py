@@ -102,7 +102,7 @@ def test_the_copy_for_inference_gives_the_same_logits_without_batch_norm(named_m
         logits = copied(images)
         handle.remove()
         torch.testing.assert_close(logits, model.eval()(images), atol=1e-5 * float(logits.abs().max()), rtol=0)
-    assert "Conv2d" in calls
+    assert "Conv2d" in calls or name == "frozen_linear"
     assert "BatchNorm2d" not in calls
 
 
