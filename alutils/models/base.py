@@ -16,7 +16,7 @@ Model = TypeVar("Model", bound="SplitModel")
 class Maps(NamedTuple):
     """Maps of a frozen encoder for a batch of images: what a network for them reads in place of the images.
 
-    levels : (N, D, h, w) float32 each, from fine to coarse
+    levels : (N, D, h, w) float16 each, from fine to coarse
     shape : (N, channels, H, W) of the images
     """
 

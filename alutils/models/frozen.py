@@ -12,7 +12,6 @@ from alutils.models.base import Maps, SplitModel
 DROPOUT = 0.5  # of whole channels, right before the last layer
 HIDDEN = 128  # channels in which context is mixed
 FINE = 24  # channels of the branch for thin things
-MIXED = 5  # height and width of the area that is mixed
 COARSE = 8  # pixels of the image for one of the maps in which context is mixed
 
 
@@ -28,8 +27,8 @@ class Standardise(nn.Module):
         self.register_buffer("variance", std.square())
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return maps (N, D, h, w), standardised."""
-        return F.batch_norm(maps, self.mean, self.variance)
+        """Return maps (N, D, h, w), standardised, float32."""
+        return F.batch_norm(maps.float(), self.mean, self.variance)
 
 
 class FrozenHead(SplitModel):
@@ -85,8 +84,10 @@ class FrozenHead(SplitModel):
 
         A committee is asked there, where its members cost a quarter of what they cost at 1/4.
         """
-        size = features[self.fine_count].shape[2:]
-        return [F.adaptive_avg_pool2d(maps, size) for maps in features[: self.fine_count]] + features[self.fine_count :]
+        height, width = features[self.fine_count].shape[2:]
+        return [F.adaptive_avg_pool2d(maps, (height, width)) for maps in features[: self.fine_count]] + features[
+            self.fine_count :
+        ]
 
     def last_gradients(self, features: Sequence[Tensor], error: Tensor) -> Tensor:
         """Return the gradient with respect to the weights of the last layer, (N, classes, D) for all D channels.
@@ -121,31 +122,25 @@ class FrozenLinear(FrozenHead):
 
 
 class FrozenSmall(FrozenHead):
-    """A hidden layer at 1/8 of the resolution, where context is mixed, and a narrow one on finer maps."""
+    """A hidden layer at 1/8 of the resolution, where context is mixed, and a narrow one on finer maps.
+
+    It needs no batch norm, because its inputs are standardised.
+    """
 
     def __init__(self, num_classes: int, features: Features):
         counts = [level.shape[1] for level in features.levels]
         fine = sum(stride < COARSE for stride in features.strides[:-1])
         super().__init__(features, [FINE] * fine + [HIDDEN], num_classes)
-        self.fine = nn.ModuleList(_pointwise(count, FINE) for count in counts[: self.fine_count])
-        self.project = nn.ModuleList(nn.Conv2d(count, HIDDEN, 1, bias=False) for count in counts[self.fine_count :])
-        self.mix = nn.Sequential(
-            nn.Conv2d(HIDDEN, HIDDEN, MIXED, padding=MIXED // 2, groups=HIDDEN, bias=False), *_pointwise(HIDDEN, HIDDEN)
-        )
+        self.fine = nn.ModuleList(nn.Conv2d(count, FINE, 1) for count in counts[:fine])
+        self.project = nn.ModuleList(nn.Conv2d(count, HIDDEN, 1) for count in counts[fine:])
+        self.mix = nn.Conv2d(HIDDEN, HIDDEN, 3, padding=1, groups=HIDDEN)
 
     def encode(self, images: Maps) -> list[Tensor]:
         """Return the finer maps (N, 24, h, w), if the encoder has some, and the hidden ones (N, 128, H/8, W/8)."""
         levels = self.standardised(images)
-        fine = [layer(levels[number]) for number, layer in enumerate(self.fine)]
+        fine = [F.relu(layer(levels[number])) for number, layer in enumerate(self.fine)]
         projected = [layer(levels[self.fine_count + number]) for number, layer in enumerate(self.project)]
-        return [*fine, self.mix(F.relu(enlarged_sum(projected)))]
-
-
-def _pointwise(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Return a 1x1 convolution, batch norm and ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)
-    )
+        return [*fine, F.relu(self.mix(F.relu(enlarged_sum(projected))))]
 
 
 def products(maps: Tensor, weights: Tensor) -> Tensor:

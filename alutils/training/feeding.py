@@ -44,7 +44,7 @@ def feed(
         labels, *read = (array.to(device, non_blocking=True) for array in gathered)
         if dataset.features:
             shape = torch.Size([len(labels), *dataset.images.shape[1:]])
-            yield change(Maps([level.float() for level in read], shape), labels)
+            yield change(Maps(read, shape), labels)
         else:
             images, labels = change(read[0].to(memory_format=torch.channels_last), labels)
             yield (images - mean).div_(std), labels
