@@ -38,12 +38,14 @@ class SplitModel(nn.Module):
 
     head : the layers of `decode`; the last one gives the logits
     stride : pixels of the image for one of the coarsest maps; an image's height and width should be multiples of it
+    further_weight : weight in the loss of each output after the first
     at_own_size : whether the loss and the committee's statistics are taken at the size of the logits, for speed;
         otherwise logits are enlarged first
     """
 
     head: nn.Sequential
     stride: int = 1
+    further_weight: float = 0.4
     at_own_size: bool = False
 
     def encode(self, images: Any) -> Any:
@@ -64,7 +66,7 @@ class SplitModel(nn.Module):
         return resize_logits(self.decode(self.encode(images)), images.shape[2:])
 
     def training_logits(self, images: Any) -> tuple[Tensor, ...]:
-        """Return the logits that enter the loss: those of the main output, then those of auxiliary outputs."""
+        """Return the logits of each output that enters the loss: the main one's first."""
         return (self(images),)
 
 

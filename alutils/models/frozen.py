@@ -1,6 +1,7 @@
 """Networks on the maps of a frozen encoder, which read these maps in place of images; a step takes milliseconds."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,17 +37,23 @@ class FrozenHead(SplitModel):
 
     The last layer reads maps of several sizes. It multiplies each at its own size, then enlarges and sums the logits:
     the result is the same as with enlarged maps, at less cost.
+
+    joined : the number of heads that are computed as one, which `join` makes and `apart` separates; their channels lie
+        side by side
     """
 
     at_own_size = True
+    further_weight = 1.0  # joined heads are trained alike
+    own_maps = True  # whether each of several joined heads has maps of its own, rather than the encoder's
 
-    def __init__(self, features: Features, channels: Sequence[int], num_classes: int):
+    def __init__(self, features: Features, channels: Sequence[int], num_classes: int, joined: int = 1):
         super().__init__()
         statistics = zip(features.means, features.stds, strict=True)
         self.standardise = nn.ModuleList(Standardise(*map(torch.from_numpy, pair)) for pair in statistics)
         self.dropout = nn.ModuleList(nn.Dropout2d(DROPOUT) for _ in channels)
-        self.last = nn.ModuleList(nn.Linear(count, num_classes, bias=False) for count in channels)
-        self.bias = nn.Parameter(torch.zeros(num_classes, 1, 1))
+        self.last = nn.ModuleList(nn.Linear(count, joined * num_classes, bias=False) for count in channels)
+        self.bias = nn.Parameter(torch.zeros(joined * num_classes, 1, 1))
+        self.num_classes, self.joined = num_classes, joined
         self.fine_count = sum(stride < COARSE for stride in features.strides[:-1])
 
     def standardised(self, maps: Maps) -> list[Tensor]:
@@ -58,13 +65,20 @@ class FrozenHead(SplitModel):
         raise NotImplementedError
 
     def decode(self, features: list[Tensor]) -> Tensor:
-        """Return logits (N, classes, h, w) at the size of the finest maps."""
+        """Return logits (N, classes, h, w) at the size of the finest maps; those of joined heads side by side."""
         parts = []
         for number, (dropout, last) in enumerate(zip(self.dropout, self.last, strict=True)):
             maps = features[number]
             # A dropped channel is a column of 0 among the image's weights, which are far fewer than its maps.
-            weights = last.weight * dropout(maps.new_ones(maps.shape[0], maps.shape[1], 1, 1))[:, None, :, 0, 0]
-            parts.append(products(maps, weights))
+            weights = last.get_parameter("weight").unflatten(0, (self.joined, -1))  # (heads, classes, D)
+            channels = weights.shape[2]
+            mask = dropout(maps.new_ones(maps.shape[0], self.joined * channels, 1, 1))
+            weights = weights * mask.view(-1, self.joined, 1, channels)
+            if self.own_maps:
+                own = maps.split(channels, dim=1)
+                parts.append(torch.cat([products(own[head], weights[:, head]) for head in range(self.joined)], dim=1))
+            else:
+                parts.append(products(maps, weights.flatten(1, 2)))
         return enlarged_sum(parts) + self.bias
 
     def decode_members(self, features: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
@@ -105,16 +119,18 @@ class FrozenHead(SplitModel):
         """Return the encoder's coarsest maps, standardised and averaged over height and width: (N, D)."""
         return self.standardised(images)[-1].mean(dim=(2, 3))
 
-    def training_logits(self, images: Maps) -> tuple[Tensor]:
-        """Return logits (N, classes, h, w) at the size of the finest maps."""
-        return (self.decode(self.encode(images)),)
+    def training_logits(self, images: Maps) -> tuple[Tensor, ...]:
+        """Return logits (N, classes, h, w) at the size of the finest maps, of each head."""
+        return self.decode(self.encode(images)).split(self.num_classes, dim=1)
 
 
 class FrozenLinear(FrozenHead):
     """One linear layer on all maps of the encoder."""
 
-    def __init__(self, num_classes: int, features: Features):
-        super().__init__(features, [level.shape[1] for level in features.levels], num_classes)
+    own_maps = False
+
+    def __init__(self, num_classes: int, features: Features, joined: int = 1):
+        super().__init__(features, [level.shape[1] for level in features.levels], num_classes, joined)
 
     def encode(self, images: Maps) -> list[Tensor]:
         """Return the encoder's maps, standardised."""
@@ -127,13 +143,13 @@ class FrozenSmall(FrozenHead):
     It needs no batch norm, because its inputs are standardised.
     """
 
-    def __init__(self, num_classes: int, features: Features):
+    def __init__(self, num_classes: int, features: Features, joined: int = 1):
         counts = [level.shape[1] for level in features.levels]
-        fine = sum(stride < COARSE for stride in features.strides[:-1])
-        super().__init__(features, [FINE] * fine + [HIDDEN], num_classes)
-        self.fine = nn.ModuleList(nn.Conv2d(count, FINE, 1) for count in counts[:fine])
-        self.project = nn.ModuleList(nn.Conv2d(count, HIDDEN, 1) for count in counts[fine:])
-        self.mix = nn.Conv2d(HIDDEN, HIDDEN, 3, padding=1, groups=HIDDEN)
+        fine, hidden = sum(stride < COARSE for stride in features.strides[:-1]), joined * HIDDEN
+        super().__init__(features, [FINE] * fine + [HIDDEN], num_classes, joined)
+        self.fine = nn.ModuleList(nn.Conv2d(count, joined * FINE, 1) for count in counts[:fine])
+        self.project = nn.ModuleList(nn.Conv2d(count, hidden, 1) for count in counts[fine:])
+        self.mix = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
 
     def encode(self, images: Maps) -> list[Tensor]:
         """Return the finer maps (N, 24, h, w), if the encoder has some, and the hidden ones (N, 128, H/8, W/8)."""
@@ -141,6 +157,30 @@ class FrozenSmall(FrozenHead):
         fine = [F.relu(layer(levels[number])) for number, layer in enumerate(self.fine)]
         projected = [layer(levels[self.fine_count + number]) for number, layer in enumerate(self.project)]
         return [*fine, F.relu(self.mix(F.relu(enlarged_sum(projected))))]
+
+
+def join(heads: Sequence[Any], features: Features | None) -> FrozenHead:
+    """Return one network that computes several heads of one kind at once, with their weights."""
+    states = [head.state_dict() for head in heads]
+    network = type(heads[0])(heads[0].num_classes, features, len(heads))
+    network.load_state_dict(
+        {
+            name: value if name.startswith("standardise.") else torch.cat([state[name] for state in states])
+            for name, value in states[0].items()
+        }
+    )
+    return network
+
+
+def take_apart(network: nn.Module, heads: Sequence[nn.Module]) -> None:
+    """Load into each of `heads` its weights from a network that `join` made of them."""
+    for number, head in enumerate(heads):
+        head.load_state_dict(
+            {
+                name: value if name.startswith("standardise.") else value.chunk(len(heads))[number]
+                for name, value in network.state_dict().items()
+            }
+        )
 
 
 def products(maps: Tensor, weights: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def run_bulk(config: BulkConfig) -> pd.DataFrame:
     with run.opened(config.as_dict(train_set, test_set) | order):
         if run.rounds().empty:
             started = time.perf_counter()
-            network = RunTraining(config, run, [len(chosen)], lambda _: order["order"]).train(train_set, chosen)
+            (network,) = RunTraining(config, run, [len(chosen)], lambda _: order["order"]).train(train_set, chosen)
             measures = measure_on_test_set(network, test_set, config)
             if config.keep_model:
                 run.save_state("model", network.state_dict())

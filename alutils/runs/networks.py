@@ -33,12 +33,22 @@ def check_network(config: TrainingConfig, dataset: ImageDataset, run: RunFolder)
         build_network(config, dataset, seed=0)
 
 
-class FirstNetwork(NamedTuple):
-    """A network of round 0, its measures on the test set, and the seconds that both took in the run that made it."""
+class First(NamedTuple):
+    """Networks of round 0, what the first one measures on the test set, and the seconds that both took."""
 
-    network: SplitModel
+    networks: list[SplitModel]
     measures: Mapping[str, float]
     seconds: float
+
+
+def trained(networks: list[SplitModel], trainer: Trainer) -> list[SplitModel]:
+    """Return networks with the weights of their training, on its device; they may have been trained as one."""
+    if trainer.network is networks[0]:
+        return networks
+    from alutils.models.frozen import take_apart
+
+    take_apart(trainer.network, networks)
+    return [network.to(trainer.device) for network in networks]
 
 
 class RunTraining:
@@ -47,7 +57,7 @@ class RunTraining:
     config, run : the run's config and its folder
     sizes : the number of images that each round trains on
     labels_of : gives the checksum of what is labelled up to a round; a checkpoint of other labels is not used
-    network_count : the number of networks that each round trains
+    network_count : the number of networks that each round trains; those on frozen maps are trained as one
     measures : what was measured on the test set last; watchers see `miou` and `accuracy`
     """
 
@@ -59,41 +69,45 @@ class RunTraining:
         labels_of: Callable[[int], str],
         network_count: int = 1,
     ):
-        self.config, self.run, self.sizes, self.network_count = config, run, sizes, network_count
+        self.config, self.run, self.sizes = config, run, sizes
+        self.joined = network_count if config.is_frozen else 1  # networks that are trained as one
+        self.members = range(0, network_count, self.joined)
         self.labels_of = labels_of
         self.measures: Mapping[str, float] = {}
         self._steps = [config.of_round(number).total_steps(size) for number, size in enumerate(sizes)]
         self._status = self._new_status()
 
-    def train(self, dataset: ImageDataset, indices: np.ndarray, round_number: int = 0, member: int = 0) -> SplitModel:
-        """Return a network of a round, trained on the images `indices`.
+    def train(
+        self, dataset: ImageDataset, indices: np.ndarray, round_number: int = 0, member: int = 0
+    ) -> list[SplitModel]:
+        """Return a network of a round, trained on the images `indices`, or several that are trained as one.
 
-        member : the network's position in an ensemble; each has its own random numbers and checkpoint, and member 0 is
-            the same network as without an ensemble
+        member : one of `members`, the first network's position in an ensemble; each training has its own random numbers
+            and checkpoint, and where networks are not joined, member 0 is the same as without an ensemble
         """
-        trainer = self._trainer(dataset, round_number, member)
+        networks, trainer = self._trainer(dataset, round_number, member)
         self._train(trainer, dataset, indices, round_number, member)
-        return trainer.network
+        return trained(networks, trainer)
 
     def train_first(
         self, dataset: ImageDataset, indices: np.ndarray, member: int, measure: Callable[[SplitModel], dict[str, float]]
-    ) -> FirstNetwork:
-        """Return a network of round 0, trained on the images `indices`; `measure` measures member 0 on the test set.
+    ) -> First:
+        """Return what `train` returns in round 0; `measure` measures member 0 on the test set.
 
-        What another run has made of the same network is read; while another one makes it, this one waits.
+        What another run has made of the same networks is read; while another one makes it, this one waits.
         """
-        trainer = self._trainer(dataset, 0, member)
+        networks, trainer = self._trainer(dataset, 0, member)
 
         def make() -> State:
             started = time.perf_counter()
             self._train(trainer, dataset, indices, 0, member)
-            measures = {} if member else measure(trainer.network)
+            measures = {} if member else measure(trained(networks, trainer)[0])
             state = trainer.state() if self.config.trains_further else {"model": trainer.network.state_dict()}
             return state | {"measures": measures, "seconds": time.perf_counter() - started}
 
         path = first_round_file(self.run.config(), trainer, dataset, indices, member)
         made = shared(path, make, lambda kept: self._take_over(trainer, kept, member))
-        return FirstNetwork(trainer.network, made["measures"], made["seconds"])
+        return First(trained(networks, trainer), made["measures"], made["seconds"])
 
     def _take_over(self, trainer: Trainer, kept: State, member: int) -> None:
         """Go on from what another run made of a network in round 0, as if it had been trained here."""
@@ -106,11 +120,18 @@ class RunTraining:
         self._status = self._new_status()  # no step was done here
         self._tell(0, member, epochs)
 
-    def _trainer(self, dataset: ImageDataset, round_number: int, member: int) -> Trainer:
-        """Return a network with its initial weights, ready to be trained in a round."""
+    def _trainer(self, dataset: ImageDataset, round_number: int, member: int) -> tuple[list[SplitModel], Trainer]:
+        """Return networks with their initial weights, and what trains them in a round."""
         first_round, _ = self.config.schedule(round_number)
-        seed = derive_seed(self._seed(member), "weights", first_round)
-        return Trainer(build_network(self.config, dataset, seed=seed), self.config.of_round(round_number))
+        members = range(member, member + self.joined)
+        seeds = [derive_seed(self._seed(number), "weights", first_round) for number in members]
+        networks = [build_network(self.config, dataset, seed=seed) for seed in seeds]
+        network = networks[0]
+        if self.joined > 1:
+            from alutils.models.frozen import join
+
+            network = join(networks, dataset.features)
+        return networks, Trainer(network, self.config.of_round(round_number))
 
     def _seed(self, member: int) -> int:
         return derive_seed(self.config.seed, "ensemble", member) if member else self.config.seed
@@ -166,12 +187,12 @@ class RunTraining:
 
     def _new_status(self) -> Status:
         """Return what watchers are told through; it estimates seconds from the steps that are done from now on."""
-        return Status(self.network_count * sum(self._steps))
+        return Status(len(self.members) * sum(self._steps))
 
     def _tell(self, round_number: int, member: int, epochs_done: int) -> None:
         """Report the optimizer steps done so far in the whole run, the round, the epoch and the last measures."""
         config, size, steps = self.config.of_round(round_number), self.sizes[round_number], self._steps[round_number]
-        done = self.network_count * sum(self._steps[:round_number]) + member * steps
+        done = len(self.members) * sum(self._steps[:round_number]) + self.members.index(member) * steps
         done += min(epochs_done * config.steps_per_epoch(size), steps)
         where = {"round": round_number + 1, "rounds": len(self.sizes)}
         where |= {"epoch": epochs_done, "epochs": config.total_epochs(size)}

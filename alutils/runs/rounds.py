@@ -65,10 +65,9 @@ class ActiveLearning:
         self.budgets = config.budgets(len(train_set))
         self.pieces = Pieces(train_set, self.query.regions)
         check_network(config, train_set, self.run)
-        self.network_count = self.query.networks
         self.rows, self.acquired, self.scores = Rows(), Acquisitions(self.pieces), list[np.ndarray]()
         sizes, labels_of = config.training_sizes(self.budgets), self.acquired.pool.checksum
-        self.training = RunTraining(config, self.run, sizes, labels_of, self.network_count)
+        self.training = RunTraining(config, self.run, sizes, labels_of, self.query.networks)
 
     def do_round(self) -> None:
         """Train, test, score, choose, label and save."""
@@ -90,9 +89,8 @@ class ActiveLearning:
         """Return what round 0 gives; what another run made of the same is read, seconds included."""
         dataset, images = self.labelled(0)
         check_labels(dataset, images)
-        members = range(self.network_count)
-        made = [self.training.train_first(dataset, images, member, self.test) for member in members]
-        return [one.network for one in made], made[0].measures, sum(one.seconds for one in made)
+        made = [self.training.train_first(dataset, images, member, self.test) for member in self.training.members]
+        return [network for one in made for network in one.networks], made[0].measures, sum(one.seconds for one in made)
 
     def train_and_test(self, number: int) -> Trained:
         """Return what a later round gives."""
@@ -104,7 +102,8 @@ class ActiveLearning:
     def train(self, number: int) -> list[SplitModel]:
         """Return the round's networks, trained on what is labelled so far, or on what is newly labelled."""
         dataset, images = self.labelled(number)
-        return [self.training.train(dataset, images, number, member) for member in range(self.network_count)]
+        trained = [self.training.train(dataset, images, number, member) for member in self.training.members]
+        return [network for networks in trained for network in networks]
 
     def labelled(self, number: int) -> tuple[ImageDataset, np.ndarray]:
         """Return what a round trains on: the data set, void where nothing is labelled, and the images that count."""

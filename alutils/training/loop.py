@@ -21,8 +21,6 @@ from alutils.training.memory import keep_freed_memory
 from alutils.training.metrics import accuracy, category_iou, class_iou, confusion_matrix, mean_iou, resize_predictions
 from alutils.training.recipe import Recipe
 
-AUXILIARY_WEIGHT = 0.4
-
 
 class Trainer:
     """A network in training, with its optimizer (Adam over all weights) and its recipe, on one device."""
@@ -112,7 +110,7 @@ class Trainer:
             main, *auxiliary = self.network.training_logits(images)
         targets = nearest_pixels(targets, main.shape[2:])
         losses = [F.cross_entropy(x.float(), targets, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)]
-        mean = losses[0] + AUXILIARY_WEIGHT * sum(losses[1:])
+        mean = losses[0] + self.network.further_weight * sum(losses[1:])
         loss = torch.where((targets != IGNORE_INDEX).any(), mean, 0.0)  # the mean over no pixel is not a number
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
