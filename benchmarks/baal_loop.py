@@ -35,6 +35,7 @@ from alutils.runs.config import RoundsConfig
 from alutils.seeds import derive_seed, numpy_generator
 from alutils.training.loop import default_device
 from alutils.training.metrics import confusion_matrix, mean_iou
+from alutils.training.recipe import Recipe
 
 HAS_GPU = torch.cuda.is_available()
 WORKERS = 4 if HAS_GPU else 0  # baal's default is 4
@@ -89,7 +90,7 @@ def half_flipped(image: Image.Image, label: Image.Image) -> tuple[Tensor, Tensor
     return (pixels.flip(-1), classes.flip(-1)) if torch.rand(()) < 0.5 else (pixels, classes)
 
 
-def training_args(network: SplitModel, config: RoundsConfig, labelled: int) -> TrainingArgs:
+def training_args(network: nn.Module, config: Recipe, labelled: int) -> TrainingArgs:
     """Return the settings of one training: Adam, its learning rate falling linearly to 0 as in alutils."""
     optimizer = torch.optim.Adam(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     total = config.total_steps(labelled)
@@ -118,7 +119,7 @@ def test_mean_iou(network: SplitModel, dataset: Cityscapes, batch_size: int) -> 
 
 
 def label_more(
-    active_set: ActiveLearningDataset, network: SplitModel, count: int, members: int, is_cached: bool
+    active_set: ActiveLearningDataset, network: nn.Module, count: int, members: int, is_cached: bool
 ) -> None:
     """Label the `count` images of the highest consensus entropy."""
     args = TrainingArgs(
@@ -136,7 +137,7 @@ def label_more(
 
 
 @contextmanager
-def stochastic(network: SplitModel, is_cached: bool) -> Iterator[nn.Module]:
+def stochastic(network: nn.Module, is_cached: bool) -> Iterator[nn.Module]:
     """Give the probabilities of `network` with dropout left on; baal averages what it is given, over the passes."""
     with ExitStack() as patches:
         committee = patches.enter_context(MCDropoutModule(nn.Sequential(network, nn.Softmax(dim=1))))

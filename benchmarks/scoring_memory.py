@@ -61,9 +61,9 @@ def child(side: str, count: int, height: int, width: int, members: int) -> dict[
     return {"mb": peak, "seconds": time.perf_counter() - started}
 
 
-def in_child(*arguments: object) -> dict[str, float]:
-    """Return what `child` returns in a process of its own."""
-    command = [sys.executable, __file__, "--child", *map(str, arguments)]
+def in_child(script: str, *arguments: object) -> dict[str, float]:
+    """Return what `child` of the file `script` returns in a process of its own."""
+    command = [sys.executable, script, "--child", *map(str, arguments)]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     print(arguments, printed.strip(), file=sys.stderr)
     return json.loads(printed)
@@ -73,11 +73,11 @@ def measure(quick: bool) -> Result:
     """Score pools of two sizes with committees of two sizes; score large images and pass them forward once."""
     side = 32 if quick else 64
     few, many, members = (4, 8, (2, 4)) if quick else (64, 1024, (5, 50))
-    small = in_child("ours", few, side, 2 * side, members[0])
-    large_pool = in_child("ours", many, side, 2 * side, members[0])
-    many_members = in_child("ours", few, side, 2 * side, members[1])
+    small = in_child(__file__, "ours", few, side, 2 * side, members[0])
+    large_pool = in_child(__file__, "ours", many, side, 2 * side, members[0])
+    many_members = in_child(__file__, "ours", few, side, 2 * side, members[1])
     height = 128 if quick else 1024
-    scored, passed = (in_child(name, 4, height, 2 * height, 20) for name in ("ours", "forward"))
+    scored, passed = (in_child(__file__, name, 4, height, 2 * height, 20) for name in ("ours", "forward"))
     details: dict[str, Any] = {
         f"MB, {few} images, T = {members[0]}": round(small["mb"]),
         f"MB, {many} images, T = {members[0]}": round(large_pool["mb"]),

@@ -18,7 +18,7 @@ BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 NAMES = (
     *("scoring_memory", "feeding", "training_step", "overhead", "committee_scoring", "whole_loop", "selection"),
-    *("content_hash", "first_round"),
+    *("content_hash", "first_round", "frozen_rounds"),
 )
 
 
@@ -149,4 +149,4 @@ def test_an_unknown_benchmark_is_one_line(capsys: pytest.CaptureFixture[str]):
     import run_all
 
     assert run_all.main(["no_such"]) == 1
-    assert capsys.readouterr().err.startswith("error: no_such is no benchmark; known: committee_scoring, ")
+    assert capsys.readouterr().err.startswith("error: no_such is no benchmark; known: frozen_rounds, ")
