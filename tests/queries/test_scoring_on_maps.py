@@ -68,8 +68,9 @@ def test_scores_of_images_alone_are_those_in_batches(name: str, text: str, froze
     assert len(scores) == 12
     assert np.isfinite(scores).any(axis=tuple(range(1, scores.ndim))).all()
     assert len(np.unique(scores[~np.isnan(scores)].round(6))) > 6
-    alone = np.concatenate([scores_of(text, committee, frozen_scenes, np.array([index])) for index in ALL[::-1]])
-    np.testing.assert_allclose(scores, alone[::-1], atol=1e-5)
+    for index in (11, 2, 5):
+        alone = scores_of(text, committee, frozen_scenes, np.array([index]))
+        np.testing.assert_allclose(alone[0], scores[index], atol=1e-5)
     unlabelled = replace(frozen_scenes, labels=np.full_like(frozen_scenes.labels, 255))
     np.testing.assert_array_equal(scores, scores_of(text, committee, unlabelled))
 
