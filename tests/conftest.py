@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn import functional as F
 
 from alutils import paths
 from alutils.datasets import ImageDataset
+from alutils.datasets.features import Encode, with_features
 from alutils.runs import data
 from alutils.runs.config import BulkConfig, RoundsConfig
 from alutils.runs.folder import RunFolder
@@ -227,6 +229,33 @@ def tiny_everywhere(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch) 
     """Let every run load the tiny scenes."""
     scenes = {split: replace(tiny_scenes, split=split) for split in ("train", "test")}
     monkeypatch.setattr(data, "load_dataset", lambda name, split, *size, **labels: scenes[split])
+
+
+def fake_maps(images: np.ndarray) -> list[np.ndarray]:
+    """Return maps (B, h, w, 6) at 1/4, 1/8 and 1/16 of the resolution: the mean colours there, and their squares."""
+    pixels = torch.from_numpy(np.array(images)).float() / 255
+    levels = [F.avg_pool2d(pixels, stride, ceil_mode=True) for stride in (4, 8, 16)]
+    return [torch.cat([maps, maps.square()], dim=1).permute(0, 2, 3, 1).half().numpy() for maps in levels]
+
+
+@pytest.fixture
+def fake_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let `fake_maps` stand for every encoder, in a cache of the test's own; return the names of those loaded."""
+    loaded: list[str] = []
+
+    def load(name: str, file: Path, device: torch.device) -> Encode:
+        loaded.append(name)
+        return fake_maps
+
+    monkeypatch.setenv("ALUTILS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("alutils.models.encoders.load_encoder", load)
+    return loaded
+
+
+@pytest.fixture
+def frozen_scenes(tiny_scenes: ImageDataset, fake_encoder: list[str]) -> ImageDataset:
+    """Return the tiny scenes with the maps of the fake encoder."""
+    return with_features(tiny_scenes, "fake", "fake", lambda: fake_maps)
 
 
 def tables(config: RoundsConfig | BulkConfig) -> tuple[str, str, bytes]:

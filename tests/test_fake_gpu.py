@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
-from alutils.datasets import ImageDataset
-from alutils.models import FOR_DIGITS, MODELS, build_model
+from alutils.datasets import Features, ImageDataset
+from alutils.models import FOR_DIGITS, MODELS, SplitModel, build_model
+from alutils.models.frozen import FrozenHead
 from alutils.queries.committee import STATISTICS, Committee
 from alutils.queries.embeddings import Candidates
 from alutils.queries.query import QUERIES, parse_query
@@ -57,7 +58,21 @@ def dataset_for(name: str) -> ImageDataset:
     items, classes = [f"item{index}" for index in range(IMAGES)], [f"class{index}" for index in range(CLASSES)]
     colours, mean, std = [(0, 0, 0)] * CLASSES, (0.5,) * shape[0], (0.25,) * shape[0]
     groups = {"first": [0, 1], "others": [2, 3]}
-    return ImageDataset("fake", "train", images, labels, items, classes, colours, mean, std, "f" * 64, (), groups)
+    dataset = ImageDataset("fake", "train", images, labels, items, classes, colours, mean, std, "f" * 64, (), groups)
+    return replace(dataset, features=features()) if MODELS[name].is_frozen else dataset
+
+
+def features() -> Features:
+    """Return maps of images of 24x40 pixels at 1/4, 1/8 and 1/16 of the resolution, channels last as in the cache."""
+    shapes = {4: (6, 10, 5), 8: (3, 5, 6), 16: (2, 3, 7)}
+    drawn = np.random.default_rng(0)
+    levels = [drawn.normal(size=(IMAGES, *shape)).astype(np.float16).transpose(0, 3, 1, 2) for shape in shapes.values()]
+    ones = tuple(np.ones(level.shape[1], np.float32) for level in levels)
+    return Features("fake", tuple(levels), tuple(shapes), ones, ones)
+
+
+def built(name: str, outputs: int = CLASSES, seed: int = 0) -> SplitModel:
+    return build_model(name, outputs, seed=seed, features=dataset_for(name).features)
 
 
 class FakeGpu(FakeTensorMode):
@@ -160,8 +175,10 @@ def test_a_network_is_trained_and_tested(
     monkeypatch.setattr(feeding, "RESIDENT_SHARE", resident_share)
     dataset = dataset_for(name)
     full = FULL_OF_SCENES if dataset.is_dense else FULL
+    if dataset.features:
+        full = replace(full, augmentation="flip")
     recipe = full if resident_share else PLAIN
-    trainer = Trainer(build_model(name, recipe.outputs(dataset), seed=0), recipe, gpu)
+    trainer = Trainer(built(name, recipe.outputs(dataset)), recipe, gpu)
     trainer.train(dataset, ALL, seed=0)
     assert {weight.device for weight in trainer.network.state_dict().values()} == {gpu}
     trained = [weight for weight in trainer.network.parameters() if weight.requires_grad]
@@ -173,7 +190,7 @@ def test_a_network_is_trained_and_tested(
 
 def scores_of(text: str, name: str, gpu: torch.device) -> np.ndarray:
     dataset, query = dataset_for(name), parse_query(text)
-    networks = [build_model(name, CLASSES, seed=member) for member in range(query.networks)]
+    networks = [built(name, seed=member) for member in range(query.networks)]
     committee = Committee(networks, 2, 0.5 * query.has_dropout).to(gpu)
     weights = class_loss_weights(dataset, ALL) if query.balanced else None
     return score_images(query, committee, dataset, ALL, FULL, weights)
@@ -181,11 +198,12 @@ def scores_of(text: str, name: str, gpu: torch.device) -> np.ndarray:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_committee_has_all_statistics_and_scores(name: str, gpu: torch.device):
-    dataset, committee = dataset_for(name), Committee([build_model(name, CLASSES, seed=0)], 2, 0.5).to(gpu)
+    dataset, committee = dataset_for(name), Committee([built(name)], 2, 0.5).to(gpu)
     (statistics,) = ask_committee(committee, dataset, ALL[:BATCH], PLAIN, list(STATISTICS))
+    size = (3, 5) if committee.networks[0].at_own_size else dataset.labels.shape[1:]
     for score in SCORES.values():
         scores = applied(score, statistics)
-        assert (scores.shape, scores.device) == (dataset.labels[:BATCH].shape, gpu)
+        assert (scores.shape, scores.device) == ((BATCH, *size), gpu)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -193,9 +211,10 @@ def test_a_network_scores_images(name: str, gpu: torch.device):
     assert scores_of("vote_entropy+balanced+top0.1", name, gpu).shape == (IMAGES,)
 
 
+@pytest.mark.parametrize("name", ["unet_small", "frozen_small"])
 @pytest.mark.parametrize("text", [*ASKING, "bald+ensemble2", *(f"margin+{changed}" for changed in CHANGED)])
-def test_scenes_are_scored(text: str, gpu: torch.device):
-    assert scores_of(text, "unet_small", gpu).shape[0] == IMAGES
+def test_scenes_are_scored(text: str, name: str, gpu: torch.device):
+    assert scores_of(text, name, gpu).shape[0] == IMAGES
 
 
 @pytest.mark.parametrize("text", [*ASKING, "bald+ensemble2", "margin+balanced"])
@@ -205,16 +224,15 @@ def test_digits_are_scored(text: str, gpu: torch.device):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_images_have_embeddings_and_gradients(name: str, gpu: torch.device):
-    dataset, network = dataset_for(name), build_model(name, CLASSES, seed=0).to(gpu)
+    dataset, network = dataset_for(name), built(name).to(gpu)
     candidates = Candidates(network, dataset, FULL, ALL, ALL[:0])
     assert candidates.embeddings(ALL).shape[0] == IMAGES
-    assert candidates.gradients(ALL).shape == (IMAGES, network.head[-1].get_parameter("weight").numel())
+    last = network.last if isinstance(network, FrozenHead) else [network.head[-1]]
+    assert candidates.gradients(ALL).shape == (IMAGES, sum(one.get_parameter("weight").numel() for one in last))
 
 
-def test_a_scene_has_score_maps(gpu: torch.device):
-    dataset, committee = (
-        dataset_for("unet_small"),
-        Committee([build_model("unet_small", CLASSES, seed=0)], 2, 0.5).to(gpu),
-    )
+@pytest.mark.parametrize("name", ["unet_small", "frozen_small"])
+def test_a_scene_has_score_maps(name: str, gpu: torch.device):
+    dataset, committee = dataset_for(name), Committee([built(name)], 2, 0.5).to(gpu)
     prediction, maps = score_maps(committee, dataset, 0, FULL, list(SCORES))
     assert {prediction.shape, *(found.shape for found in maps.values())} == {dataset.labels.shape[1:]}

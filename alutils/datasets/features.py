@@ -46,7 +46,7 @@ def with_features(dataset: ImageDataset, encoder: str, digest: str, load: Callab
     height, width = dataset.images.shape[2:]
     folder = cache_dir() / f"{dataset.name}-{dataset.split}-{height}x{width}-{encoder}-{key}"
     built_and_sealed(folder, lambda beside: _build(dataset, load, beside), resumable=True)
-    return replace(dataset, features=_open(folder, digest, height))
+    return replace(dataset, features=_open(folder, digest, (height, width)))
 
 
 def _digest(images: np.ndarray) -> str:
@@ -120,10 +120,10 @@ def _write_statistics(folder: Path) -> None:
     write_whole(folder / "statistics.npz", buffer.getbuffer())
 
 
-def _open(folder: Path, digest: str, height: int) -> Features:
+def _open(folder: Path, digest: str, size: tuple[int, int]) -> Features:
     levels = _levels(folder, "r")
     with np.load(folder / "statistics.npz") as known:
         means, stds = ([known[f"{name}{number}"] for number in range(len(levels))] for name in ("mean", "std"))
-    strides = tuple(round(height / level.shape[1]) for level in levels)
+    strides = tuple(round(max(np.divide(size, level.shape[1:3]))) for level in levels)
     maps = tuple(level.transpose(0, 3, 1, 2) for level in levels)
     return Features(digest, maps, strides, tuple(means), tuple(stds))

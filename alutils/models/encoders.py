@@ -1,6 +1,7 @@
 """Pretrained encoders of timm, by name. Importing this module does not import timm, which takes seconds."""
 
 import logging
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -76,12 +77,11 @@ def _known(name: str) -> Any:
     """Return what timm knows of the weights of an encoder; raise `ParameterError` if it has no such encoder."""
     import timm
 
-    if not timm.is_model(name):
-        hint = did_you_mean(name, timm.list_models())
-        raise ParameterError(
-            f"encoder is {name!r}; {hint}allowed: a model of timm, such as {DEFAULT_ENCODER}, resnet50"
-        )
-    return timm.get_pretrained_cfg(name)
+    if timm.is_model(name):
+        with suppress(RuntimeError):  # it has other weights than those named behind the dot
+            return timm.get_pretrained_cfg(name)
+    hint = did_you_mean(name, [*timm.list_models(), *timm.list_models(pretrained=True)])
+    raise ParameterError(f"encoder is {name!r}; {hint}allowed: a model of timm, such as {DEFAULT_ENCODER}, resnet50")
 
 
 def load_encoder(name: str, file: Path, device: torch.device) -> Encode:
@@ -90,17 +90,24 @@ def load_encoder(name: str, file: Path, device: torch.device) -> Encode:
     Maps of more than 1 / `FINEST` of the images' height are left out.
     """
     network = encoder_network(name, file).eval().to(device).to(memory_format=torch.channels_last)
-    known = _known(name)
-    shift, scale = (255 * torch.tensor(x, device=device).view(1, -1, 1, 1) for x in (known.mean, known.std))
+    is_channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
 
     @torch.inference_mode()
     def encode(images: np.ndarray) -> list[np.ndarray]:
         pixels = torch.from_numpy(np.array(images)).to(device).to(memory_format=torch.channels_last)
-        levels: list[Tensor] = network((pixels - shift) / scale)
-        kept = [maps for maps in levels if maps.shape[2] <= -(-pixels.shape[2] // FINEST)]
-        return [maps.permute(0, 2, 3, 1).half().cpu().numpy() for maps in kept]
+        levels: list[Tensor] = network(normalised(pixels, name))
+        levels = [maps if is_channels_last else maps.permute(0, 2, 3, 1) for maps in levels]
+        kept = [maps for maps in levels if maps.shape[1] <= -(-pixels.shape[2] // FINEST)]
+        return [maps.half().cpu().numpy() for maps in kept]
 
     return encode
+
+
+def normalised(pixels: Tensor, name: str) -> Tensor:
+    """Return pixels (B, 3, H, W), 0 to 255, as an encoder was trained to read them."""
+    known = _known(name)
+    shift, scale = (255 * torch.tensor(x, device=pixels.device).view(1, -1, 1, 1) for x in (known.mean, known.std))
+    return (pixels - shift) / scale
 
 
 def encoder_network(name: str, file: Path | None, **options: Any) -> nn.Module:

@@ -97,10 +97,9 @@ class FrozenHead(SplitModel):
 
         A committee is asked there, where its members cost a quarter of what they cost at 1/4.
         """
-        height, width = features[self.fine_count].shape[2:]
-        return [F.adaptive_avg_pool2d(maps, (height, width)) for maps in features[: self.fine_count]] + features[
-            self.fine_count :
-        ]
+        fine, coarse = features[: self.fine_count], features[self.fine_count :]
+        height, width = coarse[0].shape[2:]
+        return [F.adaptive_avg_pool2d(maps, (height, width)) for maps in fine] + coarse
 
     def last_gradients(self, features: Sequence[Tensor], error: Tensor) -> Tensor:
         """Return the gradient with respect to the weights of the last layer, (N, classes, D) for all D channels.

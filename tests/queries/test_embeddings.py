@@ -1,6 +1,7 @@
 """Codes of digits and features of scenes: fixed by their input, and alike for what is alike."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import torch
 
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import DataError
-from alutils.models import MODELS, build_model
+from alutils.models import MODELS, SplitModel, build_model
+from alutils.models.frozen import FrozenHead
 from alutils.queries import embeddings as features
 from alutils.queries.embeddings import digit_codes, gradient_embeddings, image_features, trained_autoencoder
+from alutils.training.feeding import feed
 from alutils.training.recipe import Recipe
 
 pytestmark = pytest.mark.slow
@@ -22,29 +25,36 @@ RECIPE = Recipe(
 )  # fmt: skip
 
 
+def of_network(name: str, dataset: ImageDataset) -> SplitModel:
+    return build_model(name, dataset.num_classes, seed=0, features=dataset.features)
+
+
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "mnist_cnn"])
-def test_encoder_features_are_one_vector_an_image(name: str, tiny_scenes: ImageDataset):
-    model = build_model(name, 3, seed=0)
-    found = image_features(model, tiny_scenes, np.array([3, 5, 1]), RECIPE)
+def test_encoder_features_are_one_vector_an_image(name: str, frozen_scenes: ImageDataset):
+    dataset = frozen_scenes if MODELS[name].is_frozen else replace(frozen_scenes, features=None)
+    model = of_network(name, dataset)
+    found = image_features(model, dataset, np.array([3, 5, 1]), RECIPE)
     assert found.shape[0] == 3
     assert found.dtype == np.float32
-    alone = image_features(model, tiny_scenes, np.array([5]), RECIPE)
+    alone = image_features(model, dataset, np.array([5]), RECIPE)
     np.testing.assert_allclose(found[1], alone[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_gradient_embeddings_are_the_gradients_of_the_last_layer(name: str, tiny_scenes: ImageDataset):
-    dataset = tiny_scenes if name != "mnist_cnn" else load_dataset("digits", "test")
-    model = build_model(name, dataset.num_classes, seed=0).eval()
+def test_gradient_embeddings_are_the_gradients_of_the_last_layer(name: str, frozen_scenes: ImageDataset):
+    scenes = frozen_scenes if MODELS[name].is_frozen else replace(frozen_scenes, features=None)
+    dataset = scenes if name != "mnist_cnn" else load_dataset("digits", "test")
+    model = of_network(name, dataset).eval()
     found = gradient_embeddings(model, dataset, np.array([4, 0, 7]), RECIPE)
-    mean, std = (255 * torch.tensor(values).view(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
-    for embedding, index in zip(found, [4, 0, 7], strict=True):
-        logits = model.decode(model.encode((torch.from_numpy(dataset.images[[index]]) - mean) / std))
+    last = model.last if isinstance(model, FrozenHead) else [model.head[-1]]
+    for embedding, (images, _) in zip(
+        found, feed(dataset, np.array([[4], [0], [7]]), torch.device("cpu")), strict=True
+    ):
+        logits = model.decode(model.encode(images))
         loss = torch.nn.functional.cross_entropy(logits, logits.argmax(dim=1))
-        weight = model.head[-1].weight
-        assert isinstance(weight, torch.Tensor)
-        (gradient,) = torch.autograd.grad(loss, weight)
-        np.testing.assert_allclose(embedding, gradient.flatten(), rtol=1e-3, atol=1e-6)
+        gradients = torch.autograd.grad(loss, [layer.get_parameter("weight") for layer in last])
+        whole = torch.cat([gradient.flatten(1) for gradient in gradients], dim=1).flatten()
+        np.testing.assert_allclose(embedding, whole, rtol=1e-3, atol=1e-6)
 
 
 @pytest.fixture(autouse=True)

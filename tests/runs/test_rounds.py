@@ -101,10 +101,13 @@ def test_a_finished_run_is_only_read(monkeypatch: pytest.MonkeyPatch):
         *({"regime": regime} for regime in REGIMES),
         {"query": "vote_entropy+ensemble2+mixture0.4-0.3-0.3", "regime": "incremental"},
         {"query": "bald+balanced+power1+windows2x3", "start_query": "core_set"},
+        *({"model": "frozen_small", "regime": regime} for regime in REGIMES),
+        {"model": "frozen_linear", "query": "vote_entropy+ensemble2", "regime": "incremental"},
     ],
     ids=str,
 )
 @pytest.mark.parametrize("survives", [3, 5, 6, 7, 12])
+@pytest.mark.usefixtures("fake_encoder")
 def test_a_run_stopped_at_any_save_ends_with_the_same_tables(
     changes: dict[str, str], survives: int, monkeypatch: pytest.MonkeyPatch
 ):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from alutils.models.base import Maps
 from alutils.training import recipe
 from alutils.training.augmentation import CHANGES, FACTORS, augment, colour, flip, log_uniform, scale
 
@@ -27,6 +28,32 @@ def test_flip_moves_image_and_label_alike():
     unchanged = (flipped == images).all(dim=(1, 2, 3))
     assert (mirrored ^ unchanged).all()
     assert 150 < mirrored.sum() < 250
+
+
+class Chosen:
+    """A generator that chooses the first image, and not the second."""
+
+    def random(self, count: int) -> np.ndarray:
+        return np.array([0.4, 0.5])
+
+
+def test_flip_moves_maps_and_labels_alike_by_hand():
+    fine, coarse = torch.arange(16.0).reshape(2, 2, 1, 4), torch.arange(8.0).reshape(2, 2, 2, 1)
+    odd = torch.arange(6.0).reshape(2, 1, 1, 3)
+    labels = torch.tensor([[[1, 2, 3, 4, 5]], [[6, 7, 8, 9, 10]]], dtype=torch.uint8)
+    maps, moved = flip(Maps([fine, odd, coarse], torch.Size([2, 3, 1, 5])), labels, Chosen())  # type: ignore[arg-type]
+    assert moved.tolist() == [[[5, 4, 3, 2, 1]], [[6, 7, 8, 9, 10]]]
+    assert maps.levels[0].tolist() == [[[[3, 2, 1, 0]], [[7, 6, 5, 4]]], [[[8, 9, 10, 11]], [[12, 13, 14, 15]]]]
+    assert maps.levels[1].tolist() == [[[[2, 1, 0]]], [[[3, 4, 5]]]]
+    assert torch.equal(maps.levels[2], coarse)
+    assert maps.shape == (2, 3, 1, 5)
+
+
+def test_maps_and_images_are_flipped_by_the_same_draws():
+    images, labels = torch.rand(20, 3, 4, 6), torch.zeros(20, 4, 6)
+    flipped, _ = flip(images, labels, random_generator())
+    maps, _ = flip(Maps([images], images.shape), labels, random_generator())
+    assert torch.equal(maps.levels[0], flipped)
 
 
 def test_scale_moves_image_and_label_alike():

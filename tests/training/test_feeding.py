@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from alutils.datasets import ImageDataset
+from alutils.models.base import Maps
 from alutils.training import feeding
 from alutils.training.feeding import feed, one_ahead
 
@@ -63,6 +64,41 @@ def test_an_error_while_gathering_reaches_the_consumer_after_what_came_before():
 def test_nothing_is_kept_on_a_cpu(tiny_scenes: ImageDataset):
     assert feeding.resident(tiny_scenes, CPU) is None
     assert list(feed(tiny_scenes, [], CPU)) == []
+
+
+def test_maps_are_the_cached_ones_in_full_precision(frozen_scenes: ImageDataset):
+    assert frozen_scenes.features is not None
+    for (maps, labels), indices in zip(feed(frozen_scenes, BATCHES, CPU), BATCHES, strict=True):
+        assert torch.equal(labels, torch.from_numpy(frozen_scenes.labels[indices]))
+        assert maps.shape == (len(indices), 3, 24, 32)
+        assert maps.device == CPU
+        for level, cached in zip(maps.levels, frozen_scenes.features.levels, strict=True):
+            assert level.dtype == torch.float32
+            assert np.array_equal(level, cached[indices].astype(np.float32))
+            assert level.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_change_is_made_to_maps(frozen_scenes: ImageDataset):
+    def negative(maps: Maps, labels: torch.Tensor) -> tuple[Maps, torch.Tensor]:
+        return maps._replace(levels=[-level for level in maps.levels]), labels * 0
+
+    (changed, labels), _ = feed(frozen_scenes, BATCHES, CPU, negative)
+    (plain, _), _ = feed(frozen_scenes, BATCHES, CPU)
+    assert all(torch.equal(one, -other) for one, other in zip(changed.levels, plain.levels, strict=True))
+    assert labels.max() == 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("share", [0.5, 0.0])
+def test_a_gpu_is_fed_the_same_maps(share: float, frozen_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(feeding, "RESIDENT_SHARE", share)
+    for (given, _), (expected, _) in zip(
+        feed(frozen_scenes, BATCHES, gpu), feed(frozen_scenes, BATCHES, CPU), strict=True
+    ):
+        for one, other in zip(given.levels, expected.levels, strict=True):
+            assert one.device.type == "cuda"
+            assert torch.equal(one.cpu(), other)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

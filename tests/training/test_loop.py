@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from alutils.datasets import ImageDataset, label_counts
 from alutils.errors import ParameterError
@@ -27,6 +28,7 @@ from alutils.training.loop import (
     evaluate,
     in_batches,
     measure_on_test_set,
+    nearest_pixels,
 )
 from alutils.training.metrics import mean_iou
 from alutils.training.recipe import Recipe
@@ -242,6 +244,57 @@ def test_a_loss_that_is_not_finite_raises(tiny_scenes: ImageDataset) -> None:
     next(trainer.network.parameters()).data.fill_(math.nan)
     with pytest.raises(FloatingPointError, match=r"^the loss is nan at learning rate 0\.01.*$"):
         trainer.train(tiny_scenes, ALL, seed=0)
+
+
+# Networks on frozen maps
+
+
+def test_labels_at_fewer_pixels_are_those_at_the_centres_by_hand() -> None:
+    labels = torch.arange(2 * 4 * 6).reshape(2, 4, 6)
+    assert nearest_pixels(labels, (2, 3))[0].tolist() == [[7, 9, 11], [19, 21, 23]]
+    assert nearest_pixels(labels, (1, 1)).flatten().tolist() == [15, 39]
+    assert nearest_pixels(labels, (4, 4))[1].tolist() == [
+        [row + column for column in (0, 2, 3, 5)] for row in (24, 30, 36, 42)
+    ]
+    assert nearest_pixels(labels, (4, 6)) is labels
+    digits = torch.tensor([3, 1])
+    assert nearest_pixels(digits, torch.Size([])) is digits
+
+
+def test_the_loss_is_taken_at_the_size_of_the_logits() -> None:
+    class Coarse(Constant):
+        def training_logits(self, images: Tensor) -> tuple[Tensor, ...]:
+            return (self.main.view(1, 2, 1, 1).expand(1, 2, 1, 2),)
+
+    network = Coarse()
+    network.main.data = torch.tensor([0.0, math.log(3)])  # probabilities 1/4 and 3/4
+    targets = torch.tensor([[[0, 0, 0, 255], [0, 1, 0, 1]]])  # those at the centres are both 1
+    loss = Trainer(network, RECIPE, CPU).step(torch.zeros(1, 3, 2, 4), targets, None, 0.1)
+    assert loss.item() == pytest.approx(-math.log(3 / 4))
+
+
+@pytest.mark.parametrize("name", ["frozen_linear", "frozen_small"])
+def test_a_network_on_frozen_maps_learns(name: str, frozen_scenes: ImageDataset) -> None:
+    network = build_model(name, 3, seed=0, features=frozen_scenes.features)
+    trainer = Trainer(network, replace(RECIPE, steps=100, learning_rate=0.03), CPU)
+    before = mean_iou(evaluate(trainer.network, frozen_scenes, RECIPE))
+    trainer.train(frozen_scenes, ALL, seed=0)
+    assert before < 0.6
+    assert mean_iou(evaluate(trainer.network, frozen_scenes, RECIPE)) > 0.7
+
+
+@torch.inference_mode()
+def test_a_network_on_frozen_maps_is_tested_at_the_native_resolution(frozen_scenes: ImageDataset) -> None:
+    network = build_model("frozen_small", 3, seed=0, features=frozen_scenes.features).eval()
+    labels = np.random.default_rng(0).integers(0, 3, (12, 60, 80)).astype(np.uint8)
+    found = evaluate(network, replace(frozen_scenes, labels=labels), RECIPE)
+    ((maps, _),) = feed(frozen_scenes, [ALL], CPU)
+    predictions = F.interpolate(network.decode(network.encode(maps)), (24, 32), mode="bilinear").argmax(dim=1).numpy()
+    rows, columns = (((np.arange(many) + 0.5) * few / many).astype(int) for few, many in ((24, 60), (32, 80)))
+    expected = np.zeros((3, 3), int)
+    np.add.at(expected, (labels, predictions[:, rows[:, None], columns]), 1)
+    assert found.sum() == labels.size
+    assert abs(found.numpy() - expected).sum() <= 1e-3 * labels.size, "a sum in another order may turn a tie"
 
 
 # A whole training
