@@ -29,8 +29,8 @@ class Standardise(nn.Module):
         self.register_buffer("variance", std.square())
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return maps (N, D, h, w), standardised, float32."""
-        return F.batch_norm(maps.float(), self.mean, self.variance)
+        """Return maps (N, D, h, w), standardised, in the precision of the network."""
+        return F.batch_norm(maps.to(self.mean.dtype), self.mean, self.variance)
 
 
 class FrozenHead(SplitModel):

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alutils.datasets import Features
 from alutils.models import MODELS, build_model
 from alutils.models.base import Maps, inference_copy
-from alutils.models.frozen import FrozenHead, Standardise, enlarged_sum, products
+from alutils.models.frozen import FrozenHead, Standardise, enlarged_sum, join, products, take_apart
 from alutils.queries.committee import Committee, fixed_dropout
 from alutils.seeds import derive_seed
+from alutils.training.loop import Trainer
+from alutils.training.recipe import Recipe
 
 CLASSES = 3
 ENCODERS = {  # the strides of their maps
@@ -24,6 +26,17 @@ ENCODERS = {  # the strides of their maps
     "one stride": (16, 16, 16),
     "two fine ones": (4, 4, 16),
 }
+RECIPE = Recipe(
+    epochs=1,
+    steps=None,
+    batch_size=4,
+    learning_rate=0.01,
+    weight_decay=0.1,
+    class_weights=False,
+    void_class=False,
+    augmentation="none",
+    precision="float32",
+)
 HEADS = [name for name, network in MODELS.items() if network.is_frozen]
 
 
@@ -127,7 +140,7 @@ def test_the_copy_for_inference_gives_the_same_logits(head: tuple[FrozenHead, Ma
 def test_decode_equals_one_linear_layer_on_enlarged_maps(head: tuple[FrozenHead, Maps]):
     network, encoded = encoded_in_double(*head)
     whole = torch.cat([enlarged(encoded, number) for number in range(len(encoded))], dim=1)
-    weights = torch.cat([layer.get_parameter("weight") for layer in network.last], dim=1)
+    weights = torch.cat(list(network.last), dim=1)
     torch.testing.assert_close(network.decode(encoded), F.conv2d(whole, weights[:, :, None, None]) + network.bias)
 
 
@@ -203,7 +216,7 @@ def test_gradients_of_the_last_layer_are_those_of_autograd(head: tuple[FrozenHea
     labels = torch.randint(0, CLASSES, (4, *logits.shape[2:]), generator=torch.Generator().manual_seed(0))
     one_hot = F.one_hot(labels, CLASSES).movedim(3, 1)
     found = network.last_gradients(encoded, (logits.softmax(dim=1) - one_hot) / labels[0].numel())
-    weights = [layer.get_parameter("weight") for layer in network.last]
+    weights = list(network.last)
     for image in range(4):
         loss = F.cross_entropy(network.decode([level[image, None] for level in encoded]), labels[image, None])
         torch.testing.assert_close(found[image], torch.cat(torch.autograd.grad(loss, weights), dim=1))
@@ -216,3 +229,45 @@ def test_the_seed_fixes_the_weights(name: str):
     assert all(torch.equal(first[key], same[key]) for key in first)
     assert any(not torch.equal(first[key], other[key]) for key in first)
     assert all(torch.equal(first[key], other[key]) for key in first if "standardise" in key)
+
+
+# Several heads, trained as one
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("name", HEADS)
+def test_joined_heads_give_the_logits_of_each(name: str, encoder: str):
+    strides, maps = ENCODERS[encoder], maps_for(ENCODERS[encoder])
+    heads = [build_model(name, CLASSES, seed=seed, features=features(strides)).eval() for seed in range(3)]
+    together = join(heads, features(strides)).eval().training_logits(maps)
+    for head, logits in zip(heads, together, strict=True):
+        torch.testing.assert_close(logits, head.training_logits(maps)[0])
+    assert not torch.allclose(together[0], together[1])
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_joined_heads_learn_what_each_would_learn_alone(name: str):
+    """Without dropout; Adam is given each head's own gradients, and the mean loss of several is not taken."""
+    strides, maps = (4, 8, 16), maps_for((4, 8, 16))
+    targets = torch.randint(0, CLASSES, (4, 40, 72), generator=torch.Generator().manual_seed(0))
+    heads = [build_model(name, CLASSES, seed=seed, features=features(strides)) for seed in range(2)]
+    alone = [build_model(name, CLASSES, seed=seed, features=features(strides)) for seed in range(2)]
+    together = join(heads, features(strides))
+    for network in (together, *alone):
+        for layer in network.modules():
+            if isinstance(layer, nn.Dropout2d):
+                layer.p = 0.0
+        trainer = Trainer(network, RECIPE, torch.device("cpu"))
+        for _ in range(3):
+            trainer.step(maps, targets, None, 0.01)
+    take_apart(together, heads)
+    for head, other in zip(heads, alone, strict=True):
+        torch.testing.assert_close(head.state_dict(), other.state_dict(), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_joined_heads_drop_channels_of_their_own(name: str):
+    strides, maps = (4, 8, 16), maps_for((4, 8, 16))
+    same = [build_model(name, CLASSES, seed=0, features=features(strides)) for _ in range(2)]
+    first, second = join(same, features(strides)).train().training_logits(maps)
+    assert not torch.allclose(first, second)

@@ -67,7 +67,7 @@ def test_scores_of_images_alone_are_those_in_batches(name: str, text: str, froze
     scores = scores_of(text, committee, frozen_scenes)
     assert len(scores) == 12
     assert np.isfinite(scores).any(axis=tuple(range(1, scores.ndim))).all()
-    assert len(np.unique(scores[~np.isnan(scores)].round(6))) > 6
+    assert len(np.unique(scores[~np.isnan(scores)].round(6))) > 4
     for index in (11, 2, 5):
         alone = scores_of(text, committee, frozen_scenes, np.array([index]))
         np.testing.assert_allclose(alone[0], scores[index], atol=1e-5)

@@ -185,3 +185,19 @@ def test_several_workers_read_the_same_maps_and_give_the_same_scores(
     one = score_images(parse_query(config.query), committee, dataset, indices, config)
     assert score_in_shards(config, committee, indices, 2).tobytes() == one.tobytes()
     assert len(set(one)) > 5
+
+
+def test_an_ensemble_is_trained_once_and_its_first_round_is_shared(monkeypatch: pytest.MonkeyPatch):
+    calls = list[int]()
+    train = Trainer.train
+
+    def counted(trainer: Trainer, *arguments: Any, **named: Any) -> None:
+        calls.append(1)
+        train(trainer, *arguments, **named)
+
+    monkeypatch.setattr(Trainer, "train", counted)
+    config = replace(FROZEN, query="vote_entropy+ensemble3", rounds=2)
+    run_rounds(config)
+    assert len(calls) == 2, "one training a round"
+    run_rounds(replace(config, query="bald+ensemble3"))
+    assert len(calls) == 3, "the first round is read"
