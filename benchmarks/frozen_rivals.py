@@ -30,10 +30,10 @@ from alutils.training.recipe import Recipe
 
 
 class Scenes(Dataset):
-    """Images (3, H, W), normalised as the encoder needs them, and classes (H, W), mirrored half of the time."""
+    """Images (3, H, W), normalised as the encoder needs them, and classes (H, W)."""
 
-    def __init__(self, files: SceneFiles, flip: bool = False):
-        self.files, self.flip = files, flip
+    def __init__(self, files: SceneFiles):
+        self.files = files
 
     def __len__(self) -> int:
         return len(self.files.images)
@@ -42,7 +42,7 @@ class Scenes(Dataset):
         image, label = Image.open(self.files.images[index]), Image.open(self.files.labels[index])
         pixels = normalize(to_tensor(image.convert("RGB")), [0.5] * 3, [0.5] * 3)
         classes = torch.from_numpy(self.files.class_of_label[np.array(label)]).long()
-        return (pixels.flip(-1), classes.flip(-1)) if self.flip and torch.rand(()) < 0.5 else (pixels, classes)
+        return pixels, classes
 
 
 class Whole(nn.Module):
@@ -116,7 +116,7 @@ class Rivals:
     def train(self) -> None:
         """Take optimizer steps."""
         optimizer = torch.optim.Adam(self.network.train().head.parameters(), self.recipe.learning_rate)
-        scenes = Subset(Scenes(self.train_files, flip=True), self.labelled())
+        scenes = Subset(Scenes(self.train_files), self.labelled())
         for images, labels in DataLoader(scenes, self.recipe.batch_size, shuffle=True):
             logits = self.network(images.to(default_device(), memory_format=torch.channels_last))
             targets = nearest_pixels(labels.to(default_device()), logits.shape[2:])
@@ -157,8 +157,8 @@ class Rivals:
     def active_set(self) -> ActiveLearningDataset:
         """Return the labelled images and, as the rest, those of the pool."""
         images = self.train_files.images[: len(self.labelled()) + self.pool]
-        scenes = Scenes(replace(self.train_files, images=images), flip=True)
-        active_set = ActiveLearningDataset(scenes, pool_specifics={"flip": False})
+        scenes = Scenes(replace(self.train_files, images=images))
+        active_set = ActiveLearningDataset(scenes)
         active_set.label(list(self.labelled()))
         return active_set
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from alutils.datasets.folder import read_description, scene_files
 from alutils.models import DEFAULT_ENCODER, SplitModel, build_model
 from alutils.models.base import Maps, inference_copy
 from alutils.models.encoders import encoded, encoder_network, weights_file
-from alutils.models.frozen import FINE, HIDDEN
+from alutils.models.frozen import FINE, HIDDEN, join
 from alutils.paths import ROOT, data_dir
 from alutils.queries.committee import Committee
 from alutils.queries.query import parse_query
@@ -43,6 +44,7 @@ from alutils.training.loop import Trainer, default_device, in_batches, measure_o
 from alutils.training.recipe import Recipe
 
 MEMBERS, MANY, FEW = 10, 50, 5
+HEADS, ENSEMBLE = ("frozen_linear", "frozen_small"), 5
 QUERY = parse_query("vote_entropy")
 
 
@@ -74,7 +76,7 @@ class Sizes:
         """Return the recipe of the training."""
         return Recipe(
             epochs=1, steps=self.steps, batch_size=8, learning_rate=1e-3, weight_decay=0, class_weights=False,
-            void_class=False, augmentation="flip", precision="float32",
+            void_class=False, augmentation="none", precision="float32",
         )  # fmt: skip
 
 
@@ -114,16 +116,23 @@ class Ours:
         self.labelled, self.pool = order[: sizes.labelled], order[sizes.labelled :]
         self.network = self.new_network()
 
-    def new_network(self) -> SplitModel:
+    def new_network(self, model: str = "frozen_small", seed: int = 0) -> SplitModel:
         """Return a network that is not trained."""
         features, classes = self.train_set.features, self.train_set.num_classes
-        return build_model("frozen_small", classes, seed=0, features=features).to(default_device())
+        return build_model(model, classes, seed=seed, features=features).to(default_device())
 
     def train(self) -> None:
         """Train a new network."""
         trainer = Trainer(self.new_network(), self.recipe)
         trainer.train(self.train_set, self.labelled, seed=0)
         self.network = trainer.network
+
+    def train_heads(self, model: str, count: int) -> None:
+        """Train several heads as one, or one head, for a few steps."""
+        heads = [self.new_network(model, seed) for seed in range(count)]
+        network = join(heads, self.train_set.features) if count > 1 else heads[0]
+        trainer = Trainer(network, replace(self.recipe, steps=self.sizes.part_steps))
+        trainer.train(self.train_set, self.labelled, seed=0)
 
     def test(self) -> dict[str, float]:
         """Measure the network."""
@@ -291,6 +300,8 @@ def compare(sizes: Sizes, rounds: int, slow_rounds: int) -> Result:
         "passes": encoding.passes,
         "read_maps": ours.read_maps,
     }
+    for model in HEADS:
+        sides |= {f"{model}_{count}": partial(ours.train_heads, model, count) for count in (1, ENSEMBLE)}
     seconds = time_sides(sides, rounds) | time_sides(rivals.sides(), slow_rounds)
     megabytes = {members: in_child(__file__, members, int(sizes == QUICK))["mb"] for members in (FEW, MANY)}
     return result(sizes, ours.train_set, seconds, megabytes)
@@ -357,6 +368,14 @@ def part_goals(seconds: dict[str, float], megabytes: dict[int, float], sizes: Si
         Goal(f"... its peak memory against T = {FEW}", megabytes[MANY] / megabytes[FEW], at_most=1.05),
         Goal("... making the maps, times the encoder's passes", seconds["cached"] / passes, at_most=1.15),
         Goal("... reading a batch of maps, times faster than encoding it", faster, at_least=50),
+        *(
+            Goal(
+                f"... {ENSEMBLE} heads of {model} trained as one, times one head",
+                seconds[f"{model}_{ENSEMBLE}"] / seconds[f"{model}_1"],
+                at_most=2.5,
+            )
+            for model in HEADS
+        ),
     ]
 
 

@@ -113,8 +113,9 @@ def _write_statistics(folder: Path) -> None:
     arrays: dict[str, np.ndarray] = {}
     for number, level in enumerate(_levels(folder, "r")):
         chosen = np.linspace(0, len(level) - 1, min(SAMPLE, len(level))).round().astype(int)
-        values = level[chosen].reshape(-1, level.shape[-1]).astype(np.float64)
-        arrays |= {f"mean{number}": values.mean(axis=0), f"std{number}": values.std(axis=0)}
+        values = (level[image].reshape(-1, level.shape[-1]).astype(np.float64) for image in chosen)
+        mean, square = np.mean([(of_image.mean(axis=0), (of_image**2).mean(axis=0)) for of_image in values], axis=0)
+        arrays |= {f"mean{number}": mean, f"std{number}": np.sqrt(np.maximum(square - mean**2, 0))}
     buffer = io.BytesIO()
     np.savez(buffer, **{name: array.astype(np.float32) for name, array in arrays.items()})  # type: ignore[arg-type]
     write_whole(folder / "statistics.npz", buffer.getbuffer())

@@ -39,8 +39,7 @@ class FrozenHead(SplitModel):
     The last layer reads maps of several sizes. It multiplies each at its own size, then enlarges and sums the logits:
     the result is the same as with enlarged maps, at less cost.
 
-    joined : the number of heads that are computed as one, which `join` makes and `apart` separates; their channels lie
-        side by side
+    joined : the number of heads that are computed as one, for `join` and `take_apart`; their channels lie side by side
     """
 
     at_own_size = True

@@ -15,6 +15,8 @@ from alutils.results.comparison_text import label_table, read_gains, read_labels
 from alutils.results.tables import Experiment
 from alutils.results.thesis import THESIS_FIGURES, bulk_points, committee_gain, our_bulk, random_slopes, thesis_points
 
+ALL_LABELS = ("camvid_heads_all", "camvid_small")  # experiments whose networks the page of models compares
+
 # What may stand after a published experiment's name in a page's marker: its verdicts, or all that its comparison says.
 VERDICTS, COMPARISON = "_verdicts", "_comparison"
 
@@ -94,8 +96,8 @@ def markdown(name: str) -> str:
     """
     if name in THESIS_FIGURES:
         return against_thesis(name)
-    if name in ("queries", "modifiers"):
-        return {"queries": queries_table, "modifiers": modifiers_table}[name]()
+    if name in WRITTEN:
+        return WRITTEN[name]()
     experiment = Experiment.published(name.removesuffix(VERDICTS).removesuffix(COMPARISON))
     if experiment.name != name:
         acquired, _ = experiment.acquired
@@ -108,6 +110,31 @@ def markdown(name: str) -> str:
         if not gains.empty:
             parts += ["Gain over random, paired by seed:", _by_labels(gains)]
     return "\n\n".join(parts)
+
+
+def networks_table() -> str:
+    """Return what networks reach with all labels of CamVid, and how long a training and its test take, as Markdown."""
+    rows = []
+    for experiment in map(Experiment.published, ALL_LABELS):
+        table = experiment.table[experiment.table["query"] == "all"]
+        for model, runs in table.groupby("model"):
+            configs = [record["config"] for record in experiment.records.values()]
+            config = next(c for c in configs if (c["model"], c["query"]) == (model, "all"))
+            scores = runs["miou"]
+            spread = f" ± {scores.std():.4f}" if len(scores) > 1 else ""
+            rows.append(
+                {
+                    "`model`": f"`{model}`",
+                    "images": f"{config['height']}x{config['width']}",
+                    "steps": config["steps"],
+                    "seconds": f"{runs['seconds_train'].median():.0f}",
+                    "mean IoU (seeds)": f"{scores.mean():.4f}{spread} ({len(scores)})",
+                }
+            )
+    return _markdown_table(pd.DataFrame(rows).set_index("`model`"))
+
+
+WRITTEN = {"queries": queries_table, "modifiers": modifiers_table, "networks": networks_table}
 
 
 def _by_labels(summary: pd.DataFrame) -> str:
