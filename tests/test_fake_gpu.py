@@ -227,8 +227,8 @@ def test_images_have_embeddings_and_gradients(name: str, gpu: torch.device):
     dataset, network = dataset_for(name), built(name).to(gpu)
     candidates = Candidates(network, dataset, FULL, ALL, ALL[:0])
     assert candidates.embeddings(ALL).shape[0] == IMAGES
-    last = network.last if isinstance(network, FrozenHead) else [network.head[-1]]
-    assert candidates.gradients(ALL).shape == (IMAGES, sum(one.get_parameter("weight").numel() for one in last))
+    weights = [*network.last] if isinstance(network, FrozenHead) else [network.head[-1].get_parameter("weight")]
+    assert candidates.gradients(ALL).shape == (IMAGES, sum(one.numel() for one in weights))
 
 
 @pytest.mark.parametrize("name", ["unet_small", "frozen_small"])

@@ -73,7 +73,7 @@ def test_a_notebook_has_the_form_that_readers_and_papermill_rely_on(path: Path):
     for cell in code_cells(path):
         assert not cell.outputs
         assert cell.execution_count is None
-        assert len(cell.source.splitlines()) <= 30
+        assert len(cell.source.splitlines()) <= 30 or "parameters" in cell.metadata.get("tags", [])
         assert not re.search(r"ipywidgets\.(Output|interact)", cell.source), "its answers can hang nbclient"
     (parameters,) = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
     for line in parameters.source.splitlines():

@@ -124,14 +124,14 @@ def networks_table() -> str:
             spread = f" ± {scores.std():.4f}" if len(scores) > 1 else ""
             rows.append(
                 {
-                    "`model`": f"`{model}`",
+                    "model": model,
                     "images": f"{config['height']}x{config['width']}",
                     "steps": config["steps"],
                     "seconds": f"{runs['seconds_train'].median():.0f}",
                     "mean IoU (seeds)": f"{scores.mean():.4f}{spread} ({len(scores)})",
                 }
             )
-    return _markdown_table(pd.DataFrame(rows).set_index("`model`"))
+    return _markdown_table(pd.DataFrame(rows).set_index("model"))
 
 
 WRITTEN = {"queries": queries_table, "modifiers": modifiers_table, "networks": networks_table}

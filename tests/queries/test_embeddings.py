@@ -46,13 +46,13 @@ def test_gradient_embeddings_are_the_gradients_of_the_last_layer(name: str, froz
     dataset = scenes if name != "mnist_cnn" else load_dataset("digits", "test")
     model = of_network(name, dataset).eval()
     found = gradient_embeddings(model, dataset, np.array([4, 0, 7]), RECIPE)
-    last = model.last if isinstance(model, FrozenHead) else [model.head[-1]]
+    weights = [*model.last] if isinstance(model, FrozenHead) else [model.head[-1].get_parameter("weight")]
     for embedding, (images, _) in zip(
         found, feed(dataset, np.array([[4], [0], [7]]), torch.device("cpu")), strict=True
     ):
         logits = model.decode(model.encode(images))
         loss = torch.nn.functional.cross_entropy(logits, logits.argmax(dim=1))
-        gradients = torch.autograd.grad(loss, [layer.get_parameter("weight") for layer in last])
+        gradients = torch.autograd.grad(loss, weights)
         whole = torch.cat([gradient.flatten(1) for gradient in gradients], dim=1).flatten()
         np.testing.assert_allclose(embedding, whole, rtol=1e-3, atol=1e-6)
 
