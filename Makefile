@@ -38,7 +38,7 @@ check: lint  ## lint, types and the quick tests: what to run while working
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not slow" -n $(CORES) tests
 
 test: lint  ## lint, types, unit tests, every notebook
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) tests
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist worksteal tests
 	@ALUTILS_RESULTS=$$(mktemp -d) OMP_NUM_THREADS=1 \
 	    $(BIN)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env notebooks
 
