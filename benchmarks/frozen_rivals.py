@@ -24,8 +24,8 @@ from alutils.models import DEFAULT_ENCODER, build_model
 from alutils.models.base import Maps, resize_logits
 from alutils.models.encoders import encoder_network, weights_file
 from alutils.models.frozen import FrozenSmall, enlarged_sum
-from alutils.training.loop import default_device, nearest_pixels
-from alutils.training.metrics import confusion_matrix, mean_iou
+from alutils.training.loop import default_device
+from alutils.training.metrics import confusion_matrix, mean_iou, resize_predictions
 from alutils.training.recipe import Recipe
 
 
@@ -119,7 +119,7 @@ class Rivals:
         scenes = Subset(Scenes(self.train_files), self.labelled())
         for images, labels in DataLoader(scenes, self.recipe.batch_size, shuffle=True):
             logits = self.network(images.to(default_device(), memory_format=torch.channels_last))
-            targets = nearest_pixels(labels.to(default_device()), logits.shape[2:])
+            targets = resize_predictions(labels.to(default_device()), logits.shape[2:])
             optimizer.zero_grad()
             F.cross_entropy(logits, targets, ignore_index=IGNORE_INDEX).backward()
             optimizer.step()

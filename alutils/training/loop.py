@@ -1,7 +1,7 @@
 """Training and testing: loss, learning rate and precision are all in this file."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -108,7 +108,7 @@ class Trainer:
         self.network.train()
         with autocast(self.recipe.precision, images.device):
             main, *auxiliary = self.network.training_logits(images)
-        targets = nearest_pixels(targets, main.shape[2:])
+        targets = resize_predictions(targets, main.shape[2:])
         losses = [F.cross_entropy(x.float(), targets, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)]
         mean = losses[0] + self.network.further_weight * sum(losses[1:])
         loss = torch.where((targets != IGNORE_INDEX).any(), mean, 0.0)  # the mean over no pixel is not a number
@@ -116,17 +116,6 @@ class Trainer:
         loss.backward()
         self.optimizer.step()
         return loss.detach()
-
-
-def nearest_pixels(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """Return labels (B, H, W) at the height and width `size`, each from the pixel at its centre; (B,) unchanged."""
-    if labels.shape[1:] == size:
-        return labels
-    rows, columns = (
-        ((torch.arange(few) + 0.5) * many / few).long().to(labels.device)
-        for few, many in zip(size, labels.shape[1:], strict=True)
-    )
-    return labels[:, rows[:, None], columns]
 
 
 def default_device() -> torch.device:

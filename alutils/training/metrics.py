@@ -21,7 +21,7 @@ def confusion_matrix(predictions: Tensor, labels: Tensor, classes: int) -> Tenso
 
 
 def resize_predictions(predictions: Tensor, size: Sequence[int]) -> Tensor:
-    """Return predictions (N, h, w) at the height and width `size`; each pixel takes the nearest prediction."""
+    """Return predictions or labels (N, h, w) at the size `size`, each pixel the nearest one; (N,) unchanged."""
     if predictions.shape[1:] == size:
         return predictions
     small = predictions[:, None].to(torch.uint8)  # far quicker to enlarge than int64

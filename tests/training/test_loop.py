@@ -28,9 +28,8 @@ from alutils.training.loop import (
     evaluate,
     in_batches,
     measure_on_test_set,
-    nearest_pixels,
 )
-from alutils.training.metrics import mean_iou
+from alutils.training.metrics import mean_iou, resize_predictions
 from alutils.training.recipe import Recipe
 
 RECIPE = Recipe(
@@ -251,14 +250,14 @@ def test_a_loss_that_is_not_finite_raises(tiny_scenes: ImageDataset) -> None:
 
 def test_labels_at_fewer_pixels_are_those_at_the_centres_by_hand() -> None:
     labels = torch.arange(2 * 4 * 6).reshape(2, 4, 6)
-    assert nearest_pixels(labels, (2, 3))[0].tolist() == [[7, 9, 11], [19, 21, 23]]
-    assert nearest_pixels(labels, (1, 1)).flatten().tolist() == [15, 39]
-    assert nearest_pixels(labels, (4, 4))[1].tolist() == [
+    assert resize_predictions(labels, (2, 3))[0].tolist() == [[7, 9, 11], [19, 21, 23]]
+    assert resize_predictions(labels, (1, 1)).flatten().tolist() == [15, 39]
+    assert resize_predictions(labels, (4, 4))[1].tolist() == [
         [row + column for column in (0, 2, 3, 5)] for row in (24, 30, 36, 42)
     ]
-    assert nearest_pixels(labels, (4, 6)) is labels
+    assert resize_predictions(labels, (4, 6)) is labels
     digits = torch.tensor([3, 1])
-    assert nearest_pixels(digits, torch.Size([])) is digits
+    assert resize_predictions(digits, torch.Size([])) is digits
 
 
 def test_the_loss_is_taken_at_the_size_of_the_logits() -> None:
