@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from drawn_experiment import HEIGHT, drawn_experiment
 from measure import Goal, Result, run, time_sides
 
 from alutils.datasets.streets import write_streets
@@ -27,53 +28,19 @@ QUERIES = (
     *("random", "strided_random", "consensus_entropy", "vote_entropy"),
     *("margin", "bald", "core_set", "vote_entropy+mixture0.6-0.2-0.2"),
 )
-HEIGHT = 96  # pixels, of scenes twice as wide
 SECONDS = ["seconds_train", "seconds_query"]
 
 
 def measure(is_quick: bool) -> Result:
     """Draw the scenes, decode them, and let the sides take turns."""
     counts = {"train": 16, "val": 4} if is_quick else {"train": 200, "val": 60}
-    config = experiment(rounds=2, steps=2) if is_quick else experiment()
+    config = drawn_experiment("grid", QUERIES[0], **{"rounds": 2, "steps": 2} if is_quick else {"steps": 40})
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {f"ALUTILS_{name.upper()}": f"{folder}/{name}" for name in ("data", "cache", "results")}
         write_streets(Path(folder, "data", "cityscapes"), counts, height=HEIGHT, processes=1)
         with unshared():
             run_rounds(replace(config, experiment="warm-up", rounds=1, steps=1))
         return compare(config)
-
-
-def experiment(rounds: int = 5, steps: int = 40) -> RoundsConfig:
-    """Return the run of the first query."""
-    return RoundsConfig(
-        experiment="grid",
-        dataset="cityscapes",
-        height=None,
-        width=None,
-        test_split="val",
-        test_resolution="training",
-        model="unet_small",
-        weights=None,
-        seed=0,
-        epochs=1,
-        steps=steps,
-        batch_size=8,
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        class_weights=False,
-        void_class=False,
-        augmentation="flip",
-        precision="float32",
-        query=QUERIES[0],
-        regime="from_scratch",
-        last_epochs=None,
-        start=10,
-        step=10,
-        rounds=rounds,
-        unit="percent",
-        committee_members=10,
-        committee_dropout=0.5,
-    )
 
 
 def compare(config: RoundsConfig) -> Result:

@@ -32,7 +32,7 @@ from alutils.datasets.base import SceneFiles
 from alutils.datasets.features import BATCH
 from alutils.datasets.folder import read_description, scene_files
 from alutils.models import DEFAULT_ENCODER, SplitModel, build_model
-from alutils.models.base import Maps, inference_copy
+from alutils.models.base import Maps, inference_copy, predicted_classes
 from alutils.models.encoders import encoded, encoder_network, weights_file
 from alutils.models.frozen import FINE, HIDDEN, join
 from alutils.paths import ROOT, data_dir
@@ -148,7 +148,7 @@ class Ours:
         """Predict the pool once."""
         model = inference_copy(self.network)
         for maps, _ in feed(self.train_set, in_batches(self.pool, self.recipe.batch_size, ""), default_device()):
-            model(maps).argmax(dim=1)
+            predicted_classes(model(maps))
 
     def read_maps(self) -> None:
         """Read shuffled batches of maps."""

@@ -369,8 +369,8 @@ def examine(module: str, same: Sequence[str], sample: int | None) -> dict[str, A
     if clean["test"]:
         sys.exit(f"error: without a bug, {clean['test']} fails: {clean['error']}")
     everything = mutants_of(module, ast.parse(path_of(module).read_text()))
-    if stale := [text for text in same if not any(mutant.text.startswith(text) for mutant in everything)]:
-        sys.exit(f"error: {SAME.name}: {module} has no mutant {stale[0]}")
+    if unknown := not_among(everything, same):
+        sys.exit(f"error: {SAME.name}: {module} has no mutant {unknown[0]}")
     mutants = [mutant for mutant in everything if not mutant.text.startswith(tuple(same))]
     if sample is not None and sample < len(mutants):
         mutants = sorted(random.Random(0).sample(mutants, sample), key=mutants.index)
@@ -391,6 +391,11 @@ def examine(module: str, same: Sequence[str], sample: int | None) -> dict[str, A
         print(f"{module} {number}/{len(mutants)} | {mutant.text} | {' '.join(of.split())}", file=sys.stderr, flush=True)
     caught = len(mutants) - len(survived)
     return {"mutants": len(mutants), "caught": caught, "survived": survived, "seconds": clean["total"]}
+
+
+def not_among(mutants: Sequence[Mutant], same: Sequence[str]) -> list[str]:
+    """Return the beginnings of lines in `same` with which no mutant begins."""
+    return [text for text in same if not any(mutant.text.startswith(text) for mutant in mutants)]
 
 
 def _runs(test: str, mutant: Mutant, lines: dict[str, list[int]]) -> bool:

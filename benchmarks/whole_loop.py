@@ -13,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from baal_loop import run_baal
+from drawn_experiment import HEIGHT, drawn_experiment
 from measure import Goal, Result, run, synchronize, time_sides
 from torch.nn import functional as F
 
@@ -28,7 +30,6 @@ from alutils.training.loop import default_device
 
 EPOCHS = 5  # of each training; the more, the more of both sides' time is the same training steps
 SEEDS = 1  # experiments of each side
-HEIGHT = 96  # pixels, of scenes twice as wide
 
 Run = Callable[[RoundsConfig], pd.DataFrame]
 
@@ -52,37 +53,9 @@ def measure(quick: bool) -> Result:
         return compare(sides, config, counts["train"])
 
 
-def experiment(rounds: int = 5, epochs: int = EPOCHS, committee_members: int = 10) -> RoundsConfig:
+def experiment(**more: Any) -> RoundsConfig:
     """Return the experiment at seed 0."""
-    return RoundsConfig(
-        experiment="whole_loop",
-        dataset="cityscapes",
-        height=None,
-        width=None,
-        test_split="val",
-        test_resolution="training",
-        model="unet_small",
-        weights=None,
-        seed=0,
-        epochs=epochs,
-        steps=None,
-        batch_size=8,
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        class_weights=False,
-        void_class=False,
-        augmentation="flip",
-        precision="float32",
-        query="consensus_entropy",
-        regime="from_scratch",
-        last_epochs=None,
-        start=10,
-        step=10,
-        rounds=rounds,
-        unit="percent",
-        committee_members=committee_members,
-        committee_dropout=0.5,  # the layer's own rate, which baal keeps
-    )
+    return drawn_experiment("whole_loop", "consensus_entropy", **{"epochs": EPOCHS} | more)
 
 
 def run_ours(config: RoundsConfig) -> pd.DataFrame:

@@ -102,6 +102,14 @@ def inference_copy(model: Model) -> Model:
     return copied
 
 
+def predicted_classes(scores: Tensor) -> Tensor:
+    """Return the classes (N, ...) int64 of highest score, from logits or probabilities (N, classes, ...).
+
+    The first of equal classes wins. `argmax` gives the same, several times slower on a CPU.
+    """
+    return scores.max(dim=1).indices
+
+
 def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
     """Return logits (N, classes, h, w), enlarged bilinearly to the height and width `size`; (N, classes) unchanged."""
     if logits.ndim <= 2 or logits.shape[2:] == size:

@@ -72,7 +72,7 @@ class FrozenHead(SplitModel):
             # A dropped channel is a column of 0 among the image's weights, which are far fewer than its maps.
             mask = dropout(maps.new_ones(maps.shape[0], self.joined * channels, 1, 1))
             weights = last.unflatten(0, (self.joined, -1)) * mask.view(-1, self.joined, 1, channels)
-            if self.own_maps:
+            if self.own_maps and self.joined > 1:
                 own = maps.split(channels, dim=1)
                 parts.append(torch.cat([products(own[head], weights[:, head]) for head in range(self.joined)], dim=1))
             else:
@@ -151,9 +151,9 @@ class FrozenSmall(FrozenHead):
     def encode(self, images: Maps) -> list[Tensor]:
         """Return the finer maps (N, 24, h, w), if the encoder has some, and the hidden ones (N, 128, H/8, W/8)."""
         levels = self.standardised(images)
-        fine = [F.relu(layer(levels[number])) for number, layer in enumerate(self.fine)]
+        fine = [F.relu_(layer(levels[number])) for number, layer in enumerate(self.fine)]
         projected = [layer(levels[self.fine_count + number]) for number, layer in enumerate(self.project)]
-        return [*fine, F.relu(self.mix(F.relu(enlarged_sum(projected))))]
+        return [*fine, F.relu_(self.mix(F.relu_(enlarged_sum(projected))))]
 
 
 def join(heads: Sequence[Any], features: Features | None) -> FrozenHead:

@@ -13,6 +13,7 @@ from functools import partial
 from torch import Tensor
 from torch.nn import functional as F
 
+from alutils.models.base import predicted_classes
 from alutils.queries.parts import Interior, Sum, Top
 
 
@@ -45,7 +46,7 @@ def interior_mean(scores: Tensor, mean_probability: Tensor, *, width: int) -> Te
     """
     if scores.ndim == 1:
         return scores
-    predicted = mean_probability.argmax(dim=1, keepdim=True).float()
+    predicted = predicted_classes(mean_probability)[:, None].float()
     highest, lowest = (F.max_pool2d(sign * predicted, 2 * width + 1, 1, width) for sign in (1, -1))
     inside = highest == -lowest
     inside = inside[:, 0] | ~inside.flatten(1).any(dim=1)[:, None, None]

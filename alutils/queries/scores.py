@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from alutils.errors import check_choice
+from alutils.models.base import predicted_classes
 from alutils.queries.committee import STATISTICS, entropy_bits
 from alutils.queries.query import Query
 
@@ -86,4 +87,4 @@ def applied(function: Callable[..., Tensor], statistics: Mapping[str, Tensor], *
 
 def balanced(scores: Tensor, mean_probability: Tensor, class_weights: Tensor) -> Tensor:
     """Return scores (N, ...), each multiplied by the weight of the class predicted there; class_weights (C,)."""
-    return scores * class_weights.to(scores.device)[mean_probability.argmax(dim=1)]
+    return scores * class_weights.to(scores.device)[predicted_classes(mean_probability)]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from alutils.datasets import ImageDataset
-from alutils.models.base import resize_logits
+from alutils.models.base import predicted_classes, resize_logits
 from alutils.queries.committee import Committee, committee_statistics
 from alutils.queries.query import Query
 from alutils.queries.reductions import reduction_of
@@ -104,4 +104,4 @@ def score_maps(
     plain = enlarged(ask(Committee(committee.networks[:1]), consensus_entropy)["mean_probability"], dataset)
     statistics = ask(committee, *(SCORES[name] for name in names))
     maps = {name: enlarged(applied(SCORES[name], statistics), dataset)[0].cpu().numpy() for name in names}
-    return plain.argmax(dim=1)[0].cpu().numpy(), maps
+    return predicted_classes(plain)[0].cpu().numpy(), maps

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts
 from alutils.models import SplitModel
-from alutils.models.base import Maps, inference_copy
+from alutils.models.base import Maps, inference_copy, predicted_classes
 from alutils.progress import bar
 from alutils.seeds import derive_seed, numpy_generator
 from alutils.training.augmentation import augment
@@ -90,9 +90,10 @@ class Trainer:
         batches = epoch_batches(indices, self.recipe.batch_size, derive_seed(seed, "order", epoch))[:steps]
         generator = numpy_generator(seed, "augmentation", epoch)
         change = partial(augment, names=self.recipe.augmentations, generator=generator)
-        void = dataset.num_classes if self.recipe.void_class else IGNORE_INDEX
         for images, labels in feed(dataset, batches, self.device, change):
-            yield images, labels.long().masked_fill_(labels == IGNORE_INDEX, void)
+            if self.recipe.void_class:
+                labels = labels.masked_fill(labels == IGNORE_INDEX, dataset.num_classes)
+            yield images, labels
 
     def step(self, images: Tensor | Maps, targets: Tensor, weights: Tensor | None, rate: float) -> Tensor:
         """Take one optimizer step at the learning rate `rate` and return its loss, 0 for a batch without a label.
@@ -100,7 +101,7 @@ class Trainer:
         The loss is a tensor on the device: reading its value waits for the GPU.
 
         images : (B, C, H, W) float32, or maps of a frozen encoder
-        targets : (B, ...) int64, classes or `IGNORE_INDEX`; logits of fewer pixels are compared with the nearest ones
+        targets : (B, ...), classes or `IGNORE_INDEX`; logits of fewer pixels are compared with the nearest ones
         weights : (C,), the weight of each class in the loss; `None` for equal weights
         """
         for group in self.optimizer.param_groups:
@@ -108,7 +109,7 @@ class Trainer:
         self.network.train()
         with autocast(self.recipe.precision, images.device):
             main, *auxiliary = self.network.training_logits(images)
-        targets = resize_predictions(targets, main.shape[2:])
+        targets = resize_predictions(targets, main.shape[2:]).long()
         losses = [F.cross_entropy(x.float(), targets, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)]
         mean = losses[0] + self.network.further_weight * sum(losses[1:])
         loss = torch.where((targets != IGNORE_INDEX).any(), mean, 0.0)  # the mean over no pixel is not a number
@@ -191,7 +192,7 @@ def predict(model: SplitModel, dataset: ImageDataset, recipe: Recipe) -> Iterato
     batches = in_batches(np.arange(len(dataset)), recipe.batch_size, f"testing on {len(dataset)}")
     for images, labels in feed(dataset, batches, device):
         with autocast(recipe.precision, device):
-            predictions = model(images).argmax(dim=1)
+            predictions = predicted_classes(model(images))
         yield resize_predictions(predictions, labels.shape[1:]), labels
 
 

@@ -6,18 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from alutils.datasets import IGNORE_INDEX
-
 
 def confusion_matrix(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Count pixels (or digits) by true class (rows) and predicted class (columns): (classes, classes) int64.
 
     predictions : (N, ...), integers below `classes`
-    labels : (N, ...), integers below `classes`, or void, which is not counted
+    labels : (N, ...), integers below `classes`, or void, which is `IGNORE_INDEX` and is not counted
     """
-    counted = labels != IGNORE_INDEX
-    pairs = labels[counted].long() * classes + predictions[counted]
-    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+    pairs = labels.int() * classes + predictions  # void comes after all classes
+    return torch.bincount(pairs.flatten(), minlength=classes**2)[: classes**2].view(classes, classes)
 
 
 def resize_predictions(predictions: Tensor, size: Sequence[int]) -> Tensor:
