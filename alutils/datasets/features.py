@@ -67,7 +67,7 @@ def _build(dataset: ImageDataset, load: Callable[[], Encode], folder: Path) -> N
         batch = encode(dataset.images[done : done + BATCH])
         levels = levels or _room(folder, count, batch)
         for level, maps in zip(levels, batch, strict=True):
-            _check_finite(maps, dataset.item_names[done : done + BATCH])
+            _check_finite(maps, dataset.item_names[done : done + BATCH], folder)
             level[done : done + BATCH] = maps
         progress.update(len(batch[0]))
         done += len(batch[0])
@@ -97,9 +97,10 @@ def _note(folder: Path, levels: list[np.ndarray], done: int) -> None:
     write_whole(folder / NOTE, json.dumps({"images": done}))
 
 
-def _check_finite(maps: np.ndarray, items: list[str]) -> None:
+def _check_finite(maps: np.ndarray, items: list[str], folder: Path) -> None:
     broken = np.flatnonzero(~np.isfinite(maps).reshape(len(maps), -1).all(axis=1))
     if len(broken):
+        shutil.rmtree(folder)  # nobody can go on with it
         raise DataError(f"{items[broken[0]]}: the encoder's maps are not finite in float16; allowed: another encoder")
 
 

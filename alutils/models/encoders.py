@@ -129,7 +129,8 @@ def encoder_network(name: str, file: Path | None, **options: Any) -> nn.Module:
         logging.getLogger("timm").setLevel(logging.ERROR)  # it would name the weights that no map needs
         return timm.create_model(name, pretrained=True, features_only=True, pretrained_cfg_overlay=source, **options)
     except Exception as error:  # timm raises anything for a file or a network that does not suit
-        reason = shortened(str(error), 120)
+        is_fixed = "dynamic_img" in str(error)
+        reason = "it reads images of one size only" if is_fixed else shortened(str(error), 120)
         raise ParameterError(f"encoder {name} cannot be made with the weights in {file} ({reason})") from error
 
 

@@ -331,7 +331,7 @@ def test_room_is_taken_before_anything_is_written(caches: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 65520.0])
-def test_maps_that_are_not_finite_are_one_line_that_names_the_image(value: float):
+def test_maps_that_are_not_finite_are_one_line_that_names_the_image(value: float, caches: Path):
     def encode(images: np.ndarray) -> list[np.ndarray]:
         maps = [level.astype(np.float32) for level in maps_of(images)]
         maps[1][images[:, 0, 0, 0] == ten().images[7, 0, 0, 0], 0, 0, 2] = value
@@ -341,6 +341,7 @@ def test_maps_that_are_not_finite_are_one_line_that_names_the_image(value: float
     assert (ten().images[:, 0, 0, 0] == ten().images[7, 0, 0, 0]).sum() == 1
     with pytest.raises(DataError, match=r"^scene7: the encoder's maps are not finite in float16; allowed: another"):
         encoded(ten(), lambda: encode)
+    assert folders(caches) == [], "nobody can go on with it"
 
 
 def test_the_largest_number_of_half_precision_is_kept():

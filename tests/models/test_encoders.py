@@ -203,6 +203,13 @@ def test_a_file_that_does_not_suit_is_one_line(
     assert not Path("ran").exists()
 
 
+def test_a_transformer_that_reads_one_size_is_one_line(tmp_path: Path, tiny_scenes: ImageDataset):
+    name = "test_maxvit"
+    file = saved(tmp_path / "weights.safetensors", untrained(name))
+    said = f"encoder {name} cannot be made with the weights in {file} (it reads images of one size only)"
+    assert refusal(tiny_scenes, name, file, "encoder") == said
+
+
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
 def test_a_text_and_no_file_are_one_line(name: str, tmp_path: Path, tiny_scenes: ImageDataset):
     file = str(tmp_path / name)
