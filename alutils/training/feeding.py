@@ -66,8 +66,11 @@ def resident(dataset: ImageDataset, device: torch.device) -> list[Tensor] | None
 
 
 def _copied(array: np.ndarray, device: torch.device) -> Tensor:
-    """Return a copy of a memory-mapped array on `device`; main memory holds only `CHUNK` images at a time."""
-    copy = torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, device=device)
+    """Return a copy of a memory-mapped array on `device`, in its order; memory holds only `CHUNK` images at a time."""
+    strides = tuple(stride // array.itemsize for stride in array.strides)
+    copy = torch.empty_strided(
+        array.shape, strides, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, device=device
+    )
     for start in range(0, len(array), CHUNK):
         copy[start : start + CHUNK] = torch.from_numpy(np.array(array[start : start + CHUNK]))
     return copy

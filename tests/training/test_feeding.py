@@ -66,6 +66,14 @@ def test_nothing_is_kept_on_a_cpu(tiny_scenes: ImageDataset):
     assert list(feed(tiny_scenes, [], CPU)) == []
 
 
+def test_what_a_gpu_keeps_lies_in_memory_as_the_cached_maps_do(frozen_scenes: ImageDataset):
+    for array in feeding.arrays(frozen_scenes):
+        kept = feeding._copied(array, CPU)
+        expected = torch.from_numpy(np.array(array))
+        assert torch.equal(kept, expected)
+        assert kept[[2, 0]].stride() == expected[[2, 0]].stride()
+
+
 def test_maps_are_the_cached_ones(frozen_scenes: ImageDataset):
     assert frozen_scenes.features is not None
     for (maps, labels), indices in zip(feed(frozen_scenes, BATCHES, CPU), BATCHES, strict=True):
