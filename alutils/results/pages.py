@@ -9,12 +9,22 @@ import pandas as pd
 from alutils.paths import ROOT
 from alutils.queries.query import modifiers_table, queries_table
 from alutils.results.acquired import of_setting
-from alutils.results.analysis import MEASURES, measure_of, paired_gains, pivot, point_texts, settings, summarise
+from alutils.results.analysis import (
+    MEASURES,
+    measure_of,
+    over_seeds,
+    paired_gains,
+    pivot,
+    point_texts,
+    settings,
+    summarise,
+)
 from alutils.results.comparison import Comparison, comparisons_of
 from alutils.results.comparison_text import label_table, read_gains, read_labels, read_near_duplicates, score_table
 from alutils.results.tables import Experiment
 from alutils.results.thesis import THESIS_FIGURES, bulk_points, committee_gain, our_bulk, random_slopes, thesis_points
 
+HEADS = ("camvid_heads", "camvid_heads_all")  # experiments with few labels, drawn at random, and with all labels
 ALL_LABELS = ("camvid_heads_all", "camvid_small")  # experiments whose networks the page of models compares
 
 # What may stand after a published experiment's name in a page's marker: its verdicts, or all that its comparison says.
@@ -134,7 +144,17 @@ def networks_table() -> str:
     return _markdown_table(pd.DataFrame(rows).set_index("model"))
 
 
-WRITTEN = {"queries": queries_table, "modifiers": modifiers_table, "networks": networks_table}
+def heads_table() -> str:
+    """Return what networks on frozen maps reach with random labels of CamVid, by number of labels, as Markdown."""
+    summary = over_seeds(pd.concat([Experiment.published(name).table for name in HEADS]), ["labelled", "model"], "miou")
+    texts = summary.assign(text=point_texts(summary)).pivot(index="labelled", columns="model", values="text")
+    return _markdown_table(texts.fillna(""))
+
+
+WRITTEN = {
+    **{"queries": queries_table, "modifiers": modifiers_table},
+    **{"networks": networks_table, "heads": heads_table},
+}
 
 
 def _by_labels(summary: pd.DataFrame) -> str:
