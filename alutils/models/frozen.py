@@ -199,8 +199,8 @@ class _Products(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         rows, weights = ctx.saved_tensors
-        gradient = gradient.to(weights.dtype)  # after a forward pass in bfloat16
-        return gradient.mT @ weights, gradient @ rows
+        kind = gradient.dtype  # bfloat16 after such a forward pass
+        return gradient.mT @ weights.to(kind), gradient @ rows.to(kind)
 
 
 def products(maps: Tensor, weights: Tensor) -> Tensor:

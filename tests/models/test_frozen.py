@@ -1,6 +1,7 @@
 """Heads on the maps of a frozen encoder: by hand, and as the same thing computed the long way."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -263,6 +264,41 @@ def test_joined_heads_learn_what_each_would_learn_alone(name: str):
     take_apart(together, heads)
     for head, other in zip(heads, alone, strict=True):
         torch.testing.assert_close(head.state_dict(), other.state_dict(), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("rows", ["float32", "bfloat16"])
+def test_gradients_of_products_in_bfloat16_are_close_to_those_of_autograd_in_float32(rows: str):
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(2, 5, 6, 7, generator=generator).to(getattr(torch, rows)).float().requires_grad_()
+    weights, error = torch.randn(2, 3, 5, generator=generator).requires_grad_(), torch.randn(2, 3, 6, 7)
+    torch.einsum("ndhw,ncd->nchw", maps, weights).backward(error)
+    half = maps.detach().to(getattr(torch, rows)).requires_grad_()
+    same = weights.detach().clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        result = products(half, same)
+    assert result.dtype == torch.bfloat16
+    result.float().backward(error)
+    for tensor, expected in ((half, maps), (same, weights)):
+        assert tensor.grad is not None
+        assert tensor.grad.dtype == tensor.dtype
+        torch.testing.assert_close(tensor.grad.float(), expected.grad, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("name", HEADS)
+def test_heads_learn_in_bfloat16_as_they_do_in_float32(name: str, count: int):
+    strides, maps = (4, 8, 16), maps_for((4, 8, 16))
+    targets = torch.randint(0, CLASSES, (4, 40, 72), generator=torch.Generator().manual_seed(0))
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        heads = [build_model(name, CLASSES, seed=seed, features=features(strides)) for seed in range(count)]
+        network = join(heads, features(strides)) if count > 1 else heads[0]
+        trainer = Trainer(network, replace(RECIPE, precision=precision), torch.device("cpu"))
+        torch.manual_seed(0)
+        losses[precision] = torch.stack([trainer.step(maps, targets, None, 0.01) for _ in range(20)])
+        assert all(weights.dtype == torch.float32 for weights in network.parameters())
+    torch.testing.assert_close(losses["bfloat16"], losses["float32"], atol=0.02 * count, rtol=0.02)
+    assert losses["bfloat16"][-1] < 0.95 * losses["bfloat16"][0]
 
 
 @pytest.mark.parametrize("name", HEADS)

@@ -56,8 +56,9 @@ def test_a_run_on_maps_makes_them_once_and_is_fixed_by_its_parameters(name: str,
     "query",
     ["badge", "core_set", "typiclust", "vote_entropy+ensemble2", "margin+balanced+windows2x3", "bald+superpixels6"],
 )
-def test_every_kind_of_query_asks_networks_on_maps(query: str):
-    config = replace(FROZEN, query=query, rounds=2)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_kind_of_query_asks_networks_on_maps(precision: str, query: str):
+    config = replace(FROZEN, query=query, rounds=2, precision=precision)
     assert run_rounds(config)["labelled"].tolist() == [3, 6]
     acquired = RunFolder("e", config.run_name).acquisitions()
     assert not acquired.duplicated([name for name in ("index", "region") if name in acquired]).any()
