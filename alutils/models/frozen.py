@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alutils.datasets import Features
-from alutils.models.base import Maps, SplitModel
+from alutils.models.base import Maps, SplitModel, resize_logits
 
 DROPOUT = 0.5  # of whole channels, right before the last layer
 HIDDEN = 128  # channels in which context is mixed
@@ -209,12 +209,13 @@ def products(maps: Tensor, weights: Tensor) -> Tensor:
     return _Products.apply(rows, weights).unflatten(2, maps.shape[2:])
 
 
-torch.fx.wrap("products")  # `inference_copy` does not trace into it
-
-
 def enlarged_sum(maps: Sequence[Tensor]) -> Tensor:
     """Return the sum of maps (N, D, h, w) of several sizes, from fine to coarse, at the size of the finest."""
     *finer, total = maps
     for level in reversed(finer):
-        total = level + F.interpolate(total, size=level.shape[2:], mode="bilinear", align_corners=False)
+        total = level + resize_logits(total, level.shape[2:])
     return total
+
+
+for function in ("products", "enlarged_sum"):
+    torch.fx.wrap(function)  # `inference_copy` does not trace into it
