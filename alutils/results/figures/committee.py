@@ -26,6 +26,7 @@ def committee_cases(cases: Mapping[str, np.ndarray], names: Sequence[str]) -> Fi
     cases : by title, the members' probabilities, (T, C)
     names : of the C classes
     """
+    names = [name.replace(" ", "\n") for name in names]  # so that they stand beside each other
     size = (2.7 * len(cases) + 0.6, 4.8)
     figure, grid = plt.subplots(
         3, len(cases), figsize=size, layout="constrained", squeeze=False, height_ratios=[2, 1, 1]
