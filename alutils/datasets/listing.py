@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from alutils.errors import DataError, unreadable
+from alutils.paths import data_dir
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -12,7 +13,8 @@ def files_in(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"{folder}: no such folder; the data set needs it") from error
+        where = " (ALUTILS_DATA says where data lie)" if folder.is_relative_to(data_dir()) else ""
+        raise DataError(f"{folder}: no such folder; the data set needs it{where}") from error
     except OSError as error:
         raise unreadable(folder, error) from error
 

@@ -67,17 +67,22 @@ def build_model(
     import torch
 
     check_choice("model", name, MODELS)
+    check_weights(name, weights)
     network = MODELS[name]
     options = dict(network.options)
     if network.has_weights:
         options["weights"] = weights
-    elif weights is not None:
-        raise ParameterError(f"weights is {weights!r}; {name} has none to load, allowed: None")
     if network.is_frozen:
         options["features"] = features
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return network.load()(num_classes, **options)
+
+
+def check_weights(name: str, weights: str | None) -> None:
+    """Raise `ParameterError` if the model `name` has no pretrained weights to load, and some are asked for."""
+    if weights is not None and not MODELS[name].has_weights:
+        raise ParameterError(f"weights is {weights!r}; {name} has none to load, allowed: None")
 
 
 def warn_of_size(name: str, dataset: ImageDataset) -> None:

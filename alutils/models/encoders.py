@@ -66,10 +66,10 @@ def _fetched(name: str, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), progress=False)
     except OSError as error:  # also what has to do with the network
-        reason = shortened(str(getattr(error, "reason", None) or error), 60)
-        raise ParameterError(
-            f"encoder {name}: its weights cannot be fetched ({reason}); put {url} as {path}"
-        ) from error
+        cause = getattr(error, "reason", error)
+        reason = shortened(str(getattr(cause, "strerror", None) or cause), 40)
+        place = str(path).replace(str(Path.home()), "~", 1)
+        raise ParameterError(f"encoder: its weights cannot be fetched ({reason}); download {url} as {place}") from error
     return path
 
 
@@ -129,8 +129,11 @@ def encoder_network(name: str, file: Path | None, **options: Any) -> nn.Module:
         logging.getLogger("timm").setLevel(logging.ERROR)  # it would name the weights that no map needs
         return timm.create_model(name, pretrained=True, features_only=True, pretrained_cfg_overlay=source, **options)
     except Exception as error:  # timm raises anything for a file or a network that does not suit
-        is_fixed = "dynamic_img" in str(error)
-        reason = "it reads images of one size only" if is_fixed else shortened(str(error), 120)
+        reason = shortened(str(error), 120)
+        if "dynamic_img" in reason:
+            reason = "it reads images of one size only"
+        elif "loading state_dict" in reason:
+            reason = "they are those of another network"
         raise ParameterError(f"encoder {name} cannot be made with the weights in {file} ({reason})") from error
 
 

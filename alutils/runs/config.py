@@ -10,7 +10,7 @@ import numpy as np
 
 from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError, check_choice, check_range
-from alutils.models import DEFAULT_ENCODER, MODELS
+from alutils.models import DEFAULT_ENCODER, MODELS, check_weights
 from alutils.queries.own import query_digest
 from alutils.queries.query import QUERIES, parse_query
 from alutils.training.recipe import Recipe
@@ -70,6 +70,8 @@ class TrainingConfig(Recipe):
         super().__post_init__()
         check_range("seed", self.seed, 0, 2**31)
         check_choice("test_resolution", self.test_resolution, TEST_RESOLUTIONS)
+        if self.model in MODELS:
+            check_weights(self.model, self.weights)
         self._check_encoder()
 
     def _check_encoder(self) -> None:

@@ -188,8 +188,11 @@ class Code:
     ("content", "reason"),
     [
         (lambda: {"weights": Code()}, "weights_only"),
-        (lambda: untrained("test_efficientnet"), "Missing key"),
-        (lambda: {key: value for key, value in untrained(SMALL).items() if "layer3" not in key}, "Missing key"),
+        (lambda: untrained("test_efficientnet"), "they are those of another network"),
+        (
+            lambda: {key: value for key, value in untrained(SMALL).items() if "layer3" not in key},
+            "they are those of another network",
+        ),
         (lambda: [1], ""),
     ],
     ids=["code", "another network", "half of it", "a list"],
@@ -235,13 +238,16 @@ def test_an_unknown_encoder_is_one_line(
     assert {path.name for path in tmp_path.iterdir()} <= {"cache", "weights.pth"}
 
 
-def test_without_a_network_a_line_says_which_file_to_put_where(tmp_path: Path, tiny_scenes: ImageDataset):
-    path = tmp_path / "hub" / "checkpoints" / f"timm-{SMALL}.safetensors"
-    assert refusal(tiny_scenes, SMALL, None, "encoder") == (
-        f"encoder {SMALL}: its weights cannot be fetched (Name or service not known); put"
-        f" https://huggingface.co/timm/test_resnet.r160_in1k/resolve/main/model.safetensors as {path}"
-    )
-    saved(path, untrained(SMALL))
+def test_without_a_network_a_line_says_which_file_to_put_where(
+    tmp_path: Path, tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, of in ((SMALL, "r160_in1k"), ("vit_small_patch14_dinov2", "lvd142m")):
+        assert refusal(tiny_scenes, name, None, "encoder") == (
+            f"encoder: its weights cannot be fetched (Name or service not known); download https://huggingface.co/timm/"
+            f"{name}.{of}/resolve/main/model.safetensors as ~/hub/checkpoints/timm-{name}.safetensors"
+        )
+    saved(tmp_path / "hub" / "checkpoints" / f"timm-{SMALL}.safetensors", untrained(SMALL))
     assert encoded(tiny_scenes, SMALL, None, CPU).features, "as it says"
     line = "encoder convnextv2_small has no weights to fetch; allowed: a file of weights, as encoder_weights"
     assert refusal(tiny_scenes, "convnextv2_small", None, "encoder") == line
