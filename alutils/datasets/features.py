@@ -98,9 +98,10 @@ def _note(folder: Path, levels: list[np.ndarray], done: int) -> None:
 
 
 def _check_finite(maps: np.ndarray, items: list[str], folder: Path) -> None:
+    """Raise `DataError` for maps that are not finite, and remove `folder`: nobody can go on with it."""
     broken = np.flatnonzero(~np.isfinite(maps).reshape(len(maps), -1).all(axis=1))
     if len(broken):
-        shutil.rmtree(folder)  # nobody can go on with it
+        shutil.rmtree(folder)
         raise DataError(f"{items[broken[0]]}: the encoder's maps are not finite in float16; allowed: another encoder")
 
 

@@ -127,18 +127,17 @@ def networks_table() -> str:
     rows = []
     for experiment in map(Experiment.published, ALL_LABELS):
         table = experiment.table[experiment.table["query"] == "all"]
-        for model, runs in table.groupby("model"):
-            configs = [record["config"] for record in experiment.records.values()]
+        summary, seconds = over_seeds(table, ["model"], "miou"), table.groupby("model")["seconds_train"].median()
+        configs = [record["config"] for record in experiment.records.values()]
+        for model, scores in zip(summary["model"], point_texts(summary), strict=True):
             config = next(c for c in configs if (c["model"], c["query"]) == (model, "all"))
-            scores = runs["miou"]
-            spread = f" ± {scores.std():.4f}" if len(scores) > 1 else ""
             rows.append(
                 {
                     "model": model,
                     "images": f"{config['height']}x{config['width']}",
                     "steps": config["steps"],
-                    "seconds": f"{runs['seconds_train'].median():.0f}",
-                    "mean IoU (seeds)": f"{scores.mean():.4f}{spread} ({len(scores)})",
+                    "seconds": f"{seconds[model]:.0f}",
+                    "mean IoU (seeds)": scores,
                 }
             )
     return _markdown_table(pd.DataFrame(rows).set_index("model"))
@@ -151,10 +150,7 @@ def heads_table() -> str:
     return _markdown_table(texts.fillna(""))
 
 
-WRITTEN = {
-    **{"queries": queries_table, "modifiers": modifiers_table},
-    **{"networks": networks_table, "heads": heads_table},
-}
+WRITTEN = {"queries": queries_table, "modifiers": modifiers_table, "networks": networks_table, "heads": heads_table}
 
 
 def _by_labels(summary: pd.DataFrame) -> str:

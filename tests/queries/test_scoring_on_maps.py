@@ -63,11 +63,11 @@ def smooth_scenes(dataset: ImageDataset) -> ImageDataset:
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("text", [*ASKING, *(f"margin+{changed}" for changed in CHANGED)])
 def test_scores_of_images_alone_are_those_in_batches(name: str, text: str, frozen_scenes: ImageDataset):
-    committee = Committee([undecided(name, frozen_scenes)], 4, 0.5, seed=0)
+    committee = Committee([undecided(name, frozen_scenes)], 10, 0.5, seed=0)
     scores = scores_of(text, committee, frozen_scenes)
     assert len(scores) == 12
     assert np.isfinite(scores).any(axis=tuple(range(1, scores.ndim))).all()
-    assert len(np.unique(scores[~np.isnan(scores)].round(6))) > 4
+    assert len(np.unique(scores[~np.isnan(scores)].round(6))) > 6
     for index in (11, 2, 5):
         alone = scores_of(text, committee, frozen_scenes, np.array([index]))
         np.testing.assert_allclose(alone[0], scores[index], atol=1e-5)
