@@ -53,7 +53,7 @@ def run_baal(root: Path, config: RoundsConfig, *, is_cached: bool) -> pd.DataFra
     torch.manual_seed(config.seed)
     train_set, test_set = scenes(root, "train", half_flipped), scenes(root, "val", as_tensors)
     active_set = ActiveLearningDataset(train_set, pool_specifics={"transforms": as_tensors})
-    budgets = config.budgets(len(train_set))
+    budgets = config.labelled_by_round(len(train_set))
     active_set.label(numpy_generator(config.seed, "start").permutation(len(train_set))[: budgets[0]].tolist())
     rows = []
     for round_number, budget in enumerate(budgets):

@@ -136,7 +136,7 @@ class Ours:
 
     def test(self) -> dict[str, float]:
         """Measure the network."""
-        return measure_on_test_set(self.network, self.test_set, self.recipe)
+        return measure_on_test_set(self.network, self.test_set, self.recipe).measures
 
     def score(self, members: int = MEMBERS, count: int | None = None) -> np.ndarray:
         """Return scores of the pool, or of its first `count` images."""

@@ -33,6 +33,7 @@ from alutils.runs import rounds
 from alutils.runs.bulk import image_order, load_bulk_model, run_bulk
 from alutils.runs.config import BulkConfig, RoundsConfig
 from alutils.runs.folder import RunFolder
+from alutils.training.loop import Tested
 
 SIDE = 16
 DATA = "data/tiny.yaml"
@@ -173,7 +174,7 @@ def run_targets(base: Path) -> list[Target]:
         partial(read_finished, finished),
         partial(trained_on, trained),
     )
-    tables = ("rounds.csv", "acquisitions.csv", "scores.npy")
+    tables = ("rounds.csv", "acquisitions.csv", "clips.csv", "scores.npy")
     model = f"results/e/{bulk_config_of(finished).run_name}/model.pt"
     return [
         *(Target(f"begun {name}", begun, f"{run}/{name}", go_on, is_compared=True, weight=4) for name in tables),
@@ -217,7 +218,7 @@ def begin(template: Path) -> None:
     """Write what a run leaves that is killed in its last round, when it has trained but not tested."""
     calls, measure = [], rounds.measure_on_test_set
 
-    def measure_or_stop(*arguments: Any) -> dict[str, float]:
+    def measure_or_stop(*arguments: Any) -> Tested:
         calls.append(arguments)
         if len(calls) == 3:
             raise Stopped

@@ -71,7 +71,7 @@ def compare(sides: dict[str, Run], config: RoundsConfig, pool_size: int) -> Resu
     ours_s, ours_bfloat16_s = seconds.pop("ours"), seconds.pop("ours_bfloat16")
     mious = mean_of(tables, lambda rounds: rounds["miou"].mean())
     fastest, best = min(seconds.values()), max(mious[name] for name in seconds)
-    steps = sum(config.total_steps(budget) for budget in config.budgets(pool_size))
+    steps = sum(config.total_steps(budget) for budget in config.labelled_by_round(pool_size))
     floor_s = steps * step_seconds(config)
     return Result(
         f"{config.rounds} rounds on {pool_size} scenes of {HEIGHT}x{2 * HEIGHT}, {config.committee_members} members",

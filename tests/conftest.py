@@ -258,11 +258,11 @@ def frozen_scenes(tiny_scenes: ImageDataset, fake_encoder: list[str]) -> ImageDa
     return with_features(tiny_scenes, "fake", "fake", lambda: fake_maps)
 
 
-def tables(config: RoundsConfig | BulkConfig) -> tuple[str, str, bytes]:
+def tables(config: RoundsConfig | BulkConfig) -> tuple[str, str, str, bytes]:
     """Return the run's tables as text, seconds left out, and its scores as bytes."""
     run = RunFolder(config.experiment, config.run_name)
     rounds = run.rounds().drop(columns=SECONDS).to_csv(index=False)
-    return rounds, run.acquisitions().to_csv(index=False), run.scores().tobytes()
+    return rounds, run.acquisitions().to_csv(index=False), run.clips().to_csv(index=False), run.scores().tobytes()
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from functools import partial
 
-from alutils.datasets.base import IGNORE_INDEX, Features, ImageDataset, Item, label_counts
+from alutils.datasets.base import IGNORE_INDEX, Features, ImageDataset, Item, clips, label_counts
 from alutils.datasets.cityscapes import cityscapes, drawn_streets
 from alutils.datasets.digits import digits, fashion_mnist, mnist
 from alutils.datasets.folder import camvid, folder
 from alutils.errors import ParameterError, check_choice
 
-__all__ = ["DATASETS", "IGNORE_INDEX", "Features", "ImageDataset", "Item", "label_counts", "load_dataset"]
+__all__ = ["DATASETS", "IGNORE_INDEX", "Features", "ImageDataset", "Item", "clips", "label_counts", "load_dataset"]
 
 Loader = Callable[[str, tuple[int, int] | None, bool], ImageDataset]
 

@@ -1,13 +1,16 @@
 """What every data set is: images and labels as uint8 arrays, with the names of items, classes and colours."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 IGNORE_INDEX = 255
+CLIP = 20  # images
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -52,6 +55,7 @@ class ImageDataset:
     categories : named groups of classes; each is also scored as if it were one class
     stored_size : height and width of the first image as stored; None if there are no image files
     features : what a network reads in place of the images; None for networks that read images
+    sequences : how the names of the images of each sequence begin, such as one drive's; empty if nothing was filmed
     """
 
     name: str
@@ -68,6 +72,7 @@ class ImageDataset:
     categories: Mapping[str, Sequence[int]] = field(default_factory=dict)
     stored_size: tuple[int, int] | None = None
     features: Features | None = None
+    sequences: Sequence[str] = ()
 
     def __len__(self) -> int:
         """Return N, the number of images."""
@@ -86,6 +91,24 @@ class ImageDataset:
     def is_dense(self) -> bool:
         """Return True if each pixel has a label (scenes), False if each image has one (digits)."""
         return self.labels.ndim == 3
+
+
+def clips(dataset: ImageDataset) -> list[tuple[str, np.ndarray]]:
+    """Return each clip's sequence and the positions of its images: at most `CLIP` that follow each other in it.
+
+    Frames of one clip look alike, so a bootstrap of a test set draws clips, not images. Images of no sequence have the
+    sequence ""; digits are one clip.
+    """
+    if not dataset.is_dense:
+        return [("", np.arange(len(dataset)))]
+    sequences = [
+        next((start for start in dataset.sequences if name.startswith(start)), "") for name in dataset.item_names
+    ]
+    found = []
+    for sequence, positions in groupby(range(len(sequences)), key=sequences.__getitem__):
+        images = np.array([*positions])
+        found += [(sequence, clip) for clip in np.array_split(images, math.ceil(len(images) / CLIP))]
+    return found
 
 
 def label_counts(dataset: ImageDataset, indices: np.ndarray, void_class: bool = False) -> np.ndarray:
@@ -119,6 +142,7 @@ class SceneFiles:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     categories: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    sequences: Sequence[str] = ()
 
     @property
     def label_values(self) -> list[int]:

@@ -175,4 +175,5 @@ def _open(files: SceneFiles, folder: Path, stored_size: tuple[int, int]) -> Imag
         files.label_values,
         files.categories,
         stored_size,
+        sequences=files.sequences,
     )

@@ -100,4 +100,5 @@ def scene_files(name: str, root: Path, split: str) -> SceneFiles:
         *(name, split, images, labels, item_names),
         *(class_of_label, list(class_names), list(colours), IMAGENET_MEAN, IMAGENET_STD),
         categories=categories,
+        sequences=[f"{city.name}_" for city in cities],
     )

@@ -39,6 +39,7 @@ class Description(BaseModel):
     root: str = Field(default=".", description="a folder, absolute or relative to the folder of the YAML file")
     mean: Means = Field(default=[*IMAGENET_MEAN], description="three numbers from 0 to 1")
     std: Deviations = Field(default=[*IMAGENET_STD], description="three numbers above 0, at most 1")
+    sequences: list[str] = Field(default=[], description="a list of texts with which the names of filmed images begin")
     splits: dict[str, Split] = Field(
         min_length=1, description="for each split two folders, images and labels, relative to root"
     )

@@ -86,6 +86,7 @@ def scene_files(description: "Description", base: Path, split: str) -> SceneFile
         [(red, green, blue) for red, green, blue in classes.values()],
         tuple(description.mean),
         tuple(description.std),
+        sequences=tuple(description.sequences),
     )
 
 

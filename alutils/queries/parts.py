@@ -48,6 +48,17 @@ class Ensemble:
 
 
 @dataclass(frozen=True)
+class Dropout:
+    """Committee: one network asked with this dropout `rate`, instead of the config's `committee_dropout`."""
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that leaves all members equal, or almost nothing of the network."""
+        _check_number("rate of dropout", self.rate, 0.01, 0.99)
+
+
+@dataclass(frozen=True)
 class Mixture:
     """Selection: shares of a batch, which sum to 1: from each cluster in turn, the highest scores, at random."""
 
@@ -84,6 +95,17 @@ class Diverse:
     def __post_init__(self) -> None:
         """Refuse a factor below 1."""
         _check_number("factor of diverse", self.factor, 1, 1e6)
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """Selection: the highest scores, but at most `regions` of an image while others can fill the batch."""
+
+    regions: int
+
+    def __post_init__(self) -> None:
+        """Refuse a number below 1."""
+        _check_whole("regions of perimage", self.regions, 1, 2**16)
 
 
 @dataclass(frozen=True)
@@ -174,6 +196,13 @@ MODIFIERS: dict[str, Modifier] = {
         "Lakshminarayanan et al. 2017",
         "one training and one forward per network",
     ),
+    "dropout": Modifier(
+        "committee",
+        "{rate}",
+        Dropout(0.9),
+        "the committee is one network, asked with this dropout rate; results show it, unlike `committee_dropout`",
+        "the thesis asks with 0.9",
+    ),
     "mixture": Modifier(
         "select",
         "{by_cluster}-{highest}-{random}",
@@ -197,6 +226,12 @@ MODIFIERS: dict[str, Modifier] = {
         "of the factor x k highest scores, the images nearest to the centres of k clusters; scores are the weights",
         "Zhdanov 2019",
         "forward over factor x k images, k-means",
+    ),
+    "perimage": Modifier(
+        "select",
+        "{regions}",
+        PerImage(1),
+        "the highest scores, but at most so many regions of an image in a batch; more only if it is not full then",
     ),
     "windows": Modifier(
         "regions",

@@ -16,9 +16,11 @@ from alutils.queries.own import check_statistics, file_and_name, is_score, run_f
 from alutils.queries.parts import (
     MODIFIERS,
     Diverse,
+    Dropout,
     Ensemble,
     Interior,
     Mixture,
+    PerImage,
     Power,
     Sum,
     Superpixels,
@@ -39,7 +41,7 @@ class Entry:
 
     score : the name of a function in `scores.SCORES`, or a function of committee statistics; `None`: no committee is
         asked, and each image's score is drawn at random
-    is_plain : the score is of one network's prediction without dropout, unless an ensemble is asked
+    is_plain : the score is of one network's prediction without dropout, unless a modifier asks a committee
     selection : the name of a function in `selections.SELECTIONS`, or such a function; one other than the k highest
         scores allows no modifiers
     formula, source, cost : text for `docs/queries.md`
@@ -106,6 +108,14 @@ QUERIES: dict[str, Entry] = {
         source="Ash et al. 2020",
         cost="forward, distances k N C D; memory 12 N C D bytes",
     ),
+    "drop_query": Entry(
+        "variation_ratio",
+        selection="drop_query",
+        formula="of the half of the images with the highest variation ratio, those nearest to the centres of k"
+        " clusters",
+        source="Gupte et al. 2024, without scenes",
+        cost="forward, T decodes; k-means of N / 2 in k",
+    ),
     "typiclust": Entry(
         selection="typiclust",
         formula="the most typical image of the largest clusters without labels",
@@ -132,8 +142,8 @@ class Query:
     name: str
     balanced: bool = False
     reduce: Sum | Top | Interior | None = None
-    committee: Ensemble | None = None
-    select: Mixture | Power | Diverse | None = None
+    committee: Ensemble | Dropout | None = None
+    select: Mixture | Power | Diverse | PerImage | None = None
     regions: Windows | Superpixels | None = None
 
     def __post_init__(self) -> None:
@@ -191,12 +201,12 @@ class Query:
     @property
     def networks(self) -> int:
         """Return how many networks are trained and asked."""
-        return self.committee.networks if self.committee else 1
+        return self.committee.networks if isinstance(self.committee, Ensemble) else 1
 
     @property
     def has_dropout(self) -> bool:
         """Return whether the network is asked with dropout, as a committee of several members."""
-        return self.committee is None and not self.entry.is_plain
+        return isinstance(self.committee, Dropout) or (self.committee is None and not self.entry.is_plain)
 
     def _check_kinds(self) -> None:
         for field in fields(self)[1:]:
@@ -217,12 +227,15 @@ class Query:
                     raise ParameterError(f"{self.name} has no score for {text_of(part)} to change; allowed: {allowed}")
         if self.regions is not None:
             self._check_regions(text_of(self.regions))
+        elif isinstance(self.select, PerImage):
+            allowed = ", ".join(map(form_of, words_of("regions")))
+            raise ParameterError(f"{text_of(self.select)} chooses regions; allowed with: {allowed}")
 
     def _check_regions(self, regions: str) -> None:
         """Refuse parts that are defined for whole images only."""
         if isinstance(self.select, Mixture | Diverse):
             which = f"{text_of(self.select)} chooses whole images only"
-            raise ParameterError(f"{which}; allowed with {regions}: {form_of('power')}, or no selection")
+            raise ParameterError(f"{which}; allowed with {regions}: {form_of('power')}, {form_of('perimage')}")
         if isinstance(self.reduce, Interior):
             which = f"{text_of(self.reduce)} reduces whole images only"
             raise ParameterError(f"{which}; allowed with {regions}: sum, {form_of('top')}, or no reduction")

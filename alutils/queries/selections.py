@@ -15,7 +15,7 @@ import torch
 
 from alutils.queries.diversity import k_center_greedy, k_means_plus_plus
 from alutils.queries.embeddings import Candidates
-from alutils.queries.parts import Diverse, Mixture, Power
+from alutils.queries.parts import Diverse, Mixture, PerImage, Power
 from alutils.queries.query import Query
 
 CLUSTERS = 20  # of a mixture, as in the thesis
@@ -85,9 +85,29 @@ def diverse(
     return likely[chosen]
 
 
+def per_image(
+    scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates, *, regions: int
+) -> np.ndarray:
+    """Return the positions of the `k` highest scores, but first at most `regions` of each image, then as many again."""
+    ranked = top_k(scores, len(scores), generator)
+    turns = _turns(candidates.unlabelled[ranked]) // regions
+    return ranked[np.argsort(turns, kind="stable")][:k]
+
+
 def k_means(scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates) -> np.ndarray:
     """Return the positions of the images nearest to the centres of `k` clusters of all unlabelled images."""
     return _nearest_to_centres(candidates.embeddings(candidates.unlabelled), k, generator)
+
+
+def drop_query(scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates) -> np.ndarray:
+    """Return the positions of the images nearest to the centres of `k` clusters of the half that scores highest.
+
+    Unlike in `diverse`, neither the batch's size nor the scores within this half matter. Gupte et al. 2024 take the
+    images whose class changes under dropout; scenes have pixels of both kinds, so here it is the half that changes
+    most.
+    """
+    likely = np.sort(top_k(scores, max(k, len(scores) // 2), generator))
+    return likely[_nearest_to_centres(candidates.embeddings(candidates.unlabelled[likely]), k, generator)]
 
 
 def core_set(scores: np.ndarray, k: int, generator: np.random.Generator, candidates: Candidates) -> np.ndarray:
@@ -140,9 +160,15 @@ SELECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "core_set": core_set,
     "k_means": k_means,
     "badge": badge,
+    "drop_query": drop_query,
     "typiclust": typiclust,
 }
-BY_SCORE: dict[type, Callable[..., np.ndarray]] = {Mixture: mixture, Power: power, Diverse: diverse}
+BY_SCORE: dict[type, Callable[..., np.ndarray]] = {
+    Mixture: mixture,
+    Power: power,
+    Diverse: diverse,
+    PerImage: per_image,
+}
 
 
 def selection_of(query: Query) -> Callable[..., np.ndarray]:

@@ -126,8 +126,12 @@ def _check_conditions(where: object, records: Mapping[str, Mapping[str, Any]]) -
     groups = {run: setting_of(record["config"]) for run, record in rounds.items()}
     same = {run: recipe_of(record["config"]) | _device(record) for run, record in rounds.items()}
     check_agreement(where, {run: (groups[run], same[run]) for run in rounds})
+    start_queries = {run: record["config"].get("start_query", "random") for run, record in rounds.items()}
+    # whole images, or regions
+    pieces = {run: (groups[run], str(start).partition("+")[2]) for run, start in start_queries.items()}
+    check_agreement(where, {run: (pieces[run], {"start_query": start_queries[run]}) for run in rounds})
     starts = {run: {"start set": record["start_set"]} for run, record in rounds.items() if "start_set" in record}
-    check_agreement(where, {run: ((groups[run], rounds[run]["config"]["seed"]), starts[run]) for run in starts})
+    check_agreement(where, {run: ((pieces[run], rounds[run]["config"]["seed"]), starts[run]) for run in starts})
 
 
 def _device(record: Mapping[str, Any]) -> dict[str, str]:

@@ -175,6 +175,8 @@ def _record(run: RunFolder) -> dict[str, Any]:
     record: dict[str, Any] = {"config": run.config(), "provenance": run.provenance()}
     acquired = run.acquisitions()
     if record["config"]["kind"] == "rounds" and len(acquired):
-        start = sorted(acquired.loc[acquired["round"] == 0, "index"].tolist())
+        first = acquired[acquired["round"] == 0]
+        are_regions = "region" in first and (first["region"] >= 0).all()
+        start = sorted(first[["index", "region"]].to_numpy().tolist() if are_regions else first["index"].tolist())
         record["start_set"] = hashlib.sha256(json.dumps(start).encode()).hexdigest()[:16]
     return record

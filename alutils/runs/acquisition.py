@@ -9,7 +9,7 @@ import pandas as pd
 from alutils.datasets import ImageDataset
 from alutils.errors import DataError
 from alutils.queries.embeddings import Candidates
-from alutils.queries.query import Query
+from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
 from alutils.queries.selections import selection_of
 from alutils.runs.config import RoundsConfig
@@ -65,14 +65,22 @@ def check_items(table: pd.DataFrame, dataset: ImageDataset) -> None:
 
 
 def start_set(config: RoundsConfig, pieces: Pieces, count: int) -> Rows:
-    """Return the rows of the first batch: `count` whole images, the same for all queries of a seed."""
+    """Return the rows of the first batch, the same for all queries of a seed.
+
+    It is `count` whole images or, if `start_query` says so, as many pixels of regions, drawn at random.
+    """
     generator, everything = numpy_generator(config.seed, "start"), np.arange(len(pieces.dataset))
-    if config.start_query == "random":
+    start = parse_query(config.start_query)
+    if start.regions is not None:
+        order = generator.permutation(len(pieces.sizes))
+        chosen = order[np.cumsum(pieces.sizes[order]) <= pieces.room(count, everything[:0])]
+        return piece_rows(pieces, chosen, np.full(len(chosen), np.nan), 0)
+    if start.name == "random":
         chosen = generator.permutation(everything)[:count]
     else:
         network = build_network(config, pieces.dataset, seed=derive_seed(config.seed, "weights", 0))
         candidates = Candidates(network.to(default_device()), pieces.dataset, config, everything, everything[:0])
-        select, chance = selection_of(Query(config.start_query)), generator.random(len(everything))
+        select, chance = selection_of(start), generator.random(len(everything))
         chosen = select(chance, count, generator, candidates)
     rows = image_rows(pieces.dataset, chosen, np.full(count, np.nan), 0)
     return with_regions(rows, [WHOLE_IMAGE] * count) if pieces.maps is not None else rows

@@ -15,7 +15,7 @@ from alutils.runs.config import BulkConfig
 from alutils.runs.data import check_labels, load_sets
 from alutils.runs.folder import RunFolder
 from alutils.runs.networks import RunTraining, check_network
-from alutils.runs.rounds import round_row
+from alutils.runs.rounds import clip_rows, round_row
 from alutils.runs.schemas import reported
 from alutils.seeds import numpy_generator
 from alutils.training.loop import default_device, measure_on_test_set
@@ -37,12 +37,13 @@ def run_bulk(config: BulkConfig) -> pd.DataFrame:
         if run.rounds().empty:
             started = time.perf_counter()
             (network,) = RunTraining(config, run, [len(chosen)], lambda _: order["order"]).train(train_set, chosen)
-            measures = measure_on_test_set(network, test_set, config)
+            tested = measure_on_test_set(network, test_set, config)
             if config.keep_model:
                 run.save_state("model", network.state_dict())
-            row = round_row(0, len(chosen), len(train_set), measures, time.perf_counter() - started)
+            row = round_row(0, len(chosen), len(train_set), tested.measures, time.perf_counter() - started)
             acquired = image_rows(train_set, chosen, np.full(len(chosen), np.nan), 0)
-            run.save_rounds(pd.DataFrame([row | {"seconds_query": 0.0}]), pd.DataFrame(acquired))
+            clips = pd.DataFrame(clip_rows(0, test_set, tested))
+            run.save_rounds(pd.DataFrame([row | {"seconds_query": 0.0}]), pd.DataFrame(acquired), clips=clips)
         run.finish(default_device())
         return run.rounds()
 
@@ -62,7 +63,7 @@ def image_order(config: BulkConfig, dataset: ImageDataset) -> np.ndarray:
     acquired other images.
     """
     if config.order_run_name is None:
-        return numpy_generator(config.seed, "start").permutation(len(dataset))
+        return numpy_generator(config.seed_of_order, "start").permutation(len(dataset))
     run = RunFolder(config.experiment, config.order_run_name)
     if not run.is_finished:
         raise ParameterError(f"{run.path} is no finished run; run 03_active_learning_rounds for it first")

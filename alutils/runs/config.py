@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,6 +13,7 @@ from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError, check_choice, check_range
 from alutils.models import DEFAULT_ENCODER, MODELS, check_weights
 from alutils.queries.own import query_digest
+from alutils.queries.parts import text_of
 from alutils.queries.query import QUERIES, parse_query
 from alutils.training.recipe import Recipe
 
@@ -20,7 +22,11 @@ TEST_RESOLUTIONS = ("training", "native")
 UNITS = ("percent", "images")
 
 # The parameters in which runs that are compared may differ.
-COMPARED = {"query", "query_digest", "order_model", "order_regime", "order", "share", "skip", "seed", "keep_model"}
+COMPARED = {
+    *("query", "query_digest", "start_query", "seed", "keep_model"),
+    *("order", "order_model", "order_regime", "order_seed", "share", "skip"),
+}
+MAY_LACK = {"budgets", "order_seed"}  # not in `config.json` without a value, so that runs of earlier versions stay
 
 
 def setting_of(config: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -114,6 +120,7 @@ class TrainingConfig(Recipe):
             config["encoder_digest"] = train_set.features.digest
         else:
             del config["encoder"], config["encoder_weights"]
+        config = {name: value for name, value in config.items() if name not in MAY_LACK or value is not None}
         digest = query_digest(config["query"])
         return config | ({"query_digest": digest} if digest else {})
 
@@ -122,12 +129,14 @@ class TrainingConfig(Recipe):
 class RoundsConfig(TrainingConfig):
     """Active learning in `rounds` rounds: `start` labelled images in the first, `step` more in each further one.
 
+    budgets : the labelled images of each round, in place of `start`, `step` and `rounds`
     regime : "from_scratch" trains a new network each round, on all images labelled so far; "incremental" trains one
         network further, on all images labelled so far; "new_data_only" trains one network further, on the newest images
         only; "one_shot" trains as from scratch, but ranks the pool only once, after the first round
     last_epochs : the epochs of the last round; `None` for as many as in the others
-    unit : the unit of `start` and `step`, "percent" of the pool or "images"
-    start_query : the query that chooses the first batch; no image has a label yet, so it must not ask a committee
+    unit : the unit of `start`, `step` and `budgets`, "percent" of the pool or "images"
+    start_query : the query that chooses the first batch; no image has a label yet, so it must not ask a committee. It
+        labels whole images, or the regions that `query` labels
     """
 
     kind = "rounds"
@@ -141,27 +150,55 @@ class RoundsConfig(TrainingConfig):
     unit: str
     committee_members: int
     committee_dropout: float
+    budgets: list[float] | None = None
     start_query: str = "random"
 
     def __post_init__(self) -> None:
         """Refuse values that are impossible whatever the data set."""
         super().__post_init__()
         object.__setattr__(self, "query", str(parse_query(self.query)))
-        scoreless = [name for name, entry in QUERIES.items() if entry.score is None]
-        if self.start_query in QUERIES.keys() - set(scoreless):
-            allowed = ", ".join(scoreless)
-            raise ParameterError(f"start_query is {self.start_query!r}, which asks a committee; allowed: {allowed}")
-        check_choice("start_query", self.start_query, scoreless)
+        self._check_start()
         check_range("committee_members", self.committee_members, 1, 1000)
         check_range("committee_dropout", self.committee_dropout, 0, 0.99)
         check_choice("regime", self.regime, REGIMES)
         check_choice("unit", self.unit, UNITS)
         check_range("last_epochs", self.epochs if self.last_epochs is None else self.last_epochs, 1, math.inf)
+        if self.budgets is not None:
+            self._check_budgets(self.budgets)
         check_range("rounds", self.rounds, 1, 10_000)
         if self.start <= 0 or self.step <= 0:
             raise ParameterError(f"start is {self.start:g}, step is {self.step:g}; allowed: more than 0")
         if self.unit == "percent":
-            check_range("labels in the last round", self.start + self.step * (self.rounds - 1), 0, 100, "percent")
+            check_range("labels in the last round", self._in_units[-1], 0, 100, "percent")
+
+    def _check_start(self) -> None:
+        """Refuse a first batch that no query without a score can choose, or of other regions than the query's."""
+        scoreless = [name for name, entry in QUERIES.items() if entry.score is None]
+        name = self.start_query.partition("+")[0]
+        if name in QUERIES.keys() - set(scoreless):
+            allowed = ", ".join(scoreless)
+            raise ParameterError(f"start_query is {self.start_query!r}, which asks a committee; allowed: {allowed}")
+        check_choice("start_query", name, scoreless)
+        start = parse_query(self.start_query)
+        regions = parse_query(self.query).regions
+        if start.parts not in ([], [regions]):
+            allowed = f"{start.name}, {start.name}+{text_of(regions)}" if regions else start.name
+            raise ParameterError(f"start_query is {self.start_query!r}; allowed for query {self.query}: {allowed}")
+        object.__setattr__(self, "start_query", str(start))
+
+    def _check_budgets(self, budgets: list[float]) -> None:
+        """Refuse budgets that are no ascending numbers; `start` and `rounds` become what they say."""
+        are_numbers = all(isinstance(budget, int | float) and not isinstance(budget, bool) for budget in budgets)
+        if not budgets or not are_numbers or not all(a < b for a, b in pairwise([0, *budgets, math.inf])):
+            raise ParameterError(f"budgets are {str(budgets)[:80]}; allowed: ascending numbers above 0, one a round")
+        object.__setattr__(self, "budgets", [float(budget) for budget in budgets])
+        object.__setattr__(self, "start", float(budgets[0]))
+        object.__setattr__(self, "rounds", len(budgets))
+
+    @property
+    def _in_units(self) -> list[float]:
+        """Return the labels of each round in the config's unit."""
+        return self.budgets or [self.start + self.step * number for number in range(self.rounds)]
 
     @property
     def run_name(self) -> str:
@@ -169,15 +206,14 @@ class RoundsConfig(TrainingConfig):
         start = "" if self.start_query == "random" else f"-from_{self.start_query}"
         return rounds_name(self.dataset, self.model, self.regime, self.query, self.seed, start=start)
 
-    def budgets(self, pool_size: int) -> list[int]:
+    def labelled_by_round(self, pool_size: int) -> list[int]:
         """Return the number of labelled images in each round, for a pool of `pool_size` images."""
         per_unit = pool_size / 100 if self.unit == "percent" else 1
-        budgets = [round((self.start + self.step * r) * per_unit) for r in range(self.rounds)]
+        budgets = [round(labels * per_unit) for labels in self._in_units]
         check_range("labels in the last round", budgets[-1], 1, pool_size, "images")
         if budgets[0] < 1 or len(set(budgets)) < len(budgets):
             raise ParameterError(
-                f"labels by round are {budgets} of {pool_size} images (start {self.start:g}, step {self.step:g}"
-                f" {self.unit}); allowed: at least one more image each round"
+                f"labels by round are {str(budgets)[:120]} of {pool_size} images; allowed: at least one more each round"
             )
         return budgets
 
@@ -212,6 +248,8 @@ class BulkConfig(TrainingConfig):
         the one in which the finished rounds of the same experiment and seed, with `order_model` and `order_regime`,
         acquired the images
     skip : the percentage at the beginning of the order that is left out
+    order_seed : the seed of the order; `None` for that of the training. Trainings of one order with several seeds show
+        how much the scores of a training scatter by themselves
     """
 
     kind = "bulk"
@@ -222,6 +260,7 @@ class BulkConfig(TrainingConfig):
     share: float
     skip: float
     keep_model: bool
+    order_seed: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that are impossible whatever the data set."""
@@ -229,6 +268,7 @@ class BulkConfig(TrainingConfig):
         if self.query != "all":
             object.__setattr__(self, "query", str(parse_query(self.query, others=["all"])))
         check_choice("order_regime", self.order_regime, REGIMES)
+        check_range("order_seed", self.seed_of_order, 0, 2**31)
         check_range("skip", self.skip, 0, 99, "percent")
         check_range("share", self.share, 0.01, 100 - self.skip, "percent")
         if self.query == "all" and (self.share, self.skip) != (100, 0):
@@ -240,14 +280,22 @@ class BulkConfig(TrainingConfig):
         by = f"_by_{self.order_model}" + ("" if self.order_regime == "from_scratch" else f"_{self.order_regime}")
         order = self.query if self.query in ("all", "random") else parse_query(self.query).word + by
         share = f"share{self.share:g}" + (f"_skip{self.skip:g}" if self.skip else "")
-        return f"{dataset_word(self.dataset)}-{self.model}-bulk-{order}-{share}-seed{self.seed}"
+        if self.query == "all" and self.steps:  # an experiment may show that more of them bring nothing
+            share += f"-steps{self.steps}"
+        of_order = "" if self.order_seed is None else f"-order{self.order_seed}"
+        return f"{dataset_word(self.dataset)}-{self.model}-bulk-{order}-{share}{of_order}-seed{self.seed}"
+
+    @property
+    def seed_of_order(self) -> int:
+        """Return the seed of the order."""
+        return self.seed if self.order_seed is None else self.order_seed
 
     @property
     def order_run_name(self) -> str | None:
         """Return the name of the run that acquired the images in this order; `None` for all images or random ones."""
         if self.query in ("all", "random"):
             return None
-        return rounds_name(self.dataset, self.order_model, self.order_regime, self.query, self.seed)
+        return rounds_name(self.dataset, self.order_model, self.order_regime, self.query, self.seed_of_order)
 
 
 def rounds_name(dataset: str, model: str, regime: str, query: str, seed: int, start: str = "") -> str:

@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from alutils.paths import results_dir
 from alutils.provenance import code, provenance
 from alutils.runs.schemas import (
     ACQUISITIONS,
+    CLIPS,
     ROUNDS,
     Checksums,
     Provenance,
@@ -154,14 +155,24 @@ class RunFolder:
             return rounds
         saved = self._saved_with(len(rounds))
         with reported(path):
-            text = read_bytes(path).decode()
-            if saved:  # rows of a round that was not finished may follow
-                text = "".join(f"{line}\n" for line in text.split("\n")[: 1 + saved.acquired])
-            if saved and saved.acquisitions != sha256(text.encode()):
-                raise ValueError("it is not what the run had saved")
-            table = parse_csv(text, ACQUISITIONS)
+            table = _parse_saved(path, ACQUISITIONS, (saved.acquired, saved.acquisitions) if saved else None)
             check_acquisitions(table)
         return table
+
+    def clips(self) -> "pd.DataFrame":
+        """Return the rows of `clips.csv` of the finished rounds, one per round and clip of the test set.
+
+        The table is empty for digits, and for runs of versions that did not count clips. Raises `DataError` if the rows
+        are not what the run had saved.
+        """
+        import pandas as pd
+
+        done, path = len(self.rounds()), self.path / "clips.csv"
+        saved = self._saved_with(done) if done else None
+        if saved is None or saved.counted == 0:
+            return pd.DataFrame()
+        with reported(path):
+            return _parse_saved(path, CLIPS, (saved.counted, saved.clips))
 
     def scores(self) -> "np.ndarray":
         """Return the scores of each round in which the pool was scored, (rounds, P) float32; empty if there are none.
@@ -224,7 +235,13 @@ class RunFolder:
         except (OSError, ValueError, csv.Error):
             return {}
 
-    def save_rounds(self, rounds: "pd.DataFrame", acquired: "pd.DataFrame", scores: "np.ndarray | None" = None) -> None:
+    def save_rounds(
+        self,
+        rounds: "pd.DataFrame",
+        acquired: "pd.DataFrame",
+        scores: "np.ndarray | None" = None,
+        clips: "pd.DataFrame | None" = None,
+    ) -> None:
         """Replace the tables and, if there are some, the scores (rounds, P) float32.
 
         Their checksums are written before `rounds.csv`, which comes last: a round counts once it stands there.
@@ -232,6 +249,7 @@ class RunFolder:
         import numpy as np
 
         text, acquired_text = rounds.to_csv(index=False), acquired.to_csv(index=False)
+        clips_text = "" if clips is None or clips.empty else clips.to_csv(index=False)
         scores = np.empty((0, 0), np.float32) if scores is None else scores
         known = self._checksums()
         earlier = [saved for saved in known.saved if saved.done < len(rounds)] if known else []
@@ -242,6 +260,8 @@ class RunFolder:
             acquisitions=sha256(acquired_text.encode()),
             scored=len(scores),
             scores=sha256(scores.tobytes()),
+            counted=0 if clips is None else len(clips),
+            clips=sha256(clips_text.encode()),
         )
         checksums = Checksums(config=sha256(read_bytes(self.path / "config.json")), saved=[*earlier, now])
         write_whole(self.path / "acquisitions.csv", acquired_text)
@@ -249,6 +269,8 @@ class RunFolder:
             buffer = io.BytesIO()
             np.save(buffer, scores)
             write_whole(self.path / "scores.npy", buffer.getbuffer())
+        if clips_text:
+            write_whole(self.path / "clips.csv", clips_text)
         write_whole(self.path / "checksums.json", checksums.model_dump_json(indent=1) + "\n")
         write_whole(self.path / "rounds.csv", text)
 
@@ -336,6 +358,19 @@ class RunFolder:
     def finished_ns(self) -> int | None:
         """Return when the training was finished, in nanoseconds since 1970; `None` if it was not."""
         return (self.path / "provenance.json").stat().st_mtime_ns if self.is_finished else None
+
+
+def _parse_saved(path: Path, columns: Collection[str], saved: tuple[int, str] | None) -> "pd.DataFrame":
+    """Return the table in a file up to what was saved; rows of a round that was not finished may follow.
+
+    saved : the number of rows and the SHA-256 of their text; `None` if they are not known
+    """
+    text = read_bytes(path).decode()
+    if saved:
+        text = "".join(f"{line}\n" for line in text.split("\n")[: 1 + saved[0]])
+        if saved[1] != sha256(text.encode()):
+            raise ValueError("it is not what the run had saved")
+    return parse_csv(text, columns)
 
 
 def done_name(key: str) -> str:

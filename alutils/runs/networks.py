@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from alutils.datasets import ImageDataset
 from alutils.models import SplitModel, build_model
@@ -16,7 +17,7 @@ from alutils.runs.first_round import State, first_round_file, shared
 from alutils.runs.folder import RunFolder
 from alutils.runs.schemas import damaged, reported
 from alutils.seeds import derive_seed
-from alutils.training.loop import Trainer
+from alutils.training.loop import Tested, Trainer
 
 SAVE_EVERY = 30.0  # seconds between checkpoints within a training
 
@@ -34,10 +35,10 @@ def check_network(config: TrainingConfig, dataset: ImageDataset, run: RunFolder)
 
 
 class First(NamedTuple):
-    """Networks of round 0, what the first one measures on the test set, and the seconds that both took."""
+    """Networks of round 0, what the first one reaches on the test set, and the seconds that both took."""
 
     networks: list[SplitModel]
-    measures: Mapping[str, float]
+    tested: Tested
     seconds: float
 
 
@@ -90,9 +91,9 @@ class RunTraining:
         return trained(networks, trainer)
 
     def train_first(
-        self, dataset: ImageDataset, indices: np.ndarray, member: int, measure: Callable[[SplitModel], dict[str, float]]
+        self, dataset: ImageDataset, indices: np.ndarray, member: int, test: Callable[[SplitModel], Tested]
     ) -> First:
-        """Return what `train` returns in round 0; `measure` measures member 0 on the test set.
+        """Return what `train` returns in round 0, and what `test` returns for member 0.
 
         What another run has made of the same networks is read; while another one makes it, this one waits.
         """
@@ -101,13 +102,13 @@ class RunTraining:
         def make() -> State:
             started = time.perf_counter()
             self._train(trainer, dataset, indices, 0, member)
-            measures = {} if member else measure(trained(networks, trainer)[0])
+            tested = Tested({}, torch.empty(0)) if member else test(trained(networks, trainer)[0])
             state = trainer.state() if self.config.trains_further else {"model": trainer.network.state_dict()}
-            return state | {"measures": measures, "seconds": time.perf_counter() - started}
+            return state | tested._asdict() | {"seconds": time.perf_counter() - started}
 
         path = first_round_file(self.run.config(), trainer, dataset, indices, member)
         made = shared(path, make, lambda kept: self._take_over(trainer, kept, member))
-        return First(trained(networks, trainer), made["measures"], made["seconds"])
+        return First(trained(networks, trainer), Tested(made["measures"], made["clips"]), made["seconds"])
 
     def _take_over(self, trainer: Trainer, kept: State, member: int) -> None:
         """Go on from what another run made of a network in round 0, as if it had been trained here."""

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from alutils.datasets import ImageDataset
+from alutils.datasets import ImageDataset, clips
 from alutils.errors import DataError, check_range
 from alutils.models import SplitModel
 from alutils.queries.committee import Committee
 from alutils.queries.embeddings import Candidates
+from alutils.queries.parts import Dropout
 from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
 from alutils.queries.scoring import random_scores, score_images
@@ -24,9 +25,9 @@ from alutils.runs.folder import RunFolder
 from alutils.runs.networks import RunTraining, check_network
 from alutils.runs.sharding import score_in_shards
 from alutils.seeds import derive_seed, numpy_generator
-from alutils.training.loop import class_loss_weights, default_device, measure_on_test_set
+from alutils.training.loop import Tested, class_loss_weights, default_device, measure_on_test_set
 
-Trained = tuple[list[SplitModel], Mapping[str, float], float]  # networks, measures of the first, seconds of both
+Trained = tuple[list[SplitModel], Tested, float]  # networks, the test of the first, seconds of both
 
 
 def run_rounds(config: RoundsConfig, scoring_workers: int = 1) -> pd.DataFrame:
@@ -52,6 +53,7 @@ class ActiveLearning:
     pieces : the training set, divided into the images or regions that are labelled one by one
     budgets : the number of labelled images in each round
     rows : the rows of `rounds.csv`, one per finished round
+    clips : the rows of `clips.csv`, one per finished round and clip of the test set
     acquired : the labelled pieces
     scores : one array (P,) for each round in which the pool was scored
     """
@@ -62,27 +64,29 @@ class ActiveLearning:
         check_range("scoring_workers", scoring_workers, 1, 1000)
         self.run = RunFolder(config.experiment, config.run_name)
         train_set, self.test_set = load_sets(config)
-        self.budgets = config.budgets(len(train_set))
+        self.budgets = config.labelled_by_round(len(train_set))
         self.pieces = Pieces(train_set, self.query.regions)
         check_network(config, train_set, self.run)
-        self.rows, self.acquired, self.scores = Rows(), Acquisitions(self.pieces), list[np.ndarray]()
+        self.rows, self.clips, self.scores = Rows(), Rows(), list[np.ndarray]()
+        self.acquired = Acquisitions(self.pieces)
         sizes, labels_of = config.training_sizes(self.budgets), self.acquired.pool.checksum
         self.training = RunTraining(config, self.run, sizes, labels_of, self.query.networks)
 
     def do_round(self) -> None:
         """Train, test, score, choose, label and save."""
         number = len(self.rows)
-        networks, measures, seconds_train = self.train_and_test(number) if number else self.first_round()
+        networks, tested, seconds_train = self.train_and_test(number) if number else self.first_round()
         trained = time.perf_counter()
         batch = Rows()
         if self.acquired.pool.last_round == number < self.config.rounds - 1:  # one_shot labels ahead, once
             self.scores.append(self.score(networks, number))
             batch = self.choose(networks[0], number)
-        row = round_row(number, self.budgets[number], len(self.pieces.dataset), measures, seconds_train)
+        row = round_row(number, self.budgets[number], len(self.pieces.dataset), tested.measures, seconds_train)
         seconds_query = time.perf_counter() - trained
         self.rows.append(row | self.acquired.total_cost(number) | {"seconds_query": seconds_query})
+        self.clips += clip_rows(number, self.test_set, tested)
         self.acquired.label(batch)
-        self.training.measures = measures
+        self.training.measures = tested.measures
         self.save()
 
     def first_round(self) -> Trained:
@@ -90,14 +94,14 @@ class ActiveLearning:
         dataset, images = self.labelled(0)
         check_labels(dataset, images)
         made = [self.training.train_first(dataset, images, member, self.test) for member in self.training.members]
-        return [network for one in made for network in one.networks], made[0].measures, sum(one.seconds for one in made)
+        return [network for one in made for network in one.networks], made[0].tested, sum(one.seconds for one in made)
 
     def train_and_test(self, number: int) -> Trained:
         """Return what a later round gives."""
         started = time.perf_counter()
         networks = self.train(number)
-        measures = self.test(networks[0])
-        return networks, measures, time.perf_counter() - started
+        tested = self.test(networks[0])
+        return networks, tested, time.perf_counter() - started
 
     def train(self, number: int) -> list[SplitModel]:
         """Return the round's networks, trained on what is labelled so far, or on what is newly labelled."""
@@ -111,8 +115,8 @@ class ActiveLearning:
         is_new_only = self.config.regime == "new_data_only"
         return self.pieces.labelled_only(pool.labelled_in(number) if is_new_only else pool.labelled_by(number))
 
-    def test(self, network: SplitModel) -> dict[str, float]:
-        """Return what a network measures on the test set."""
+    def test(self, network: SplitModel) -> Tested:
+        """Return what a network reaches on the test set."""
         return measure_on_test_set(network, self.test_set, self.config)
 
     def score(self, networks: list[SplitModel], number: int) -> np.ndarray:
@@ -137,8 +141,9 @@ class ActiveLearning:
         """Return the committee of a round: an ensemble, or one network with dropout."""
         if not self.query.has_dropout:
             return Committee(networks)
-        seed = derive_seed(self.config.seed, "committee", number)
-        return Committee(networks, self.config.committee_members, self.config.committee_dropout, seed)
+        config, asked = self.config, self.query.committee
+        rate = asked.rate if isinstance(asked, Dropout) else config.committee_dropout
+        return Committee(networks, config.committee_members, rate, derive_seed(config.seed, "committee", number))
 
     def class_weights(self) -> Tensor | None:
         """Return the weights of the classes among the labels so far, (C,), for a balanced query; `None` for others."""
@@ -167,7 +172,9 @@ class ActiveLearning:
     def save(self) -> None:
         """Save the tables, and the scores of queries that ask a committee."""
         scores = np.array(self.scores, np.float32) if self.query.asks_committee and self.scores else None
-        self.run.save_rounds(pd.DataFrame(self.rows), pd.DataFrame(self.acquired.rows), scores)
+        self.run.save_rounds(
+            pd.DataFrame(self.rows), pd.DataFrame(self.acquired.rows), scores, clips=pd.DataFrame(self.clips)
+        )
 
     def restore(self) -> None:
         """Go on from the run's tables, or label the first batch of a new run.
@@ -180,7 +187,8 @@ class ActiveLearning:
             return
         acquired = self.run.acquisitions()
         check_items(acquired, self.pieces.dataset)
-        self.scores, self.training.measures = list(self.run.scores()), self.rows[-1]
+        self.scores, self.clips = list(self.run.scores()), records(self.run.clips())
+        self.training.measures = self.rows[-1]
         try:
             self.acquired.restore(records(acquired))
             self._check_restored()
@@ -205,6 +213,18 @@ class ActiveLearning:
 def records(table: pd.DataFrame) -> Rows:
     """Return the rows of a table as dicts."""
     return [{str(name): value for name, value in record.items()} for record in table.to_dict("records")]
+
+
+def clip_rows(number: int, test_set: ImageDataset, tested: Tested) -> Rows:
+    """Return the rows of `clips.csv` of a round: the pixels that mean IoU is made of, clip by clip; none for digits."""
+    if not test_set.is_dense:
+        return []
+    columns = [f"{what}_{name}" for what in ("intersection", "union") for name in test_set.class_names]
+    return [
+        {"round": number, "clip": clip, "sequence": sequence, "images": len(images)}
+        | dict(zip(columns, counts.flatten().tolist(), strict=True))
+        for clip, ((sequence, images), counts) in enumerate(zip(clips(test_set), tested.clips, strict=True))
+    ]
 
 
 def round_row(number: int, labelled: int, pool_size: int, measures: Mapping[str, float], seconds: float) -> Row:

@@ -49,6 +49,8 @@ MOST = 2**53  # whole numbers up to here are exact as floats, too
 COUNT, SHARE = Numbers(0, MOST, is_whole=True), Numbers(0, 1, has_gaps=True)
 COLUMNS = {  # what they hold, in whichever table
     "round": COUNT,
+    "clip": COUNT,
+    "images": COUNT,
     "rank": COUNT,
     "index": COUNT,
     "score": Numbers(has_gaps=True),
@@ -68,8 +70,10 @@ COLUMNS = {  # what they hold, in whichever table
     "sd": Numbers(0, has_gaps=True),
     "n": Numbers(1, MOST, is_whole=True),
 }
+CLASS_COLUMNS = {"iou_": SHARE, "category_iou_": SHARE, "intersection_": COUNT, "union_": COUNT}  # by how they begin
 ROUNDS = {"round", "labelled", "labelled_percent", "seconds_train", "seconds_query"}
 ACQUISITIONS = {"round", "rank", "index", "item", "score"}
+CLIPS = {"round", "clip", "sequence", "images"}
 
 
 class SavedConfig(BaseModel):
@@ -95,6 +99,7 @@ class Saved(BaseModel):
     rounds : the SHA-256 of the text of `rounds.csv`, in hexadecimal like the others
     acquired, acquisitions : the number of rows of `acquisitions.csv`, and the SHA-256 of its text
     scored, scores : the number of rounds in which the pool was scored, and the SHA-256 of these scores
+    counted, clips : the number of rows of `clips.csv`, and the SHA-256 of its text; earlier versions wrote none
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -105,6 +110,8 @@ class Saved(BaseModel):
     acquisitions: str
     scored: int = Field(ge=0)
     scores: str
+    counted: int = Field(0, ge=0)
+    clips: str = ""
 
 
 class Checksums(BaseModel):
@@ -213,7 +220,7 @@ def parse_csv(text: str, columns: Collection[str] = ()) -> "pd.DataFrame":
     wrong = [name for name in sorted({*names, *columns}) if names.count(name) > 1 or name not in names]
     if wrong:
         raise ValueError(f"it has {names.count(wrong[0])} columns {wrong[0]}; allowed: one")
-    as_text = {"item": str, "name": str}
+    as_text = {"item": str, "name": str, "sequence": str}
     options = {"float_precision": "round_trip", "dtype": as_text, "keep_default_na": False, "na_values": [""]}
     table = pd.read_csv(io.StringIO(text), **options)  # type: ignore[call-overload]
     if list(table) != names or not isinstance(table.index, pd.RangeIndex):
@@ -227,7 +234,7 @@ def _check_column(name: str, values: "pd.Series") -> None:
     """Raise `ValueError` for a value that the column `name` must not hold."""
     if name == "item" and values.isna().any():
         raise ValueError(f"{name} of row {values.isna().argmax() + 1} is missing")
-    rule = SHARE if name.startswith(("iou_", "category_iou_")) else COLUMNS.get(name)
+    rule = next((rule for start, rule in CLASS_COLUMNS.items() if name.startswith(start)), COLUMNS.get(name))
     if rule is None or values.empty:
         return
     wrong = rule.wrong(values)

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts
+from alutils.datasets import IGNORE_INDEX, ImageDataset, clips, label_counts
 from alutils.models import SplitModel
 from alutils.models.base import Maps, inference_copy, predicted_classes
 from alutils.progress import bar
@@ -18,7 +18,15 @@ from alutils.seeds import derive_seed, numpy_generator
 from alutils.training.augmentation import augment
 from alutils.training.feeding import feed
 from alutils.training.memory import keep_freed_memory
-from alutils.training.metrics import accuracy, category_iou, class_iou, confusion_matrix, mean_iou, resize_predictions
+from alutils.training.metrics import (
+    accuracy,
+    category_iou,
+    class_iou,
+    confusion_matrix,
+    intersections_and_unions,
+    mean_iou,
+    resize_predictions,
+)
 from alutils.training.recipe import Recipe
 
 
@@ -159,9 +167,24 @@ def check_losses(losses: Tensor, rates: np.ndarray) -> None:
         )
 
 
-def measure_on_test_set(model: SplitModel, test_set: ImageDataset, recipe: Recipe) -> dict[str, float]:
-    """Return the accuracy on the test set and, for scenes, the mean IoU and that of each class and each category."""
-    confusion = evaluate(model, test_set, recipe)
+class Tested(NamedTuple):
+    """What a network reaches on a test set.
+
+    measures : the accuracy and, for scenes, the mean IoU and that of each class and each category
+    clips : the pixels of each class's intersection and union in each of the test set's `clips`, (K, 2, C) int64
+    """
+
+    measures: dict[str, float]
+    clips: Tensor
+
+
+def measure_on_test_set(model: SplitModel, test_set: ImageDataset, recipe: Recipe) -> Tested:
+    """Return what a network reaches on the test set."""
+    confusions = evaluate(model, test_set, recipe)
+    return Tested(_measures(confusions.sum(dim=0), test_set), intersections_and_unions(confusions))
+
+
+def _measures(confusion: Tensor, test_set: ImageDataset) -> dict[str, float]:
     if not test_set.is_dense:
         return {"accuracy": accuracy(confusion)}
     of_classes, of_categories = class_iou(confusion), category_iou(confusion, list(test_set.categories.values()))
@@ -174,15 +197,20 @@ def measure_on_test_set(model: SplitModel, test_set: ImageDataset, recipe: Recip
 
 @torch.inference_mode()
 def evaluate(model: SplitModel, dataset: ImageDataset, recipe: Recipe) -> Tensor:
-    """Return the confusion matrix of `model` on all of `dataset`, (C, C) int64, on the CPU.
+    """Return the confusion matrix of `model` on each of the `clips` of `dataset`, (K, C, C) int64, on the CPU.
 
-    It is (C, C + 1) for a network that can predict void. Predictions are enlarged to the labels' resolution.
+    It is (K, C, C + 1) for a network that can predict void. Predictions are enlarged to the labels' resolution.
     """
-    outputs = recipe.outputs(dataset)
-    total = torch.zeros(outputs, outputs, dtype=torch.int64)
+    outputs, ends = recipe.outputs(dataset), np.cumsum([len(images) for _, images in clips(dataset)])
+    totals, done = torch.zeros(len(ends), outputs, outputs, dtype=torch.int64), 0
     for predictions, labels in predict(model, dataset, recipe):
-        total += confusion_matrix(predictions, labels, outputs).cpu()
-    return total[: dataset.num_classes]
+        clip_of = np.searchsorted(ends, np.arange(done, done + len(labels)), side="right")
+        numbers, counts = np.unique(clip_of, return_counts=True)
+        parts = predictions.split(counts.tolist()), labels.split(counts.tolist())
+        for clip, of_predictions, of_labels in zip(numbers, *parts, strict=True):
+            totals[clip] += confusion_matrix(of_predictions, of_labels, outputs).cpu()
+        done += len(labels)
+    return totals[:, : dataset.num_classes]
 
 
 @torch.inference_mode()

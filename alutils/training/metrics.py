@@ -37,8 +37,8 @@ def class_iou(confusion: Tensor) -> Tensor:
 
     A class that is neither labelled nor predicted anywhere has no union and is NaN, as in the Cityscapes evaluation.
     """
-    intersection = confusion.diagonal().double()
-    return intersection / (confusion.sum(dim=0)[: len(confusion)] + confusion.sum(dim=1) - intersection)
+    intersection, union = intersections_and_unions(confusion).double()
+    return intersection / union
 
 
 def category_iou(confusion: Tensor, categories: Sequence[Sequence[int]]) -> Tensor:
@@ -48,6 +48,14 @@ def category_iou(confusion: Tensor, categories: Sequence[Sequence[int]]) -> Tens
         group[position, list(classes)] = 1
     merged = group[:, : len(confusion)] @ confusion @ torch.cat([group, 1 - group.sum(dim=0, keepdim=True)]).T
     return class_iou(merged)
+
+
+def intersections_and_unions(confusions: Tensor) -> Tensor:
+    """Return the pixels of each class's intersection and union, (..., 2, C) int64, of confusions (..., C, P)."""
+    classes = confusions.shape[-2]
+    intersections = confusions.diagonal(dim1=-2, dim2=-1)
+    predicted, labelled = confusions.sum(dim=-2)[..., :classes], confusions.sum(dim=-1)
+    return torch.stack([intersections, predicted + labelled - intersections], dim=-2)
 
 
 def mean_iou(confusion: Tensor) -> float:

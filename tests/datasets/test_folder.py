@@ -236,7 +236,7 @@ def test_label_values_are_checked_before_they_are_resized_away(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"palette": []}, "palette is unknown; allowed: name, classes, ignore, root, mean, std, splits"),
+        ({"palette": []}, "palette is unknown; allowed: name, classes, ignore, root, mean, std, sequences, splits"),
         ({"ignored": [7]}, r"ignored is unknown; did you mean ignore\? allowed: name, "),
         ({"name": "front/yard"}, "name"),
         ({"classes": ["grass", "path", "wall"]}, "classes"),

@@ -141,10 +141,13 @@ BAD = [
     ("bald+top0.1+top0.10", "top0.1 and top0.1 are both given; allowed: one of sum, top, interior$"),
     ("bald+balanced+balanced", "balanced and balanced are both given; allowed: one of balanced$"),
     ("core_set+power1", "core_set has a selection of its own; allowed: core_set without power1$"),
-    ("random+balanced", "random has no score for balanced to change; allowed: mixture, power, diverse, windows, super"),
+    (
+        "random+balanced",
+        "random has no score for balanced to change; allowed: mixture, power, diverse, perimage, windows",
+    ),
     ("random+sum", "random has no score for sum to change"),
     ("random+ensemble2", "random has no score for ensemble2 to change"),
-    ("bald+diverse3+windows2x2", "diverse3 chooses whole images only; allowed with windows2x2: power<beta>, or no"),
+    ("bald+diverse3+windows2x2", "diverse3 chooses whole images only; allowed with windows2x2: power<beta>, perimage<"),
     ("random+mixture0-0-1+windows2x2", "mixture0-0-1 chooses whole images only"),
     ("bald+interior1+windows2x2", "interior1 reduces whole images only; allowed with windows2x2: sum, top<share>, or"),
     ("bald+power0", "beta of power is 0; allowed: 1e-06 to 1000$"),
@@ -168,7 +171,7 @@ def test_other_words_are_named_where_a_caller_allows_them():
     [
         ({"reduce": Power(1)}, r"^reduce is Power\(beta=1\); allowed: Sum, Top, Interior$"),
         ({"balanced": 1.5}, r"^balanced is 1.5; allowed: bool$"),
-        ({"select": "power1"}, r"^select is 'power1'; allowed: Mixture, Power, Diverse$"),
+        ({"select": "power1"}, r"^select is 'power1'; allowed: Mixture, Power, Diverse, PerImage$"),
         ({"reduce": Interior(1), "regions": Windows(2, 2)}, "^interior1 reduces whole images only"),
     ],
 )

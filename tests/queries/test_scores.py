@@ -22,13 +22,14 @@ from alutils.queries.reductions import interior_mean, mean_over_image
 from alutils.queries.scores import SCORES, applied, balanced, mutual_information, score_of, statistics_of
 
 SCORED = [name for name, entry in QUERIES.items() if entry.score]
-OF_MEMBERS = ("consensus_entropy", "vote_entropy", "bald", "variation_ratio")
+OF_MEMBERS = ("consensus_entropy", "vote_entropy", "bald", "variation_ratio", "drop_query")
 HIGHEST: dict[str, Callable[[int, int], float]] = {  # of C classes and T members
     "consensus_entropy": lambda c, t: math.log2(c),
     "entropy": lambda c, t: math.log2(c),
     "vote_entropy": lambda c, t: math.log2(min(c, t)),
     "bald": lambda c, t: math.log2(min(c, t)),
     "variation_ratio": lambda c, t: 1 - 1 / min(c, t),
+    "drop_query": lambda c, t: 1 - 1 / min(c, t),
     "least_confidence": lambda c, t: 1 - 1 / c,
     "margin": lambda c, t: 1,
 }
@@ -140,7 +141,7 @@ def test_a_step_towards_not_knowing_never_scores_lower(name: str, members: Tenso
     """Of a plain prediction; what members disagree on may well shrink when each knows less."""
     plain = members[:1]
     blurred = (1 - share) * plain + share / plain.shape[2]
-    if name not in ("bald", "vote_entropy", "variation_ratio"):
+    if name not in OF_MEMBERS or name == "consensus_entropy":
         assert (score(name, blurred) >= score(name, plain) - 1e-9).all()
 
 

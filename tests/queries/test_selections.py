@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 
 from alutils.queries import selections as selection
 from alutils.queries.embeddings import Candidates
-from alutils.queries.parts import Diverse, Mixture, Power
+from alutils.queries.parts import Diverse, Mixture, PerImage, Power, Windows
 from alutils.queries.query import QUERIES, Query
 from alutils.queries.selections import (
     badge,
     core_set,
     diverse,
+    drop_query,
     k_means,
     mixture,
+    per_image,
     power,
     selection_of,
     strided,
@@ -53,18 +55,23 @@ SELECTIONS: dict[str, Callable[..., np.ndarray]] = {
     "k_means": k_means,
     "core_set": core_set,
     "badge": badge,
+    "drop_query": drop_query,
     "typiclust": typiclust,
     "strided": strided,
+    "per_image": partial(per_image, regions=2),
 }
 
 
 def test_a_query_selects_by_its_part_or_by_its_name():
     assert {name: selection_of(Query(name)) for name in QUERIES if selection_of(Query(name)) is not top_k} == {
-        "strided_random": strided, "core_set": core_set, "k_means": k_means, "badge": badge, "typiclust": typiclust
+        "strided_random": strided, "core_set": core_set, "k_means": k_means, "badge": badge,
+        "drop_query": drop_query, "typiclust": typiclust,
     }  # fmt: skip
     chosen = [selection_of(Query("bald", select=part)) for part in (Mixture(0.6, 0.2, 0.2), Power(2), Diverse(3))]
+    chosen.append(selection_of(Query("bald", select=PerImage(2), regions=Windows(2, 2))))
     assert [(one.func, one.keywords) for one in chosen] == [  # type: ignore[attr-defined]
-        (mixture, {"by_cluster": 0.6, "highest": 0.2, "random": 0.2}), (power, {"beta": 2}), (diverse, {"factor": 3})
+        (mixture, {"by_cluster": 0.6, "highest": 0.2, "random": 0.2}), (power, {"beta": 2}), (diverse, {"factor": 3}),
+        (per_image, {"regions": 2}),
     ]  # fmt: skip
 
 
@@ -82,7 +89,9 @@ def test_a_batch_is_of_the_size_asked_for_and_holds_no_image_twice(
     assert chosen.tolist() == SELECTIONS[name](scores, k, seeded(seed), candidates).tolist()
 
 
-@pytest.mark.parametrize("name", sorted(set(SELECTIONS) - {"top_k", "power", "mixture", "diverse"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(SELECTIONS) - {"top_k", "power", "mixture", "diverse", "drop_query", "per_image"})
+)
 def test_some_do_not_look_at_scores(name: str):
     candidates = Known(seeded().random((30, 3)), labelled=3)
     one, other = (SELECTIONS[name](scores, 5, seeded(), candidates).tolist() for scores in (np.ones(27), np.arange(27)))
@@ -227,6 +236,22 @@ def test_badge_prefers_long_gradients_apart():
     chosen = [badge(np.zeros(60), 3, seeded(seed), Known(vectors)).tolist() for seed in range(20)]
     assert all({7, 23} <= set(batch) for batch in chosen)
     assert len({tuple(batch) for batch in chosen}) > 1
+
+
+def test_drop_query_by_hand():
+    places = np.array([[0], [1], [2], [10], [11], [12], [20], [21]])
+    scores = np.array([6, 9, 7, 1, 8, 2, 0, 0], float)
+    assert sorted(drop_query(scores, 2, seeded(), Known(places)).tolist()) == [1, 4], "0, 1, 2 and 4 score highest"
+    assert sorted(drop_query(scores, 8, seeded(), Known(places)).tolist()) == [*range(8)]
+
+
+def test_per_image_by_hand():
+    known = Known(np.empty((0, 1)))
+    object.__setattr__(known, "unlabelled", np.array([0, 0, 0, 1, 1, 2]))
+    scores = np.array([9, 8, 7, 6, 1, 2], float)
+    assert per_image(scores, 5, seeded(), known, regions=1).tolist() == [0, 3, 5, 1, 4], "then one more of each"
+    assert per_image(scores, 4, seeded(), known, regions=2).tolist() == [0, 1, 3, 5]
+    assert per_image(scores, 6, seeded(), known, regions=9).tolist() == [0, 1, 2, 3, 5, 4]
 
 
 def test_typiclust_by_hand():

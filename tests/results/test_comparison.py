@@ -332,6 +332,16 @@ def test_a_start_is_of_a_seed():
     assert compared().by_query.loc["vote_entropy", "gain_n"] == 2
 
 
+def test_queries_of_regions_may_start_elsewhere_than_those_of_images_but_all_alike():
+    regions: dict[str, Any] = {"start_query": "random+windows2x2", "regions": [0, 1]}
+    finished_run("random", 0, RANDOM[0], acquired=[[1], [3]], start_query="random")
+    finished_run("random+windows2x2", 0, RANDOM[0], acquired=[[1], [3]], **regions)
+    finished_run("bald+windows2x2", 0, VOTES[0], acquired=[[1], [4]], **regions)
+    assert compared().by_query.loc["bald+windows2x2", "gain_n"] == 1
+    finished_run("margin+windows2x2", 0, VOTES[0], acquired=[[1], [4]], **(regions | {"regions": [2, 1]}))
+    assert "start set" in refusal()
+
+
 def test_starts_that_were_not_published_are_not_asked_for(published: Path):
     runs_that_differ_in("start set")
     path = publish("e")[0].with_suffix(".json")

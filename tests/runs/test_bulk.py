@@ -67,12 +67,26 @@ def test_bulk_training_takes_its_share_of_an_order():
     )
 
 
+def test_one_order_may_be_trained_with_several_seeds():
+    configs = [replace(BULK, seed=seed, order_seed=1) for seed in (0, 1)]
+    scores = [run_bulk(config)["miou"].item() for config in configs]
+    images = [RunFolder("e", config.run_name).acquisitions()["index"].tolist() for config in configs]
+    assert images[0] == images[1]
+    assert scores[0] != scores[1]
+    alone = replace(BULK, seed=1)
+    assert run_bulk(alone)["miou"].item() == scores[1], "seed 1 on the order of seed 1"
+    assert "order_seed" not in RunFolder("e", alone.run_name).config()
+    assert configs[0].run_name == "tiny-unet_small-bulk-random-share50-order1-seed0"
+    of_query = replace(BULK, query="bald", seed=0, order_seed=7)
+    assert of_query.order_run_name == "tiny-unet_small-bald-seed7"
+
+
 def test_bulk_training_on_all_labels_keeps_its_model_on_request(tiny_scenes: ImageDataset):
     config = replace(BULK, query="all", share=100.0, keep_model=True)
     row = run_bulk(config).iloc[0]
     assert row["labelled"] == 12
     model = load_bulk_model(config, tiny_scenes)
-    measures = measure_on_test_set(model, tiny_scenes, config)
+    measures = measure_on_test_set(model, tiny_scenes, config).measures
     assert measures["miou"] == row["miou"]
     with pytest.raises(ParameterError, match="keep_model"):
         load_bulk_model(BULK, tiny_scenes)

@@ -3,11 +3,14 @@
 import errno
 import itertools
 import json
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
@@ -27,6 +30,7 @@ from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
 from alutils.queries.selections import SELECTIONS
 from alutils.runs import data, folder, networks, rounds
+from alutils.runs.bulk import run_bulk
 from alutils.runs.config import REGIMES, RoundsConfig
 from alutils.runs.data import load_split, load_test_set
 from alutils.runs.folder import RunFolder
@@ -101,6 +105,7 @@ def test_a_finished_run_is_only_read(monkeypatch: pytest.MonkeyPatch):
         *({"regime": regime} for regime in REGIMES),
         {"query": "vote_entropy+ensemble2+mixture0.4-0.3-0.3", "regime": "incremental"},
         {"query": "bald+balanced+power1+windows2x3", "start_query": "core_set"},
+        {"query": "bald+dropout0.3+perimage1+windows2x3", "start_query": "random+windows2x3"},
         *({"model": "frozen_small", "regime": regime} for regime in REGIMES),
         {"model": "frozen_linear", "query": "vote_entropy+ensemble2", "regime": "incremental"},
     ],
@@ -192,6 +197,75 @@ def test_a_selection_is_told_which_images_are_labelled_by_then(monkeypatch: pyte
     acquired = RunFolder("e", config.run_name).acquisitions()
     by_then = [set(acquired.loc[acquired["round"] <= number, "index"]) for number in range(2)]
     assert seen == [(sorted(labelled), sorted(set(range(12)) - labelled)) for labelled in by_then]
+
+
+def test_regions_may_be_drawn_for_the_first_batch_and_are_the_same_for_every_query():
+    starts = set()
+    for query in ("random+windows2x4", "bald+windows2x4", "margin+balanced+perimage1+windows2x4"):
+        config = replace(ROUNDS, query=query, start_query="random+windows2x4", rounds=2)
+        table = run_rounds(config)
+        acquired = RunFolder("e", config.run_name).acquisitions()
+        first = acquired[acquired["round"] == 0]
+        assert len(first) == 24, "3 images are 24 windows"
+        assert first["index"].nunique() > 3
+        assert table["labelled_pixels"].tolist() == [3 * 24 * 32, 6 * 24 * 32]
+        starts.add((tuple(zip(first["index"], first["region"], strict=True)), table["miou"][0]))
+        if "perimage" in query:
+            assert acquired[acquired["round"] == 1].groupby("index").size().max() <= 2, "24 windows of 12 images"
+    assert len(starts) == 1
+
+
+def test_the_clips_of_a_round_sum_to_its_score():
+    for table, run in (
+        (run_rounds(ROUNDS), RunFolder("e", ROUNDS.run_name)),
+        (run_bulk(BULK), RunFolder("e", BULK.run_name)),
+    ):
+        clips = run.clips()
+        assert clips.groupby("round")["images"].sum().tolist() == [12] * len(table)
+        totals = clips.groupby("round").sum(numeric_only=True)
+        intersections, unions = totals.filter(like="intersection_"), totals.filter(like="union_")
+        ious = intersections.to_numpy() / unions.to_numpy()
+        np.testing.assert_allclose(ious, table.filter(regex="^iou_"), equal_nan=True)
+        np.testing.assert_allclose(np.nanmean(ious, axis=1), table["miou"])
+
+
+def test_a_query_may_say_the_dropout_of_its_committee(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    monkeypatch.setattr(rounds, "score_images", lambda query, committee, dataset, images, *_: asked.append(committee))
+    for query in ("vote_entropy", "vote_entropy+dropout0.25", "margin+dropout0.9", "margin", "bald+ensemble2"):
+        with suppress(AttributeError):  # nothing was scored
+            run_rounds(replace(ROUNDS, query=query))
+    members = ROUNDS.committee_members
+    rates = [(ROUNDS.committee_dropout, members), (0.25, members), (0.9, members), (0.0, 1), (0.0, 1)]
+    assert [(committee.dropout, committee.members) for committee in asked] == rates
+
+
+def test_budgets_are_labelled_in_place_of_equal_steps():
+    config = replace(ROUNDS, query="random", budgets=[2, 3, 7], unit="images", start=9.0, step=9.0, rounds=9)
+    assert (config.rounds, config.start) == (3, 2.0)
+    assert run_rounds(config)["labelled"].tolist() == [2, 3, 7]
+    in_percent = replace(ROUNDS, budgets=[25.0, 50, 100])
+    assert in_percent.labelled_by_round(12) == [3, 6, 12]
+    for wrong in ([], [0, 1], [2, 2], [3, 2], ["a"], [True, 2], [1, math.nan], [1, math.inf]):
+        with pytest.raises(
+            ParameterError, match=r"^budgets are \[.*\]; allowed: ascending numbers above 0, one a round$"
+        ):
+            replace(ROUNDS, budgets=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match=r"^labels in the last round is 101 percent; allowed: 0 to 100 percent$"):
+        replace(ROUNDS, budgets=[1, 101])
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ("random+windows2x2", "allowed for query vote_entropy+windows2x3: random, random+windows2x3"),
+        ("random+power1", "allowed for query vote_entropy+windows2x3: random, random+windows2x3"),
+        ("randm", "start_query is 'randm'; did you mean random?"),
+    ],
+)
+def test_a_start_of_other_regions_is_refused(start: str, message: str):
+    with pytest.raises(ParameterError, match=re.escape(message)):
+        replace(ROUNDS, query="vote_entropy+windows2x3", start_query=start)
 
 
 def test_the_first_batch_may_be_chosen_and_is_the_same_for_every_query():
@@ -350,7 +424,7 @@ def test_incremental_training_goes_on_with_the_same_network(monkeypatch: pytest.
         ({"start": 0.0}, "start is 0, step is 25; allowed: more than 0"),
         (
             {"start": 20.0, "step": 1.0},
-            "of 12 images (start 20, step 1 percent); allowed: at least one more image each round",
+            "of 12 images; allowed: at least one more each round",
         ),
         ({"rounds": 0}, "rounds is 0; allowed: 1 to 10000"),
         ({"seed": -1}, "seed is -1; allowed: 0 to"),
@@ -479,10 +553,10 @@ def without_seconds(run: RunFolder) -> list[Any]:
 def stopped_in_round(number: int, config: RoundsConfig, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """Return a run that was stopped when it had trained in round `number`, from 0."""
 
-    def save(run: RunFolder, rounds: pd.DataFrame, *others: Any) -> None:
+    def save(run: RunFolder, rounds: pd.DataFrame, *others: Any, **more: Any) -> None:
         if len(rounds) > number:
             raise KeyboardInterrupt
-        save_rounds(run, rounds, *others)
+        save_rounds(run, rounds, *others, **more)
 
     save_rounds = RunFolder.save_rounds
     with monkeypatch.context() as stopping:

@@ -161,7 +161,7 @@ def test_bulk_training_takes_the_order_of_another_network_and_keeps_its_own(monk
     assert RunFolder("e", config.run_name).acquisitions()["index"].tolist() == order[:6].tolist()
     train_set, test_set = load_sets(config)
     model = load_bulk_model(config, train_set)
-    assert measure_on_test_set(model, test_set, config)["miou"] == row["miou"]
+    assert measure_on_test_set(model, test_set, config).measures["miou"] == row["miou"]
 
 
 # Shards

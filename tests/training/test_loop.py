@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alutils.datasets import ImageDataset, label_counts
+from alutils.datasets import ImageDataset, clips, label_counts, load_dataset
 from alutils.errors import ParameterError
 from alutils.models import SplitModel, build_model
 from alutils.models.base import Maps
@@ -276,17 +276,17 @@ def test_the_loss_is_taken_at_the_size_of_the_logits() -> None:
 def test_a_network_on_frozen_maps_learns(name: str, frozen_scenes: ImageDataset) -> None:
     network = build_model(name, 3, seed=0, features=frozen_scenes.features)
     trainer = Trainer(network, replace(RECIPE, steps=100, learning_rate=0.03), CPU)
-    before = mean_iou(evaluate(trainer.network, frozen_scenes, RECIPE))
+    before = mean_iou(evaluate(trainer.network, frozen_scenes, RECIPE).sum(dim=0))
     trainer.train(frozen_scenes, ALL, seed=0)
     assert before < 0.6
-    assert mean_iou(evaluate(trainer.network, frozen_scenes, RECIPE)) > 0.7
+    assert mean_iou(evaluate(trainer.network, frozen_scenes, RECIPE).sum(dim=0)) > 0.7
 
 
 @torch.inference_mode()
 def test_a_network_on_frozen_maps_is_tested_at_the_native_resolution(frozen_scenes: ImageDataset) -> None:
     network = build_model("frozen_small", 3, seed=0, features=frozen_scenes.features).eval()
     labels = np.random.default_rng(0).integers(0, 3, (12, 60, 80)).astype(np.uint8)
-    found = evaluate(network, replace(frozen_scenes, labels=labels), RECIPE)
+    found = evaluate(network, replace(frozen_scenes, labels=labels), RECIPE).sum(dim=0)
     ((maps, _),) = feed(frozen_scenes, [ALL], CPU)
     predictions = F.interpolate(network.decode(network.encode(maps)), (24, 32), mode="bilinear").argmax(dim=1).numpy()
     rows, columns = (((np.arange(many) + 0.5) * few / many).astype(int) for few, many in ((24, 60), (32, 80)))
@@ -448,10 +448,10 @@ def test_every_switch_of_the_recipe_acts(change: dict[str, Any], tiny_scenes: Im
 
 def test_training_learns(tiny_scenes: ImageDataset) -> None:
     trainer = new_trainer(replace(RECIPE, steps=60))
-    before = mean_iou(evaluate(trainer.network, tiny_scenes, RECIPE))
+    before = mean_iou(evaluate(trainer.network, tiny_scenes, RECIPE).sum(dim=0))
     trainer.train(tiny_scenes, ALL, seed=0)
     assert before < 0.5
-    assert mean_iou(evaluate(trainer.network, tiny_scenes, RECIPE)) > 0.9
+    assert mean_iou(evaluate(trainer.network, tiny_scenes, RECIPE).sum(dim=0)) > 0.9
 
 
 def test_bfloat16_runs_on_a_cpu(tiny_scenes: ImageDataset) -> None:
@@ -493,17 +493,42 @@ def test_evaluation_is_a_plain_loop_whatever_the_batch_size(batch_size: int, tin
     model = undecided(tiny_scenes)
     before, expected = flat(model), plain_confusion(model, tiny_scenes, 3)
     assert (expected / expected.sum() > 0.01).all(), "every class is often right and often taken for each other one"
-    confusion = evaluate(model, tiny_scenes, replace(RECIPE, batch_size=batch_size)).numpy()
+    confusion = evaluate(model, tiny_scenes, replace(RECIPE, batch_size=batch_size)).sum(dim=0).numpy()
     assert confusion.sum() == (tiny_scenes.labels != 255).sum()
     assert abs(confusion - expected).sum() <= 4, "a pixel or two may be on the edge"
     assert torch.equal(flat(model), before)  # batch norm's statistics included
     assert model.training
 
 
+@pytest.mark.parametrize("batch_size", [2, 5, 99])
+def test_each_clip_is_counted_apart(batch_size: int, tiny_scenes: ImageDataset, monkeypatch: Any) -> None:
+    monkeypatch.setattr("alutils.datasets.base.CLIP", 4)
+    names = [f"{'b' if index < 7 else 'a'}{index:02}" for index in range(12)]
+    filmed = replace(tiny_scenes, item_names=names, sequences=["a", "b"])
+    assert [(sequence, images.tolist()) for sequence, images in clips(filmed)] == [
+        ("b", [0, 1, 2, 3]), ("b", [4, 5, 6]), ("a", [7, 8, 9]), ("a", [10, 11])
+    ]  # fmt: skip
+    model = undecided(tiny_scenes)
+    found = measure_on_test_set(model, filmed, replace(RECIPE, batch_size=batch_size)).clips
+    for (_, images), counts in zip(clips(filmed), found, strict=True):
+        chosen = replace(filmed, images=filmed.images[images], labels=filmed.labels[images])
+        chosen = replace(chosen, item_names=[names[index] for index in images])
+        confusion = plain_confusion(model, chosen, 3)
+        right = confusion.diagonal()
+        expected = [right, confusion.sum(axis=0) + confusion.sum(axis=1) - right]
+        assert np.abs(counts.numpy() - expected).sum() <= 4, "a pixel or two may be on the edge"
+
+
+def test_images_of_no_sequence_and_digits_are_clips_too(tiny_scenes: ImageDataset) -> None:
+    assert [(sequence, len(images)) for sequence, images in clips(tiny_scenes)] == [("", 12)]
+    digits = load_dataset("digits", "test")
+    assert [(sequence, len(images)) for sequence, images in clips(digits)] == [("", len(digits))]
+
+
 def test_predictions_are_enlarged_to_the_labels_and_void_has_a_column(tiny_scenes: ImageDataset) -> None:
     larger = replace(tiny_scenes, labels=tiny_scenes.labels.repeat(2, axis=1).repeat(2, axis=2))
     model = undecided(tiny_scenes, 4)
-    confusion = evaluate(model, larger, replace(RECIPE, void_class=True)).numpy()
+    confusion = evaluate(model, larger, replace(RECIPE, void_class=True)).sum(dim=0).numpy()
     expected = plain_confusion(model, larger, 4)[:3]
     assert (expected[:, 3] > 99).all(), "void is often predicted"
     assert abs(confusion - expected).sum() <= 16
@@ -512,7 +537,10 @@ def test_predictions_are_enlarged_to_the_labels_and_void_has_a_column(tiny_scene
 def test_measures_are_those_of_the_confusion(tiny_scenes: ImageDataset) -> None:
     scenes = replace(tiny_scenes, categories={"bc": [1, 2], "a": [0]})
     model = undecided(tiny_scenes)
-    measures, counts = measure_on_test_set(model, scenes, RECIPE), evaluate(model, scenes, RECIPE).numpy()
+    measures, counts = (
+        measure_on_test_set(model, scenes, RECIPE).measures,
+        evaluate(model, scenes, RECIPE).sum(dim=0).numpy(),
+    )
     right = counts.diagonal()
     ious = right / (counts.sum(axis=0) + counts.sum(axis=1) - right)
     both = counts[1:, 1:].sum() / (counts.sum() - counts[0, 0])
@@ -524,7 +552,7 @@ def test_measures_are_those_of_the_confusion(tiny_scenes: ImageDataset) -> None:
     guess = build_model("mnist_cnn", 3, seed=0)
     with torch.inference_mode():
         predicted = guess.eval()(normalised(noise)).argmax(dim=1).numpy()
-    assert measure_on_test_set(guess, digits, RECIPE) == {"accuracy": (predicted == digits.labels).mean()}
+    assert measure_on_test_set(guess, digits, RECIPE).measures == {"accuracy": (predicted == digits.labels).mean()}
 
 
 def test_scenes_are_augmented_as_the_recipe_says(tiny_scenes: ImageDataset) -> None:

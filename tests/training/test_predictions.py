@@ -76,7 +76,7 @@ def test_scores_at_the_native_resolution_are_the_official_ones(void_class: bool,
     ids = np.unique([np.asarray(Image.open(path)) for path in written])
     assert (0 in ids) == void_class, "some pixels are predicted to be void"
     theirs = official(written, files.labels)
-    assert_same(measure_on_test_set(model, test_set, config), theirs)
+    assert_same(measure_on_test_set(model, test_set, config).measures, theirs)
     assert any(np.isnan(theirs["classScores"][name]) for name, _ in CLASSES.values()), "some class is absent"
     assert any(theirs["classScores"][name] == 0 for name, _ in CLASSES.values()), "some class is never right"
     assert theirs["averageScoreClasses"] > 0
