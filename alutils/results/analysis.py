@@ -25,8 +25,11 @@ def measure_of(table: pd.DataFrame) -> str:
 def settings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return each setting's name, "dataset model kind" or "dataset model regime kind", and its rows.
 
-    Where each round starts with a new network, the rows of training on all labels are added: they are the reference.
+    Where each round starts with a new network, the rows of training on all labels are added: they are the reference. Of
+    trainings on all labels only the `longest` are kept.
     """
+    is_all = table["query"] == "all"
+    table = pd.concat([table[~is_all], *(longest(rows) for _, rows in table[is_all].groupby(["dataset", "model"]))])
     groups: dict[Any, pd.DataFrame] = dict(list(table.fillna({"regime": ""}).groupby(SETTING, sort=True)))
     found = []
     for (kind, dataset, model, regime), rows in groups.items():
@@ -38,6 +41,11 @@ def settings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
             words = [dataset_word(str(dataset)), model, regime if regime != "from_scratch" else "", kind]
             found.append((" ".join(word for word in words if word), rows))
     return found
+
+
+def longest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the runs with the most optimizer steps; all rows if their recipes count epochs."""
+    return rows if rows["steps"].isna().all() else rows[rows["steps"] == rows["steps"].max()]
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:

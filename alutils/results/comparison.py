@@ -1,5 +1,6 @@
 """Queries compared: from the rounds of one setting to areas, gains with intervals, labels saved and penalties."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,11 +10,21 @@ import numpy as np
 import pandas as pd
 
 from alutils.errors import DataError, check_choice
-from alutils.results.analysis import STARTING_ANEW, gains_by_seed, measure_of, over_seeds, settings, summarise
+from alutils.results.analysis import (
+    STARTING_ANEW,
+    gains_by_seed,
+    longest,
+    measure_of,
+    over_seeds,
+    settings,
+    summarise,
+)
 from alutils.results.significance import (
     area_under_curve,
+    holm,
     labels_needed,
     labels_saved,
+    paired_p,
     penalty_matrix,
     sign_flip_p,
     verdict,
@@ -63,7 +74,7 @@ class Comparison:
         """Return one row per query, the largest area first, NaN where something is missing.
 
         seeds, area : how many seeds there are, and the mean area under their curves
-        gain, gain_low, gain_high, gain_n, p, verdict : `area_gains` over the baseline
+        gain, gain_low, gain_high, gain_n, p, p_holm, verdict : `area_gains` over the baseline
         percent_of_full_30, percent_of_full_last : the score in percent of the full-data result, at 30 % of the labels
             and in the last round
         needed_90, saved_90, saved_90_low, saved_90_high, and the same with 95 : labels needed for 90 % of the full-data
@@ -83,7 +94,7 @@ class Comparison:
 
     @cached_property
     def penalties(self) -> pd.DataFrame:
-        """Return `penalty_matrix` over all budgets but the first, at which all queries have the same score."""
+        """Return `penalty_matrix` over all budgets but the first, by which no query has chosen anything."""
         return penalty_matrix({query: self.curves(query).iloc[:, 1:] for query in self.queries})
 
     @cached_property
@@ -141,7 +152,10 @@ def _device(record: Mapping[str, Any]) -> dict[str, str]:
 def _full_data(
     table: pd.DataFrame, rows: pd.DataFrame, records: Mapping[str, Mapping[str, Any]]
 ) -> tuple[pd.Series, list[str]]:
-    """Return the scores of training on all labels with the rounds' recipe, by seed; if there are none, a note why."""
+    """Return the scores of training on all labels with the rounds' recipe, by seed; if there are none, a note why.
+
+    It may have more steps than a round. Of several numbers of steps the largest counts; a note says which it is.
+    """
     first, none = rows.iloc[0], pd.Series(dtype=float)
     if first["regime"] not in STARTING_ANEW:
         return none, [f"No full-data result: {first['regime']} rounds do not train as one training on all labels does."]
@@ -150,17 +164,21 @@ def _full_data(
     if full.empty:
         return none, ["No full-data result: no finished training on all labels."]
     ours = _conditions(records, first)
+    full = longest(full)
     for _, run in full.iterrows():
         others = _conditions(records, run)
+        has_more = (others.get("steps") or 0) > (ours.get("steps") or math.inf)
         differ = [name for name in differences(ours, others) if name in ours and name in others]
+        differ = [name for name in differ if not (has_more and name in ("steps", "epochs"))]
         if differ:
             return none, [f"No full-data result: a training on all labels had another {', '.join(differ)}."]
-    return full.set_index("seed")[measure_of(rows)], []
+    length = f"The full-data result is of {others.get('steps')} steps, a round has {ours.get('steps')}."
+    return full.set_index("seed")[measure_of(rows)], [length] * has_more
 
 
 def _conditions(records: Mapping[str, Mapping[str, Any]], row: pd.Series) -> dict[str, Any]:
     """Return the recipe, data and device of the run that a table's row belongs to."""
-    wanted = row[["kind", "dataset", "model", "regime", "query", "seed"]].dropna().to_dict()
+    wanted = row[["kind", "dataset", "model", "regime", "query", "seed", "steps"]].dropna().to_dict()
     record = next((record for record in records.values() if wanted.items() <= record["config"].items()), None)
     if record is None:
         raise DataError(f"the table has a run that the records lack: {', '.join(map(str, wanted.values()))}")
@@ -201,24 +219,30 @@ def curve_table(comparison: Comparison) -> pd.DataFrame:
 
 
 def areas(points: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return the `area` under the curve of a column, one row per query and seed."""
-    found = [
-        {"query": query, "seed": seed, "area": float(area_under_curve(curve["labelled_percent"], curve[column]))}
-        for (query, seed), curve in points.sort_values("labelled").groupby(["query", "seed"])
-    ]
+    """Return the `area` under the curve of a column, one row per query and seed.
+
+    The first budget is left out: no query has chosen anything by then. Of one budget alone its score is taken.
+    """
+    found = []
+    for (query, seed), curve in points.sort_values("labelled").groupby(["query", "seed"]):
+        chosen = curve[1:] if len(curve) > 1 else curve
+        area = float(area_under_curve(chosen["labelled_percent"], chosen[column]))
+        found.append({"query": query, "seed": seed, "area": area})
     return pd.DataFrame(found, columns=["query", "seed", "area"])
 
 
 def area_gains(rows: pd.DataFrame, baseline: str, measure: str | None = None) -> pd.DataFrame:
     """Return each query's area minus that of `baseline` with the same seed, averaged over seeds.
 
-    One row per query: mean, sd, n, the interval's ends low and high, p of the sign-flip test, and the verdict.
+    One row per query: mean, sd, n, the interval's ends low and high, p of the sign-flip test, p of the t test corrected
+    after Holm over the queries, and the verdict.
     """
     by_seed = areas(gains_by_seed(rows, baseline, measure), "gain")
     gains = with_interval(over_seeds(by_seed, ["query"], "area"))
-    p_values = [sign_flip_p(by_seed.loc[by_seed["query"] == query, "area"].dropna()) for query in gains["query"]]
-    verdicts = [verdict(low, high, baseline) for low, high in zip(gains["low"], gains["high"], strict=True)]
-    return gains.assign(p=p_values, verdict=verdicts)
+    samples = [by_seed.loc[by_seed["query"] == query, "area"].dropna() for query in gains["query"]]
+    gains = gains.assign(p=[*map(sign_flip_p, samples)], p_holm=holm([*map(paired_p, samples)]))
+    found = zip(gains["low"], gains["high"], gains["p_holm"], strict=True)
+    return gains.assign(verdict=[verdict(low, high, p, baseline) for low, high, p in found])
 
 
 def _against_full(comparison: Comparison, query: str) -> dict[str, float]:

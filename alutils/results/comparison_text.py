@@ -8,7 +8,7 @@ import pandas as pd
 
 from alutils.results.acquired import near_duplicate_shares
 from alutils.results.comparison import EARLY, SHARES, Comparison
-from alutils.results.significance import LEVEL
+from alutils.results.significance import LEVEL, MARGIN
 
 INTERVAL = f"[{100 * LEVEL:.0f} %]"
 
@@ -39,7 +39,8 @@ def score_table(comparison: Comparison) -> pd.DataFrame:
     text = {"seeds": table["seeds"].map("{:.0f}".format), "area": table["area"].map("{:.4f}".format)}
     if table["gain"].notna().any():
         text[f"gain {INTERVAL}"] = _cells(table, gain_text, "gain", "gain_low", "gain_high")
-        text |= {"sign-flip p": _numbers(table["p"], "{:.4f}"), "verdict": table["verdict"].fillna("")}
+        text |= {"sign-flip p": _numbers(table["p"], "{:.4f}"), "p, Holm": _numbers(table["p_holm"], "{:.4f}")}
+        text["verdict"] = table["verdict"].fillna("")
     last = comparison.rows["labelled_percent"].max()
     for name, percent in ((f"percent_of_full_{EARLY}", EARLY), ("percent_of_full_last", last)):
         if name in table and table[name].notna().any():
@@ -77,17 +78,17 @@ def _numbers(values: pd.Series, form: str) -> pd.Series:
 
 
 def read_gains(comparison: Comparison) -> str:
-    """Return the queries by verdict, and how many chance alone would call ahead or behind."""
+    """Return the queries by verdict, and what the verdicts stand for."""
     found = comparison.by_query[comparison.by_query["gain_low"].notna()]
     if found.empty:
         return f"Nothing can be told from chance: no two seeds of {comparison.baseline} and of another query."
     parts = []
     for verdict, rows in found.groupby("verdict", sort=True):
         gains = _cells(rows, gain_text, "gain", "gain_low", "gain_high")
-        queries = [f"{query} ({gain}, p {p:.4f})" for query, gain, p in zip(rows.index, gains, rows["p"], strict=True)]
-        parts.append(f"{verdict}: {', '.join(queries)}")
-    alone = f"Were there no differences, {(1 - LEVEL) * len(found):.2g} of {len(found)} would be told apart by chance."
-    return f"By area, {'; '.join(parts)}. {alone}"
+        named = zip(rows.index, gains, rows["p_holm"], strict=True)
+        parts.append(f"{verdict}: {', '.join(f'{query} ({gain}, p {p:.4f})' for query, gain, p in named)}")
+    rule = f"p is corrected after Holm over {len(found)} queries; as good as: the interval lies within ±{MARGIN:g}."
+    return f"By area, {'; '.join(parts)}. {rule}"
 
 
 def read_labels(comparison: Comparison) -> str:

@@ -1,16 +1,23 @@
-"""Numbers that say whether a difference could be chance: areas, intervals, tests, labels saved."""
+"""Numbers that say whether a difference could be chance: areas, intervals, tests, power, labels saved."""
 
+import math
 from collections.abc import Mapping
-from itertools import combinations
+from functools import lru_cache
+from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
-LEVEL = 0.95  # of every interval; tests reject below 1 - LEVEL
-RESAMPLES = 10_000  # of a bootstrap
+ALPHA = 0.05  # tests reject below it
+LEVEL = 1 - ALPHA  # of every interval
+MARGIN = 0.005  # areas that differ by less are as good as each other
+POWER = 0.8  # the probability with which the smallest gain that can be seen is seen
+ENUMERATED = 6  # up to so many seeds a bootstrap takes all resamples
+RESAMPLES = 400_000  # of more seeds; a tail's share of 2.5 % is then off by 1 % of itself (standard error)
 SIGN_FLIPS = 2**16  # up to 16 seeds these are all flips; of more seeds, this many are drawn
 ROUNDING = 1e-12  # numbers that differ by less are equal
 
@@ -57,11 +64,54 @@ def sign_flip_p(differences: ArrayLike) -> float:
     return float(test.pvalue)
 
 
-def verdict(low: float, high: float, baseline: str = "random") -> str:
-    """Return in words what the interval of a difference to `baseline` says; ends that are NaN tell nothing apart."""
-    if low > 0:
-        return f"ahead of {baseline}"
-    return f"behind {baseline}" if high < 0 else "not distinguishable"
+def paired_p(differences: ArrayLike) -> float:
+    """Return the two-sided p of the paired t test of differences (S,); NaN for fewer than two.
+
+    If all differences are equal, it is 1 if they are zero and 0 if not.
+    """
+    sample = np.asarray(differences, float)
+    if len(sample) < 2:
+        return np.nan
+    if np.ptp(sample) < ROUNDING:
+        return float(abs(sample.mean()) < ROUNDING)
+    return float(stats.ttest_1samp(sample, 0).pvalue)
+
+
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """Return p-values (M,) corrected after Holm (1979) over all that are not NaN."""
+    corrected = np.array(p_values, float)
+    known = ~np.isnan(corrected)
+    if known.any():
+        corrected[known] = multipletests(corrected[known], method="holm")[1]
+    return corrected
+
+
+def verdict(low: float, high: float, p: float, baseline: str = "random") -> str:
+    """Return in words what is known of a difference to `baseline`.
+
+    low, high : the ends of its interval, NaN if there is none
+    p : its p, corrected for all queries that are looked at
+
+    "ahead of" and "behind" need a p below `ALPHA`; "as good as" needs an interval within `MARGIN`; all else is
+    "undecided".
+    """
+    if p < ALPHA:
+        return f"ahead of {baseline}" if low + high > 0 else f"behind {baseline}"
+    return f"as good as {baseline}" if -MARGIN <= low <= high <= MARGIN else "undecided"
+
+
+def smallest_gain(sd: float, n: int, tests: int) -> float:
+    """Return the smallest true gain that a paired t test over `n` seeds finds with probability `POWER`.
+
+    sd : standard deviation of the gain over seeds
+    tests : the number of queries that are looked at; the p is corrected by this number, as the smallest one of Holm's
+
+    NaN for one seed.
+    """
+    if n < 2:
+        return np.nan
+    effect = TTestPower().solve_power(nobs=n, alpha=ALPHA / tests, power=POWER, alternative="two-sided")
+    return float(effect) * sd
 
 
 def labels_needed(budgets: ArrayLike, curves: ArrayLike, targets: ArrayLike) -> np.ndarray:
@@ -91,24 +141,45 @@ def labels_saved(
     share : of the mean of `full`, 0 to 1
 
     The number is in the unit of the budgets. It is infinite if only the query reaches the target, minus infinity if
-    only the baseline does, and NaN if neither does. The interval's ends are percentiles at `LEVEL` over `RESAMPLES`
-    bootstraps of the seeds; resamples in which neither reaches the target widen the interval on both sides. For one
+    only the baseline does, and NaN if neither does. The interval's ends are percentiles at `LEVEL` over bootstraps of
+    the seeds (`resampled`); resamples in which neither reaches the target widen the interval on both sides. For one
     seed the ends are NaN.
     """
 
-    def saved(seeds: np.ndarray) -> np.ndarray:
-        targets = share * full[seeds].mean(axis=-1)
-        needed, of_query = (labels_needed(budgets, of[seeds].mean(axis=-2), targets) for of in (baseline, query))
+    def saved(weights: np.ndarray) -> np.ndarray:
+        targets = share * (weights @ full)
+        needed, of_query = (labels_needed(budgets, weights @ of, targets) for of in (baseline, query))
         with np.errstate(invalid="ignore"):  # neither is reached
             return needed - of_query
 
-    estimate = float(saved(np.arange(len(full))))
+    estimate = float(saved(np.full(len(full), 1 / len(full))))
     if len(full) < 2:
         return estimate, np.nan, np.nan
-    resamples = saved(np.random.default_rng(seed).integers(len(full), size=(RESAMPLES, len(full))))
-    tail = round((1 - LEVEL) / 2 * RESAMPLES)  # ranks: between infinities nothing can be interpolated
-    low, high = (np.sort(np.where(np.isnan(resamples), unknown, resamples)) for unknown in (-np.inf, np.inf))
-    return estimate, float(low[tail]), float(high[-1 - tail])
+    weights, probabilities = resampled(len(full), seed=seed)
+    found = saved(weights)
+    low, high = (np.where(np.isnan(found), unknown, found) for unknown in (-np.inf, np.inf))
+    return estimate, _tail_end(low, probabilities), -_tail_end(-high, probabilities)
+
+
+@lru_cache(maxsize=2)  # all queries of a comparison have the same seeds, as a rule
+def resampled(n: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return bootstraps of `n` seeds: each seed's weight in the mean, (B, n), and each bootstrap's probability, (B,).
+
+    Up to `ENUMERATED` seeds these are all that differ, otherwise `RESAMPLES` draws. (Efron 1979)
+    """
+    if n > ENUMERATED:
+        counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+        return counts / n, np.full(RESAMPLES, 1 / RESAMPLES)
+    counts = np.array([np.bincount(drawn, minlength=n) for drawn in combinations_with_replacement(range(n), n)])
+    ways = math.factorial(n) / np.prod([[math.factorial(count) for count in row] for row in counts], axis=1)
+    return counts / n, ways / n**n
+
+
+def _tail_end(values: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the lowest value up to which more than a tail lies; between infinities nothing is interpolated."""
+    order = np.argsort(values, kind="stable")
+    reached = probabilities[order].cumsum() > ALPHA / 2 + ROUNDING
+    return float(values[order[reached.argmax()]])
 
 
 def penalty_matrix(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -129,18 +200,10 @@ def penalty_matrix(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         wins[a, b] = wins[b, a] = 0
     budgets = list(curves[names[0]]) if pairs else []
     for budget in budgets:
-        p_values = [_paired_p(first[budget], second[budget]) for first, second in pairs.values()]
-        rejected = multipletests(p_values, alpha=1 - LEVEL, method="holm")[0]
+        p_values = [paired_p(first[budget] - second[budget]) for first, second in pairs.values()]
+        rejected = multipletests(p_values, alpha=ALPHA, method="holm")[0]
         for ((a, b), (first, second)), is_real in zip(pairs.items(), rejected, strict=True):
             if is_real:
                 ahead = (a, b) if first[budget].mean() > second[budget].mean() else (b, a)
                 wins[ahead] += 1 / len(budgets)
     return pd.DataFrame(wins, names, names)
-
-
-def _paired_p(first: pd.Series, second: pd.Series) -> float:
-    """Return p of the paired t test; if all differences are equal, 1 if they are zero and 0 if not."""
-    differences = first - second
-    if np.ptp(differences) < ROUNDING:
-        return float(abs(differences.mean()) < ROUNDING)
-    return float(stats.ttest_rel(first, second).pvalue)

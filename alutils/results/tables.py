@@ -23,6 +23,7 @@ from alutils.runs.folder import (
 from alutils.runs.schemas import ROUNDS, PublishedRuns, check_rounds, read_csv, read_json, reported
 
 CONFIG_COLUMNS = ("kind", "dataset", "model", "regime", "query", "order_model", "order_regime", "skip", "seed")
+FURTHER_COLUMNS = ("order_seed", "steps")  # experiments that were published early lack them
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,10 @@ class Experiment:
         """Return one row per run and round.
 
         Columns: kind ("rounds" or "bulk"), dataset, model, regime (of rounds), query, order_model and order_regime (of
-        a bulk run that uses a query's order), skip (of bulk runs), seed, round, labelled, labelled_percent, then the
-        measures (miou, accuracy, iou_<class>, category_iou_<category>) and seconds. Raises `DataError` if a run lies
-        there twice, or if two runs of one setting had different recipes.
+        a bulk run that uses a query's order), skip (of bulk runs), seed, order_seed (if it is another one), steps (if
+        the recipe gives them), round, labelled, labelled_percent, then the measures (miou, accuracy, iou_<class>,
+        category_iou_<category>) and seconds. Raises `DataError` if a run lies there twice, or if two runs of one
+        setting had different recipes; trainings on all labels may differ in their steps.
         """
         return _table_of(self.where, self.runs) if self.runs else _published_table(self.where)
 
@@ -134,6 +136,9 @@ def check_agreement(where: object, runs: Mapping[str, tuple[Any, Mapping[str, An
 def _published_table(path: Path) -> pd.DataFrame:
     """Return a published table; raise `DataError` if it is damaged."""
     table = read_csv(path, {*CONFIG_COLUMNS, *ROUNDS})
+    for name in FURTHER_COLUMNS:
+        if name not in table:
+            table.insert(len(CONFIG_COLUMNS), name, np.nan)
     with reported(path):
         check_rounds(table[table["kind"] == "rounds"], CONFIG_COLUMNS)
         if table.duplicated().any():
@@ -144,11 +149,18 @@ def _published_table(path: Path) -> pd.DataFrame:
 def _table_of(folder: Path, runs: Iterable[RunFolder]) -> pd.DataFrame:
     configs = {run: run.config() for run in runs}
     _refuse_copies(folder, configs)
-    check_agreement(folder, {run.path.name: (setting_of(config), recipe_of(config)) for run, config in configs.items()})
+    recipes = {run.path.name: (setting_of(config), recipe_of(config)) for run, config in configs.items()}
+    lengths = {"steps", "epochs"}
+    others = {
+        run: (setting, {n: v for n, v in of.items() if n not in lengths}) for run, (setting, of) in recipes.items()
+    }
+    check_agreement(folder, others)
+    not_all = {run.path.name for run, config in configs.items() if config["query"] != "all"}
+    check_agreement(folder, {run: recipe for run, recipe in recipes.items() if run in not_all})
     tables = [_with_config(run, config) for run, config in configs.items()]
     names = list(dict.fromkeys(name for table in tables for name in table))
     filled = [table.dropna(axis="columns", how="all") for table in tables]  # else a column's type is in doubt
-    order = ["kind", "dataset", "model", "regime", "query", "labelled_percent", "seed"]
+    order = ["kind", "dataset", "model", "regime", "query", "labelled_percent", "steps", "seed", "order_seed"]
     table = pd.concat(filled, ignore_index=True).reindex(columns=names)
     return table.sort_values(order, kind="stable", ignore_index=True)
 
@@ -166,7 +178,7 @@ def _with_config(run: RunFolder, config: dict[str, Any]) -> pd.DataFrame:
     if config["query"] in ("all", "random"):
         config = config | {"order_model": None, "order_regime": None}
     table = run.rounds()
-    for position, name in enumerate(CONFIG_COLUMNS):
+    for position, name in enumerate((*CONFIG_COLUMNS, *FURTHER_COLUMNS)):
         table.insert(position, name, config.get(name))
     return table
 

@@ -65,6 +65,8 @@ COLUMNS = {  # what they hold, in whichever table
     "seconds_train": Numbers(0),
     "seconds_query": Numbers(0),
     "seed": COUNT,
+    "order_seed": Numbers(0, MOST, is_whole=True, has_gaps=True),
+    "steps": Numbers(1, MOST, is_whole=True, has_gaps=True),
     "skip": Numbers(0, 99, has_gaps=True),
     "mean": Numbers(),
     "sd": Numbers(0, has_gaps=True),

@@ -30,7 +30,7 @@ def table() -> pd.DataFrame:
     ]
     rows.append({"query": "all", "seed": 0, "labelled": 100, "labelled_percent": 100.0, "miou": 0.9})
     return pd.DataFrame(rows).assign(
-        kind="rounds", dataset="d", model="m", regime="from_scratch", order_model=None, skip=np.nan
+        kind="rounds", dataset="d", model="m", regime="from_scratch", order_model=None, skip=np.nan, steps=np.nan
     )
 
 
@@ -76,6 +76,15 @@ def test_orders_of_several_networks_are_told_apart(table: pd.DataFrame):
 def test_settings_are_told_apart(table: pd.DataFrame):
     both = pd.concat([table, table.assign(model="n")])
     assert [name for name, _ in settings(both)] == ["d m rounds", "d n rounds"]
+
+
+def test_of_trainings_on_all_labels_the_longest_are_the_reference(table: pd.DataFrame):
+    longer = table[table["query"] == "all"].assign(kind="bulk", regime=None, steps=[40])
+    shorter, random = longer.assign(steps=20, miou=0.8), longer.assign(query="random", steps=20)
+    ((_, bulk), (_, rounds)) = settings(pd.concat([table[table["query"] != "all"], longer, shorter, random]))
+    for rows in (bulk, rounds):
+        assert rows.loc[rows["query"] == "all", "miou"].tolist() == [0.9]
+    assert bulk.loc[bulk["query"] == "random", "steps"].tolist() == [20]
 
 
 CONFIG = {"dataset": "d", "model": "m", "regime": "from_scratch", "query": "vote_entropy"}

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import finished_full_run, finished_run, finished_runs_of
+from scipy import stats
 
 from alutils.errors import DataError, ParameterError
 from alutils.results import comparison_text
@@ -23,8 +24,8 @@ from alutils.runs.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("quick_provenance")
 
-RANDOM = [[0.2, 0.4, 0.6], [0.2, 0.4, 0.5], [0.2, 0.4, 0.7]]  # areas 0.4, 0.375, 0.425
-VOTES = [[0.2, 0.5, 0.7], [0.2, 0.5, 0.6], [0.2, 0.5, 0.7]]  # areas 0.475, 0.45, 0.475
+RANDOM = [[0.2, 0.4, 0.6], [0.2, 0.4, 0.5], [0.2, 0.4, 0.7]]  # areas without the start 0.5, 0.45, 0.55
+VOTES = [[0.2, 0.5, 0.7], [0.2, 0.5, 0.6], [0.2, 0.5, 0.7]]  # 0.6, 0.55, 0.6
 CURVES = {"random": RANDOM, "vote_entropy": VOTES}
 FULL = [0.6, 0.5, 0.7]
 
@@ -49,19 +50,20 @@ def test_areas_gains_and_verdict_by_hand():
     assert list(main.index) == ["vote_entropy", "random"], "the largest area first"
     assert main.index.name == "query"
     assert list(main.columns) == [
-        *("seeds", "area", "gain", "gain_n", "gain_low", "gain_high", "p", "verdict"),
+        *("seeds", "area", "gain", "gain_n", "gain_low", "gain_high", "p", "p_holm", "verdict"),
         *("seconds_query", "seconds_train"),
     ]
     assert main["seeds"].tolist() == [3, 3]
-    assert main["area"].tolist() == pytest.approx([1.4 / 3, 0.4])
+    assert main["area"].tolist() == pytest.approx([1.75 / 3, 0.5])
     votes, baseline = main.loc["vote_entropy"], main.loc["random"]
-    assert votes["gain"] == pytest.approx(0.2 / 3)  # 0.075, 0.075, 0.05
-    half = 4.302653 * 0.025 / 3  # t of 2 degrees of freedom at 0.975; their sd is 0.025 / √3
-    assert list(votes[["gain_low", "gain_high"]]) == pytest.approx([0.2 / 3 - half, 0.2 / 3 + half])
+    assert votes["gain"] == pytest.approx(0.25 / 3)  # 0.1, 0.1, 0.05
+    half = 4.302653 * 0.05 / 3  # t of 2 degrees of freedom at 0.975; their sd is 0.05 / √3
+    assert list(votes[["gain_low", "gain_high"]]) == pytest.approx([0.25 / 3 - half, 0.25 / 3 + half])
     assert votes["gain_n"] == 3
     assert votes["p"] == 0.25, "2 of 8 flips: none and all"
+    assert votes["p_holm"] == pytest.approx(1 - 5 / 27**0.5), "t is 5, of one query; 1 - t / √(2 + t²)"
     assert votes["verdict"] == "ahead of random"
-    assert pd.isna([baseline[name] for name in ("gain", "gain_low", "gain_high", "p", "verdict")]).all()
+    assert pd.isna([baseline[name] for name in ("gain", "gain_low", "gain_high", "p", "p_holm", "verdict")]).all()
 
 
 def test_the_baseline_comes_first_then_the_alphabet():
@@ -81,7 +83,7 @@ def test_the_order_of_the_rows_does_not_matter():
 def test_another_baseline_turns_the_gain_around():
     finished_runs_of(CURVES)
     main = compared("vote_entropy").by_query
-    assert main.loc["random", "gain"] == pytest.approx(-0.2 / 3)
+    assert main.loc["random", "gain"] == pytest.approx(-0.25 / 3)
     assert main.loc["random", "verdict"] == "behind vote_entropy"
     assert pd.isna(main.loc["vote_entropy", "verdict"])
 
@@ -97,18 +99,32 @@ def test_a_baseline_that_no_run_is_of_is_refused():
     [
         ((0.10, 0.12, 0.11), "ahead of random"),
         ((-0.10, -0.12, -0.11), "behind random"),
-        ((0.10, -0.12, 0.11), "not distinguishable"),
-        ((0.01, 0.12, 0.11), "not distinguishable"),
-        ((0, 0, 0), "not distinguishable"),
+        ((0.10, -0.12, 0.11), "undecided"),
+        ((0.01, 0.12, 0.11), "undecided"),
+        ((0.001, -0.001, 0.001), "as good as random"),
+        ((0, 0, 0), "as good as random"),
     ],
 )
-def test_a_verdict_is_not_distinguishable_if_and_only_if_the_interval_holds_zero(
+def test_of_one_query_the_verdict_is_ahead_or_behind_if_its_interval_excludes_zero(
     gains: tuple[float, ...], verdict: str
 ):
     finished_runs_of({"random": [[0.5, 0.5]] * 3, "vote_entropy": [[0.5, 0.5 + gain] for gain in gains]})
     votes = compared().by_query.loc["vote_entropy"]
     assert votes["verdict"] == verdict
-    assert (votes["gain_low"] <= 0 <= votes["gain_high"]) == (verdict == "not distinguishable")
+    assert (votes["gain_low"] <= 0 <= votes["gain_high"]) == (verdict in ("undecided", "as good as random"))
+
+
+def test_verdicts_are_corrected_over_the_queries_of_a_setting():
+    few, gain = [[0.5, 0.5]] * 4, np.array([0.10, 0.02, 0.06, 0.10])  # p is 0.034, of three queries 0.10
+    of_query = [[0.5, 0.5 + one] for one in gain]
+    nothing = [[0.5, 0.5 + one] for one in (-0.1, 0.1, 0.05, -0.04)]
+    finished_runs_of({"random": few, "vote_entropy": of_query})
+    assert compared().by_query.loc["vote_entropy", "verdict"] == "ahead of random"
+    finished_runs_of({"random": few, "vote_entropy": of_query, "bald": nothing, "margin": nothing})
+    votes = compared().by_query.loc["vote_entropy"]
+    assert votes["verdict"] == "undecided"
+    assert votes["gain_low"] > 0, "the interval is not corrected"
+    assert votes["p_holm"] == pytest.approx(3 * stats.ttest_1samp(gain, 0).pvalue)
 
 
 def test_percent_of_full_is_of_the_means():
@@ -204,7 +220,7 @@ def test_clicks_are_those_up_to_the_last_round():
 def test_regions_start_from_the_same_whole_images_as_images():
     finished_run("random", 0, RANDOM[0], acquired=[[1, 2], [3]])
     finished_run("vote_entropy_regions", 0, VOTES[0], acquired=[[2, 1], [4, 4]], regions=[-1, -1, 0, 3])
-    assert compared().by_query.loc["vote_entropy_regions", "gain"] == pytest.approx(0.075)
+    assert compared().by_query.loc["vote_entropy_regions", "gain"] == pytest.approx(0.1)
 
 
 def test_penalties_leave_out_the_start():
@@ -234,9 +250,9 @@ def test_class_gains_by_hand():
     assert compared().class_gains.index.tolist() == [0, 1, 2]
     gains = compared().class_gains.set_index(["label", "query"])
     assert list(gains.index) == [(label, "vote_entropy") for label in ("road", "car", "bus")]
-    assert gains["mean"].tolist() == pytest.approx([0.05, -0.075, 0])
-    assert gains["verdict"].tolist() == ["ahead of random", "not distinguishable", "not distinguishable"]
-    assert gains.loc[("car", "vote_entropy"), "low"] == pytest.approx(-0.075 - 12.7062 * 0.025, rel=1e-4)
+    assert gains["mean"].tolist() == pytest.approx([0.1, -0.15, 0])
+    assert gains["verdict"].tolist() == ["ahead of random", "undecided", "as good as random"]
+    assert gains.loc[("car", "vote_entropy"), "low"] == pytest.approx(-0.15 - 12.7062 * 0.05, rel=1e-4)
 
 
 def test_a_class_without_a_value_in_one_round_is_left_out_for_that_seed_alone():
@@ -246,7 +262,7 @@ def test_a_class_without_a_value_in_one_round_is_left_out_for_that_seed_alone():
             finished_run(query, seed, [0.3, 0.3], columns={"iou_car": car, "iou_void": [np.nan, np.nan]})
     (gains,) = compared().class_gains.itertuples()
     assert (gains.label, gains.n) == ("car", 2)
-    assert gains.mean == pytest.approx(0.1)  # 0.05 of seed 0, 0.15 of seed 2
+    assert gains.mean == pytest.approx(0.2)  # 0.1 of seed 0, 0.3 of seed 2
     assert gains.p == 0.5
 
 
@@ -256,7 +272,7 @@ def test_digits_have_accuracy_and_no_classes():
             finished_run(query, seed, scores, columns={"accuracy": scores, "miou": [np.nan] * 3})
     comparison = compared()
     assert comparison.measure == "accuracy"
-    assert comparison.by_query["area"].tolist() == pytest.approx([1.4 / 3, 0.4])
+    assert comparison.by_query["area"].tolist() == pytest.approx([1.75 / 3, 0.5])
     assert comparison.class_gains.empty
     assert {"label", "low", "high"} <= {*comparison.class_gains}, "as pages read them"
 
@@ -389,8 +405,9 @@ def test_the_same_recipe_on_all_labels_is_the_reference():
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        ({"steps": 6}, "steps"),
-        ({"steps": 6, "test_data": "xyz"}, "steps, test_data"),
+        ({"steps": 4}, "steps"),
+        ({"steps": 4, "test_data": "xyz"}, "steps, test_data"),
+        ({"steps": 6, "test_data": "xyz"}, "test_data"),
         ({"device": "cuda"}, "device"),
     ],
 )
@@ -402,6 +419,16 @@ def test_another_training_on_all_labels_is_no_reference(other: dict[str, Any], n
     assert comparison.full.empty
     assert comparison.notes == [f"No full-data result: a training on all labels had another {named}."]
     assert not {"needed_90", "saved_90", "percent_of_full_30"} & {*comparison.by_query}
+
+
+def test_the_longest_training_on_all_labels_is_the_reference():
+    finished_runs_of(CURVES, steps=5, epochs=1)
+    for seed, steps in product(range(3), (5, 40, 20)):
+        score = FULL[seed] if steps == 40 else 0.1
+        finished_full_run(seed, score, name=f"all-{steps}-{seed}", steps=steps, epochs=1)
+    comparison = compared()
+    assert comparison.full.to_dict() == dict(enumerate(FULL))
+    assert comparison.notes == ["The full-data result is of 40 steps, a round has 5."]
 
 
 def test_one_training_of_several_that_differs_is_enough():
@@ -434,7 +461,7 @@ def test_a_network_trained_on_has_no_reference():
 
 
 def test_each_regime_is_held_against_the_reference_by_its_own_recipe():
-    for regime, steps in (("from_scratch", 5), ("one_shot", 6)):
+    for regime, steps in (("from_scratch", 4), ("one_shot", 6)):
         finished_run("random", 0, RANDOM[0], f"{regime}-random-0", regime=regime, steps=steps)
     finished_full_run(0, 0.6, steps=5)
     anew, one_shot = comparisons_of(Experiment.find("e"))
@@ -517,9 +544,9 @@ def test_one_seed_has_gains_but_no_verdict_that_could_be_chance(name: str):
         for seed, scores in of_seeds.items():
             finished_run(query, seed, scores)
     row = compared().by_query.loc["vote_entropy"]
-    assert row["gain"] == pytest.approx(0.075)
-    assert row[["gain_low", "gain_high", "p"]].isna().all()
-    assert row["verdict"] == "not distinguishable"
+    assert row["gain"] == pytest.approx(0.1)
+    assert row[["gain_low", "gain_high", "p", "p_holm"]].isna().all()
+    assert row["verdict"] == "undecided"
 
 
 def test_gains_are_of_shared_seeds_and_areas_of_all():
@@ -527,8 +554,8 @@ def test_gains_are_of_shared_seeds_and_areas_of_all():
     comparison = compared()
     votes = comparison.by_query.loc["vote_entropy"]
     assert (votes["seeds"], votes["gain_n"]) == (3, 2)
-    assert votes["area"] == pytest.approx(1.4 / 3)
-    assert votes["gain"] == pytest.approx(0.075)
+    assert votes["area"] == pytest.approx(1.75 / 3)
+    assert votes["gain"] == pytest.approx(0.1)
     assert comparison.notes[1:] == ["vote_entropy shares 2 of 3 seeds with random."]
 
 
@@ -547,7 +574,7 @@ def test_labels_are_saved_on_shared_seeds(
         finished_full_run(seed, score)
     votes = compared().by_query.loc["vote_entropy"]
     assert votes["saved_90"] == pytest.approx(saved_by_hand(0.9, shared))
-    gains = [np.trapezoid(np.subtract(VOTES[seed], RANDOM[seed])) / 2 for seed in shared]
+    gains = [np.trapezoid(np.subtract(VOTES[seed], RANDOM[seed])[1:]) for seed in shared]
     assert (votes["gain"], votes["gain_n"]) == (pytest.approx(np.mean(gains)), len(shared))
 
 

@@ -72,20 +72,22 @@ def test_labels_saved_say_who_did_not_reach(saved: tuple[float, float, float], t
 
 def test_scores_have_a_row_a_query_and_text_in_each_cell(rich: Comparison):
     table = score_table(rich)
-    assert list(table.columns) == ["seeds", "area", "gain [95 %]", "sign-flip p", "verdict", "% of full at 30 %"]
+    assert list(table.columns) == [
+        "seeds", "area", "gain [95 %]", "sign-flip p", "p, Holm", "verdict", "% of full at 30 %"
+    ]  # fmt: skip
     assert list(table.index) == ["better", "mixed", "random", "worse"], "the largest area first"
     assert list(table.loc["better"]) == [
-        "3", "0.4750", "+0.0750 [+0.0750, +0.0750]", "0.2500", "ahead of random", "116.7",
+        "3", "0.6000", "+0.1000 [+0.1000, +0.1000]", "0.2500", "0.0000", "ahead of random", "116.7",
     ]  # fmt: skip
-    assert table.loc["mixed", "verdict"] == "not distinguishable"
-    assert list(table.loc["random"]) == ["3", "0.4000", "", "", "", "100.0"]
+    assert table.loc["mixed", "verdict"] == "undecided"
+    assert list(table.loc["random"]) == ["3", "0.5000", "", "", "", "", "100.0"]
 
 
 def test_scores_at_30_percent_stand_beside_those_of_the_last_round():
     longer = {"random": {seed: [*scores, 0.75] for seed, scores in RANDOM.items()}}
     table = score_table(comparison_of(longer, [0.8]))
     assert list(table.columns) == ["seeds", "area", "% of full at 30 %", "% of full at 40 %"]
-    assert list(table.loc["random"]) == ["3", "0.4917", "75.0", "93.8"]
+    assert list(table.loc["random"]) == ["3", "0.5875", "75.0", "93.8"]
 
 
 def test_labels_have_a_row_a_query_and_text_in_each_cell(rich: Comparison):
@@ -101,10 +103,10 @@ def test_labels_have_a_row_a_query_and_text_in_each_cell(rich: Comparison):
 
 def test_gains_are_read_by_verdict(rich: Comparison):
     assert read_gains(rich) == (
-        "By area, ahead of random: better (+0.0750 [+0.0750, +0.0750], p 0.2500);"
-        " behind random: worse (-0.0800 [-0.0924, -0.0676], p 0.2500);"
-        " not distinguishable: mixed (+0.0083 [-0.1480, +0.1646], p 1.0000)."
-        " Were there no differences, 0.15 of 3 would be told apart by chance."
+        "By area, ahead of random: better (+0.1000 [+0.1000, +0.1000], p 0.0000);"
+        " behind random: worse (-0.1050 [-0.1174, -0.0926], p 0.0015);"
+        " undecided: mixed (+0.0083 [-0.1480, +0.1646], p 0.8399)."
+        " p is corrected after Holm over 3 queries; as good as: the interval lies within ±0.005."
     )
 
 

@@ -125,17 +125,17 @@ def markers(axes: Axes) -> list[tuple[float, str]]:
     return found
 
 
-def test_a_marker_is_filled_if_and_only_if_the_interval_excludes_zero():
+def test_a_marker_is_filled_if_and_only_if_the_query_is_ahead_or_behind():
     worse = {seed: [start, middle - 0.1, end - 0.1] for seed, (start, middle, end) in RANDOM.items()}
     comparison = comparison_of({"random": RANDOM, "better": BETTER, "mixed": MIXED, "worse": worse, "same": RANDOM})
     (axes,) = drawn(figures.gains([comparison])).axes
     assert [label.get_text() for label in axes.get_yticklabels()][::3] == ["worse", "better"]
     assert markers(axes) == [
-        (pytest.approx(-0.075), "filled"), (pytest.approx(0), "hollow"), (pytest.approx(0), "hollow"),
-        (pytest.approx(0.075), "filled"),
+        (pytest.approx(-0.1), "filled"), (pytest.approx(0), "hollow"), (pytest.approx(0), "hollow"),
+        (pytest.approx(0.1), "filled"),
     ]  # fmt: skip
     (bar,) = axes.containers[3].lines[2]  # type: ignore[attr-defined]
-    assert bar.get_segments()[0][:, 0] == pytest.approx([0.075, 0.075])
+    assert bar.get_segments()[0][:, 0] == pytest.approx([0.1, 0.1])
 
 
 def test_gains_have_a_panel_a_setting_whether_it_has_any(rich: Comparison):
@@ -143,7 +143,7 @@ def test_gains_have_a_panel_a_setting_whether_it_has_any(rich: Comparison):
     figure = drawn(figures.gains([rich, alone, one_seed]))
     assert [axes.get_title() for axes in figure.axes] == ["d m", "one query", "one seed"]
     assert [len(axes.containers) for axes in figure.axes] == [5, 0, 1]
-    assert markers(figure.axes[2]) == [(pytest.approx(0.075), "hollow")], "one seed excludes nothing"
+    assert markers(figure.axes[2]) == [(pytest.approx(0.1), "hollow")], "one seed excludes nothing"
 
 
 def test_a_query_has_one_style_in_all_settings(rich: Comparison):
@@ -173,8 +173,8 @@ def test_class_gains_are_points_bold_if_and_only_if_the_interval_excludes_zero(r
     (axes,) = drawn(figures.class_gains(rich)).axes
     written = texts(axes)
     assert len(written) == 10
-    assert written["better", "road"] == "+7.5"
-    assert written["better", "car"] == "-16.5"
+    assert written["better", "road"] == "+10.0"
+    assert written["better", "car"] == "-22.0"
     bold = {key for key, text in zip(written, axes.texts, strict=True) if text.get_fontweight() == "bold"}
     assert bold == {("better", "road"), ("better", "car"), ("vote entropy", "road")}
     assert [label.get_text() for label in axes.get_xticklabels()] == ["road", "car"], "in the data set's order"

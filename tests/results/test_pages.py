@@ -64,8 +64,8 @@ def test_compare_says_tables_verdicts_and_notes():
     parts = compare("e").split("\n\n")
     assert parts[0] == "d m: area under the curve of mean IoU, gain over random paired by seed"
     assert [line.split()[0] for line in parts[1].splitlines()] == ["seeds", "query", "vote_entropy", "random"]
-    assert "+0.1025 [+0.0707, +0.1343]" in parts[1]
-    assert parts[2].startswith("By area, ahead of random: vote_entropy (+0.1025 [+0.0707, +0.1343], p 0.5000).")
+    assert "+0.2050 [+0.1415, +0.2685]" in parts[1]
+    assert parts[2].startswith("By area, ahead of random: vote_entropy (+0.2050 [+0.1415, +0.2685], p 0.0155).")
     assert parts[-1] == "No full-data result: no finished training on all labels."
 
 
@@ -91,9 +91,11 @@ def test_a_page_takes_the_comparison_of_a_published_table(published: Path):
     filled = fill_tables(page)
     lines = filled.splitlines()
     assert "old" not in lines
-    assert lines[3].startswith("| query | seeds | area | gain [95 %] | sign-flip p | verdict | ")
-    assert lines[5].startswith("| vote_entropy | 2 | 0.3775 | +0.1025 [+0.0707, +0.1343] | 0.5000 | ahead of random | ")
-    assert lines[6].startswith("| random | 2 | 0.2750 |  |  |  | ")
+    assert lines[3].startswith("| query | seeds | area | gain [95 %] | sign-flip p | p, Holm | verdict | ")
+    assert lines[5].startswith(
+        "| vote_entropy | 2 | 0.5550 | +0.2050 [+0.1415, +0.2685] | 0.5000 | 0.0155 | ahead of random | "
+    )
+    assert lines[6].startswith("| random | 2 | 0.3500 |  |  |  |  | ")
     assert sum(line.startswith("| query | ") for line in lines) == 2, "scores and labels"
     assert fill_tables(filled) == filled
     assert markdown("e_verdicts").splitlines() == lines[1:7], "the scores alone"

@@ -27,6 +27,8 @@ RULES: dict[str, tuple[list[object], list[object]]] = {  # column: what it may h
     **dict.fromkeys(["clicks", "labelled_pixels"], ([0, LARGE, ""], [-1, LARGE + 2, 0.5])),
     **dict.fromkeys(["miou", "accuracy", "iou_car", "category_iou_sky"], ([0, 0.25, 1, ""], [-0.01, 1.01])),
     **dict.fromkeys(["seconds_train", "seconds_query"], ([0, 0.5, 1e300], [-0.5, "inf", ""])),
+    "order_seed": ([0, LARGE, ""], [-1, LARGE + 2, 0.5]),
+    "steps": ([1, LARGE, ""], [0, LARGE + 2, 0.5]),
     "region": ([-1, 0, LARGE], [-2, LARGE + 2, 0.5, ""]),
     "score": ([-1e300, 0.5, 1e300, ""], ["inf", "-inf", "high"]),
     "labelled_percent": ([0, 12.5, 100], [-0.5, 100.5, ""]),

@@ -16,6 +16,7 @@ from alutils.results.acquired import class_factors
 from alutils.results.analysis import MEASURES
 from alutils.results.comparison import Comparison, curve_table
 from alutils.results.figures.style import MEASURE_LABELS, annotated_matrix, despine, query_styles, words
+from alutils.results.significance import ALPHA, MARGIN
 
 PANELS = 4  # per row
 TITLE = 24  # characters per line of a panel's title
@@ -68,7 +69,8 @@ def _curve_panel(axes: Axes, table: pd.DataFrame, query: str, baseline: str) -> 
 def gains(comparisons: Sequence[Comparison]) -> Figure:
     """Draw the gains in area with their intervals, one panel per setting.
 
-    A marker is filled if its interval excludes zero.
+    A marker is filled if its query is ahead or behind after the correction over queries. In the grey band, gains are
+    too small to matter.
     """
     tables = {one.name: one.by_query[one.by_query["gain"].notna()].sort_values("gain") for one in comparisons}
     styles = query_styles(query for one in comparisons for query in one.queries)
@@ -76,10 +78,11 @@ def gains(comparisons: Sequence[Comparison]) -> Figure:
     figure, grid = plt.subplots(1, len(tables), figsize=size, layout="constrained", squeeze=False)
     for axes, (name, table) in zip(grid[0], tables.items(), strict=True):
         axes.axvline(0, color="black", lw=1)
-        numbers = table[["gain", "gain_low", "gain_high"]].itertuples(index=False)
-        for position, (query, (gain, low, high)) in enumerate(zip(table.index, numbers, strict=True)):
+        axes.axvspan(-MARGIN, MARGIN, color="#eeeeee", zorder=0)
+        numbers = table[["gain", "gain_low", "gain_high", "p_holm"]].itertuples(index=False)
+        for position, (query, (gain, low, high, p)) in enumerate(zip(table.index, numbers, strict=True)):
             style = styles[query]
-            fill = style["color"] if low > 0 or high < 0 else "white"
+            fill = style["color"] if p < ALPHA else "white"
             axes.errorbar(gain, position, xerr=[[gain - low], [high - gain]], capsize=3, mfc=fill, **style)
         axes.set_yticks(range(len(table)), [words(query) for query in table.index])
         axes.set_ylim(-0.6, len(table) - 0.4)
