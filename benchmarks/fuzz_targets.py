@@ -188,6 +188,7 @@ def run_targets(base: Path) -> list[Target]:
         Target("model.pt", finished, model, partial(read_model, finished), is_compared=True, weight=4),
         Target("published table", published, "published/e.csv", read_published, weight=3),
         Target("published records", published, "published/e.json", read_published, weight=3),
+        Target("published clips", published, "published/e-clips.csv.gz", read_published, weight=2),
         Target("published acquired", published, "published/e-acquired.csv", read_published, weight=2),
     ]
 
@@ -292,7 +293,7 @@ def read_published(_: Path) -> Any:
     """Read all that was published of an experiment."""
     experiment = Experiment.published("e")
     records = [(record["config"], record["provenance"]) for record in experiment.records.values()]
-    return [experiment.table, records, *experiment.acquired]
+    return [experiment.table, records, experiment.clips, *experiment.acquired]
 
 
 # Caches

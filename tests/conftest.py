@@ -111,6 +111,7 @@ def finished_run(
     items: Sequence[str] = ITEMS,
     regions: Sequence[int] = (),
     scores_of_pool: np.ndarray | None = None,
+    clips: pd.DataFrame | None = None,
     device: str = "cpu",
     **config: Any,
 ) -> RunFolder:
@@ -122,6 +123,7 @@ def finished_run(
     items : the names of the data set's images
     regions : the region of each acquired piece; none if images were acquired
     scores_of_pool : what is in `scores.npy`
+    clips : what is in `clips.csv`
     config : more or other fields, `None` for one that is not there
     """
     named = {"kind": "rounds", "dataset": "d", "model": "m", "regime": "from_scratch", "query": query, "seed": seed}
@@ -135,7 +137,7 @@ def finished_run(
     pieces = pd.DataFrame(rows, columns=["round", "rank", "index", "item"]).assign(score=np.nan)
     with run.opened({field: value for field, value in (named | config).items() if value is not None}):
         table = pd.DataFrame(rounds | {"miou": scores} | seconds | dict(columns))
-        run.save_rounds(table, pieces.assign(region=regions) if regions else pieces, scores_of_pool)
+        run.save_rounds(table, pieces.assign(region=regions) if regions else pieces, scores_of_pool, clips)
         run.finish(torch.device(device))
     return run
 

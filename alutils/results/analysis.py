@@ -62,6 +62,31 @@ def over_seeds(rows: pd.DataFrame, point: list[str], column: str) -> pd.DataFram
     return found.reset_index().rename(columns={"std": "sd", "count": "n"})
 
 
+def scatter(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return how the scores of bulk trainings scatter, from runs of several orders with several seeds each.
+
+    One row per number of labels: orders, seeds (of each order), sd_training (over trainings of the same labels),
+    sd_labels (over labels, training's part taken out), and percent_training, its part of the variance of a score. These
+    are the components of variance of a one-way random model (Searle et al. 1992).
+    """
+    found = []
+    for labelled, of_budget in rows.groupby("labelled"):
+        scores = of_budget.pivot(index="order_seed", columns="seed", values=measure_of(rows))
+        of_training = scores.var(axis=1).mean()
+        of_labels = max(0.0, scores.mean(axis=1).var() - of_training / scores.shape[1])
+        found.append(
+            {
+                "labelled": labelled,
+                "orders": scores.shape[0],
+                "seeds": scores.shape[1],
+                "sd_training": of_training**0.5,
+                "sd_labels": of_labels**0.5,
+                "percent_training": 100 * of_training / (of_training + of_labels),
+            }
+        )
+    return pd.DataFrame(found)
+
+
 def paired_gains(rows: pd.DataFrame, baseline: str = "random") -> pd.DataFrame:
     """Return mean, sd and n of each query's gain over `baseline`, taken between runs of the same seed.
 

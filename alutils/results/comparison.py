@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from alutils.errors import DataError, check_choice
+from alutils.queries.parts import words_of
 from alutils.results.analysis import (
+    SETTING,
     STARTING_ANEW,
     gains_by_seed,
     longest,
@@ -19,6 +21,7 @@ from alutils.results.analysis import (
     settings,
     summarise,
 )
+from alutils.results.clips import clip_intervals, sequence_scores
 from alutils.results.significance import (
     area_under_curve,
     holm,
@@ -27,6 +30,7 @@ from alutils.results.significance import (
     paired_p,
     penalty_matrix,
     sign_flip_p,
+    smallest_gain,
     verdict,
     with_interval,
 )
@@ -46,6 +50,7 @@ class Comparison:
     rows : one row per query, seed and round, with the columns of `Experiment.table`
     full : scores of training on all labels with the same recipe, by seed; empty if there are none
     notes : one sentence for each thing that is missing
+    clips : the rows of `Experiment.clips`; empty if the clips of the test set were not counted
     """
 
     name: str
@@ -53,6 +58,7 @@ class Comparison:
     full: pd.Series
     baseline: str = BASELINE
     notes: list[str] = field(default_factory=list)
+    clips: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @cached_property
     def measure(self) -> str:
@@ -69,6 +75,12 @@ class Comparison:
         rows = self.rows[self.rows["query"] == query]
         return rows.pivot(index="seed", columns="labelled_percent", values=self.measure)
 
+    def clicks(self, query: str) -> pd.Series:
+        """Return a query's mean clicks up to each budget, by percent of labels; NaN where they were not counted."""
+        rows = self.rows[self.rows["query"] == query]
+        counted = rows["clicks"] if "clicks" in rows else pd.Series(np.nan, rows.index)
+        return counted.groupby(rows["labelled_percent"]).mean()
+
     @cached_property
     def by_query(self) -> pd.DataFrame:
         """Return one row per query, the largest area first, NaN where something is missing.
@@ -79,6 +91,7 @@ class Comparison:
             and in the last round
         needed_90, saved_90, saved_90_low, saved_90_high, and the same with 95 : labels needed for 90 % of the full-data
             result, and labels saved with their interval, all in percent of the pool
+        clicks_90, clicks_95 : clicks needed for it, where they were counted
         seconds_query, seconds_train : mean seconds per round
         clicks : up to the last round, where they were counted
         """
@@ -91,6 +104,24 @@ class Comparison:
             _costs(self.rows),
         ]
         return pd.concat(parts, axis=1).sort_values("area", ascending=False, kind="stable").rename_axis("query")
+
+    @cached_property
+    def clip_intervals(self) -> pd.DataFrame:
+        """Return `clips.clip_intervals` over the baseline; no rows if clips were not counted."""
+        return clip_intervals(self.clips, self.baseline) if len(self.clips) else pd.DataFrame()
+
+    @cached_property
+    def sequence_gains(self) -> pd.DataFrame:
+        """Return `area_gains` on each sequence of the test set, one row per `sequence` and query.
+
+        There are no rows if there are fewer than two sequences.
+        """
+        if not len(self.clips) or self.clips["sequence"].nunique() < 2:
+            return pd.DataFrame()
+        scores = sequence_scores(self.clips)
+        rows = self.rows.merge(scores, on=["query", "seed", "round"])
+        names = [str(name) for name in scores][3:]
+        return pd.concat([area_gains(rows, self.baseline, name).assign(sequence=name) for name in names])
 
     @cached_property
     def penalties(self) -> pd.DataFrame:
@@ -112,6 +143,8 @@ class Comparison:
 def comparisons_of(experiment: Experiment, baseline: str = BASELINE) -> list[Comparison]:
     """Return each setting of an experiment's rounds as a comparison.
 
+    If `baseline` labels regions, only queries of the same regions are compared with it.
+
     Raises `DataError` if there are no finished rounds, or if runs that are compared differ in their recipe, data,
     device or, for the same seed, start set; `ParameterError` if `baseline` is not random and no run is of it.
     """
@@ -120,15 +153,29 @@ def comparisons_of(experiment: Experiment, baseline: str = BASELINE) -> list[Com
     rounds = table[table["kind"] == "rounds"]
     if rounds.empty:
         raise DataError(f"{where}: no finished rounds; runs of 03_active_learning_rounds are what is compared")
-    found = []
+    found, regions = [], regions_of(baseline)
+    if regions:
+        rounds = rounds[rounds["query"].map(regions_of) == regions]
     for name, rows in settings(rounds):
         full, notes = _full_data(table, rows, records)
-        comparison = Comparison(name.removesuffix(" rounds"), rows, full, baseline, notes)
+        clips = experiment.clips.merge(rows[SETTING].head(1)) if len(experiment.clips) else experiment.clips
+        comparison = Comparison(name.removesuffix(" rounds"), rows, full, baseline, notes, clips)
         comparison.notes.extend(_missing(comparison))
         found.append(comparison)
     if baseline != BASELINE:  # if random is missing, a note says so; another baseline was asked for by name
-        check_choice("baseline", baseline, sorted({query for comparison in found for query in comparison.queries}))
+        check_choice("baseline", baseline, sorted(table.loc[table["kind"] == "rounds", "query"].unique()))
     return found
+
+
+def baselines(experiment: Experiment) -> list[str]:
+    """Return the random queries of an experiment's rounds: that of images first, then those of regions."""
+    rounds = experiment.table[experiment.table["kind"] == "rounds"]
+    return [BASELINE, *sorted(query for query in rounds["query"].unique() if query.startswith(f"{BASELINE}+"))]
+
+
+def regions_of(query: str) -> str:
+    """Return the modifier that says which regions a query labels; "" for whole images."""
+    return next((word for word in query.split("+")[1:] if word.startswith(tuple(words_of("regions")))), "")
 
 
 def _check_conditions(where: object, records: Mapping[str, Mapping[str, Any]]) -> None:
@@ -213,6 +260,17 @@ def _listed(values: set[int]) -> str:
     return ", ".join(map(str, sorted(values)))
 
 
+def smallest_gains(comparison: Comparison) -> dict[str, float]:
+    """Return what a comparison can see: seeds, queries, the gains' standard deviation over seeds, and `smallest_gain`.
+
+    Seeds are those of the query with the fewest; the standard deviation is the root of the mean variance.
+    """
+    gains = area_gains(comparison.rows, comparison.baseline)
+    seeds, sd = int(gains["n"].min()), float((gains["sd"] ** 2).mean() ** 0.5)
+    smallest = smallest_gain(sd, seeds, len(gains))
+    return {"seeds": seeds, "queries": len(gains), "sd": sd, "smallest": smallest}
+
+
 def curve_table(comparison: Comparison) -> pd.DataFrame:
     """Return the learning curves: mean, sd, n and interval, one row per query and number of labels."""
     return with_interval(summarise(comparison.rows)).drop(columns=["order_model", "skip"])
@@ -258,8 +316,11 @@ def _against_full(comparison: Comparison, query: str) -> dict[str, float]:
     of_seeds = full.reindex(own.index)  # with the same seeds, the bootstrap resamples these scores too
     of_seeds = of_seeds if of_seeds.notna().all() else pd.Series(full.mean(), own.index)
     scores = (base.to_numpy(), own.to_numpy(), of_seeds.to_numpy())
+    clicks = comparison.clicks(query)
     for share in SHARES:
         found[f"needed_{share}"] = float(labels_needed(budgets, means, share / 100 * full.mean()))
+        if clicks.notna().all():
+            found[f"clicks_{share}"] = float(labels_needed(clicks, means, share / 100 * full.mean()))
         if query != comparison.baseline and len(own):
             saved = labels_saved(budgets, *scores, share / 100)
             found |= dict(zip((f"saved_{share}{end}" for end in ("", "_low", "_high")), saved, strict=True))

@@ -48,6 +48,20 @@ def score_table(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(text)
 
 
+def sequence_table(comparison: Comparison) -> pd.DataFrame:
+    """Return a table of text, one row per query: its gain with intervals over seeds and clips, and on each sequence."""
+    table, clips, sequences = comparison.by_query, comparison.clip_intervals, comparison.sequence_gains
+    if clips.empty:
+        return pd.DataFrame()
+    with_gain = table[table["gain"].notna()]
+    text = {f"gain {INTERVAL} over seeds": _cells(with_gain, gain_text, "gain", "gain_low", "gain_high")}
+    found = with_gain[["gain"]].join(clips)
+    text[f"{INTERVAL} over clips"] = _cells(found, gain_text, "gain", "low", "high").str.partition(" ")[2]
+    for sequence, gains in sequences.groupby("sequence") if len(sequences) else []:
+        text[f"on {sequence}"] = _cells(gains.set_index("query"), gain_text, "mean", "low", "high")
+    return pd.DataFrame(text).reindex(with_gain.index).fillna("")
+
+
 def label_table(comparison: Comparison) -> pd.DataFrame:
     """Return a table of text, one row per query: labels needed and saved in percent of the pool, seconds, clicks."""
     table, text = comparison.by_query, {}
@@ -56,11 +70,18 @@ def label_table(comparison: Comparison) -> pd.DataFrame:
             text[f"% of labels for {share} % of full"] = table[f"needed_{share}"].map(percent_text)
         if f"saved_{share}" in table:
             text[f"saved {INTERVAL}, {share} %"] = _saved(table, share, comparison.baseline)
+    for share in SHARES:
+        if f"clicks_{share}" in table:
+            text[f"clicks for {share} %"] = table[f"clicks_{share}"].map(_clicks_text)
+    if "clicks" in table:
+        text["clicks in all"] = _numbers(table["clicks"], "{:,.0f}")
     for name, title in (("seconds_query", "s a query"), ("seconds_train", "s a training")):
         text[title] = _numbers(table[name], "{:.2f}")
-    if "clicks" in table:
-        text["clicks"] = _numbers(table["clicks"], "{:,.0f}")
     return pd.DataFrame(text)
+
+
+def _clicks_text(clicks: float) -> str:
+    return "not reached" if math.isinf(clicks) else "" if math.isnan(clicks) else f"{clicks:,.0f}"
 
 
 def _saved(table: pd.DataFrame, share: int, baseline: str) -> pd.Series:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from alutils.paths import ROOT
+from alutils.paths import ROOT, published_dir
 from alutils.queries.query import modifiers_table, queries_table
 from alutils.results.acquired import of_setting
 from alutils.results.analysis import (
@@ -16,15 +16,25 @@ from alutils.results.analysis import (
     paired_gains,
     pivot,
     point_texts,
+    scatter,
     settings,
     summarise,
 )
-from alutils.results.comparison import Comparison, comparisons_of
-from alutils.results.comparison_text import label_table, read_gains, read_labels, read_near_duplicates, score_table
+from alutils.results.comparison import Comparison, baselines, comparisons_of, smallest_gains
+from alutils.results.comparison_text import (
+    label_table,
+    read_gains,
+    read_labels,
+    read_near_duplicates,
+    score_table,
+    sequence_table,
+)
 from alutils.results.tables import Experiment
 from alutils.results.thesis import THESIS_FIGURES, bulk_points, committee_gain, our_bulk, random_slopes, thesis_points
 
 HEADS = ("camvid_heads", "camvid_heads_all")  # experiments with few labels, drawn at random, and with all labels
+NOISE = "camvid_noise"  # the experiment in which the same labels are trained several times
+REFERENCE = "camvid_images"  # the one whose training on all labels has ever more steps
 ALL_LABELS = ("camvid_heads_all", "camvid_small")  # experiments whose networks the page of models compares
 
 # What may stand after a published experiment's name in a page's marker: its verdicts, or all that its comparison says.
@@ -61,9 +71,14 @@ def report(name: str) -> str:
 def compare(name: str) -> str:
     """Return what the comparisons of an experiment say: tables of scores and labels, and sentences that read them."""
     experiment = Experiment.find(name)
-    comparisons = comparisons_of(experiment)  # first, as this may refuse, and what was acquired takes long to read
+    comparisons = all_comparisons(experiment)  # first, as this may refuse, and what was acquired takes long to read
     acquired, notes = experiment.acquired
     return "\n\n".join([_said(comparisons, acquired, pd.DataFrame.to_string), *notes])
+
+
+def all_comparisons(experiment: Experiment) -> list[Comparison]:
+    """Return the comparisons of an experiment with random images and, where regions are labelled, random regions."""
+    return [one for baseline in baselines(experiment) for one in comparisons_of(experiment, baseline)]
 
 
 def _said(
@@ -94,8 +109,15 @@ def _reasons(comparison: Comparison, show: Callable[[pd.DataFrame], str]) -> lis
         f"{comparison.name}: labels in percent of the training set, as far as the budget reaches; seconds a round",
         show(label_table(comparison)),
         read_labels(comparison),
+        *_on_test_set(comparison, show),
         *comparison.notes,
     ]
+
+
+def _on_test_set(comparison: Comparison, show: Callable[[pd.DataFrame], str]) -> list[str]:
+    table = sequence_table(comparison)
+    title = f"{comparison.name}: gain over {comparison.baseline} by area, over seeds and over clips of the test set"
+    return [title, show(table)] if len(table) else []
 
 
 def markdown(name: str) -> str:
@@ -112,7 +134,7 @@ def markdown(name: str) -> str:
     if experiment.name != name:
         acquired, _ = experiment.acquired
         only_verdicts = name.endswith(VERDICTS)
-        return _said(comparisons_of(experiment), acquired, _markdown_table, only_verdicts=only_verdicts)
+        return _said(all_comparisons(experiment), acquired, _markdown_table, only_verdicts=only_verdicts)
     parts = []
     for setting, rows in settings(experiment.table):
         parts += [f"{setting}: {measure_of(rows)}, mean ± standard deviation (seeds)", _by_labels(summarise(rows))]
@@ -150,7 +172,53 @@ def heads_table() -> str:
     return _markdown_table(texts.fillna(""))
 
 
-WRITTEN = {"queries": queries_table, "modifiers": modifiers_table, "networks": networks_table, "heads": heads_table}
+def power_table() -> str:
+    """Return the smallest gain that each published comparison can see, as Markdown."""
+    rows = []
+    for name in sorted(path.stem for path in published_dir().glob("*.json")):
+        experiment = Experiment.published(name)
+        if (experiment.table["kind"] == "rounds").sum() == 0:
+            continue
+        for comparison in all_comparisons(experiment):
+            if comparison.by_query["gain_low"].notna().any():
+                seen = smallest_gains(comparison)
+                numbers = {"seeds": f"{seen['seeds']}", "queries": f"{seen['queries']}"}
+                numbers |= {"sd of a gain": f"{seen['sd']:.4f}", "smallest gain": f"{seen['smallest']:.4f}"}
+                rows.append(
+                    {"experiment": f"`{name}`", "setting": comparison.name, "over": comparison.baseline} | numbers
+                )
+    return _markdown_table(pd.DataFrame(rows).set_index("experiment"))
+
+
+def noise_table() -> str:
+    """Return how much of the scatter of scores is the training's own, as Markdown."""
+    table = scatter(Experiment.published(NOISE).table)
+    text = {
+        "orders x trainings": [f"{row.orders} x {row.seeds}" for row in table.itertuples()],
+        "sd over trainings": table["sd_training"].map("{:.4f}".format).tolist(),
+        "sd over labels": table["sd_labels"].map("{:.4f}".format).tolist(),
+        "training's part of the variance": table["percent_training"].map("{:.0f} %".format).tolist(),
+    }
+    return _markdown_table(pd.DataFrame(text, index=table["labelled"]))
+
+
+def reference_table() -> str:
+    """Return what training on all labels reaches by its number of steps, as Markdown."""
+    table = Experiment.published(REFERENCE).table
+    summary = over_seeds(table[table["query"] == "all"], ["steps"], "miou")
+    texts = pd.DataFrame({"mean IoU (seeds)": point_texts(summary)}, index=summary["steps"].map("{:,.0f}".format))
+    return _markdown_table(texts)
+
+
+WRITTEN = {
+    "queries": queries_table,
+    "modifiers": modifiers_table,
+    "networks": networks_table,
+    "heads": heads_table,
+    "power": power_table,
+    "noise": noise_table,
+    "reference": reference_table,
+}
 
 
 def _by_labels(summary: pd.DataFrame) -> str:

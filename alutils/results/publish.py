@@ -1,5 +1,6 @@
 """What goes into the repository: the tables of an experiment that figures and pages are made from."""
 
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -18,8 +19,9 @@ WITH_SCORES = ("mnist_small",)  # experiments whose scores a published figure sh
 def publish(name: str) -> list[Path]:
     """Write what an experiment's runs gave to `results/published/`; return the paths.
 
-    These are its table, the runs' provenance beside it, what was acquired if the data set is there, the scores of
-    `WITH_SCORES`, and the maps that notebook 05 kept of drawn scenes, which, unlike photos, may be passed on.
+    These are its table, the runs' provenance beside it, what was acquired if the data set is there, the clips of the
+    test set if they were counted, the scores of `WITH_SCORES`, and the maps that notebook 05 kept of drawn scenes,
+    which, unlike photos, may be passed on.
     """
     experiment = Experiment.of_runs(name)
     paths = [_publish_table(experiment)]
@@ -28,6 +30,9 @@ def publish(name: str) -> list[Path]:
         print(note, file=sys.stderr)  # noqa: T201
     if len(acquired):
         paths.append(_write(f"{name}-acquired.csv", acquired.to_csv(index=False)))
+    if len(experiment.clips):
+        content = experiment.clips.to_csv(index=False).encode()
+        paths.append(_write(f"{name}-clips.csv.gz", gzip.compress(content, mtime=0)))
     if name in WITH_SCORES:
         paths += _publish_scores(experiment)
     maps = sorted(experiment.where.glob("05_committee_maps-streets*/maps.npz"))

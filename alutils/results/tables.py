@@ -102,6 +102,13 @@ class Experiment:
             return acquired_table(self.runs)
         return read_acquired(self.where.with_name(f"{self.name}-acquired.csv"))
 
+    @cached_property
+    def clips(self) -> pd.DataFrame:
+        """Return the table of `clips.clip_table`; empty if clips were not counted."""
+        from alutils.results.clips import clip_table, read_clips  # loads scipy, which takes seconds
+
+        return clip_table(self.runs) if self.runs else read_clips(self.where.with_name(f"{self.name}-clips.csv.gz"))
+
     def scores(self, queries: Collection[str]) -> list[tuple[dict[str, Any], np.ndarray]]:
         """Return config and scores of each run with one of these queries, as `load_scores` does."""
         return load_scores(run for run in self.runs if run.config()["query"] in queries)

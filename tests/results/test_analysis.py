@@ -10,6 +10,7 @@ from alutils.results.analysis import (
     measure_of,
     paired_gains,
     pivot,
+    scatter,
     score_histograms,
     settings,
     summarise,
@@ -76,6 +77,32 @@ def test_orders_of_several_networks_are_told_apart(table: pd.DataFrame):
 def test_settings_are_told_apart(table: pd.DataFrame):
     both = pd.concat([table, table.assign(model="n")])
     assert [name for name, _ in settings(both)] == ["d m rounds", "d n rounds"]
+
+
+def test_scatter_is_taken_apart_as_it_was_made():
+    generator = np.random.default_rng(0)
+    orders, seeds = 200, 4
+    scores = generator.normal(0, 0.03, (orders, 1)) + generator.normal(0, 0.01, (orders, seeds))
+    rows = pd.DataFrame(
+        {
+            "order_seed": np.repeat(np.arange(orders), seeds),
+            "seed": np.tile(np.arange(seeds), orders),
+            "labelled": 8,
+            "miou": 0.5 + scores.ravel(),
+        }
+    )
+    (found,) = scatter(rows).to_dict("records")
+    assert (found["labelled"], found["orders"], found["seeds"]) == (8, orders, seeds)
+    assert found["sd_training"] == pytest.approx(0.01, rel=0.1)
+    assert found["sd_labels"] == pytest.approx(0.03, rel=0.15)
+    assert found["percent_training"] == pytest.approx(10, abs=3)
+
+
+def test_scatter_of_the_training_alone_is_all_there_is():
+    rows = pd.DataFrame({"order_seed": [0, 0, 1, 1], "seed": [0, 1, 0, 1], "labelled": 8, "miou": [0.4, 0.6, 0.6, 0.4]})
+    (found,) = scatter(rows).to_dict("records")
+    assert found["sd_training"] == pytest.approx(0.02**0.5)
+    assert (found["sd_labels"], found["percent_training"]) == (0, 100)
 
 
 def test_of_trainings_on_all_labels_the_longest_are_the_reference(table: pd.DataFrame):

@@ -16,7 +16,7 @@ from scipy import stats
 
 from alutils.errors import DataError, ParameterError
 from alutils.results import comparison_text
-from alutils.results.comparison import Comparison, comparisons_of, curve_table
+from alutils.results.comparison import Comparison, baselines, comparisons_of, curve_table
 from alutils.results.publish import publish
 from alutils.results.tables import Experiment
 from alutils.runs.config import RoundsConfig
@@ -214,7 +214,32 @@ def test_clicks_are_those_up_to_the_last_round():
     comparison = compared()
     assert comparison.by_query["clicks"].to_dict() == {"random": 400, "vote_entropy": 9}
     assert comparison.rows["labelled_pixels"].max() == 24
-    assert comparison_text.label_table(comparison).loc["random", "clicks"] == "400"
+    assert comparison_text.label_table(comparison).loc["random", "clicks in all"] == "400"
+
+
+def test_clicks_for_a_share_of_the_full_data_result_are_read_off_the_mean_curve():
+    for seed in range(3):
+        for query, clicks in (("random", [100, 200, 400]), ("vote_entropy", [10, 20, 30 + 6 * seed])):
+            curves = {"random": RANDOM, "vote_entropy": VOTES}[query]
+            finished_run(query, seed, curves[seed], columns={"clicks": clicks, "labelled_pixels": [8, 16, 24]})
+        finished_full_run(seed, 0.6)
+    main = compared().by_query
+    assert main.loc["random", "clicks_90"] == pytest.approx(np.interp(0.54, [0.2, 0.4, 0.6], [100, 200, 400]))
+    assert main.loc["vote_entropy", "clicks_95"] == pytest.approx(np.interp(0.57, [0.2, 0.5, 2 / 3], [10, 20, 36]))
+
+
+def test_random_regions_are_compared_with_queries_of_the_same_regions_only():
+    regions = "random+windows2x2"
+    names = ["random", regions, "bald+power1+windows2x2", "bald+superpixels9", "vote_entropy"]
+    finished_runs_of({name: VOTES if "bald" in name else RANDOM for name in names})
+    experiment = Experiment.find("e")
+    assert baselines(experiment) == ["random", regions]
+    of_images, of_regions = (comparisons_of(experiment, name)[0] for name in baselines(experiment))
+    assert of_images.queries == sorted(names, key=lambda name: (name != "random", name))
+    assert of_regions.queries == [regions, "bald+power1+windows2x2"]
+    assert of_regions.by_query.loc["bald+power1+windows2x2", "gain"] == pytest.approx(0.25 / 3)
+    with pytest.raises(ParameterError, match=r"^baseline is 'margin\+windows2x2'; .*allowed: bald\+power1\+windows2x2"):
+        comparisons_of(experiment, "margin+windows2x2")
 
 
 def test_regions_start_from_the_same_whole_images_as_images():

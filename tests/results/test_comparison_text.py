@@ -94,9 +94,10 @@ def test_labels_have_a_row_a_query_and_text_in_each_cell(rich: Comparison):
     table = label_table(rich)
     assert list(table.columns) == [
         "% of labels for 90 % of full", "saved [95 %], 90 %", "% of labels for 95 % of full", "saved [95 %], 95 %",
-        "s a query", "s a training", "clicks",
+        "clicks for 90 %", "clicks for 95 %", "clicks in all", "s a query", "s a training",
     ]  # fmt: skip
-    assert list(table.loc["random"]) == ["27", "", "28.5", "", "0.25", "1.50", "30,000"]
+    assert list(table.loc["random"]) == ["27", "", "28.5", "", "27,000", "28,500", "30,000", "0.25", "1.50"]
+    assert table.loc["worse", "clicks for 90 %"] == "not reached"
     assert list(table.loc["better"])[:2] == ["22", "+5 [+3.33, +6.67]"]
     assert list(table.loc["worse"])[:2] == ["not reached", "not reached"]
 
