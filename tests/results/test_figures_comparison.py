@@ -113,6 +113,19 @@ def test_a_baseline_alone_has_a_panel_of_its_own():
     assert axes.get_title() == "random"
 
 
+def test_costs_are_percents_of_pixels_and_thousands_of_clicks():
+    curves = {"random": RANDOM, "better": BETTER}
+    factor = {"random": 1000, "better": 3000}
+    comparison = comparison_of(curves, [0.8], clicks=lambda rows: rows["labelled"] * rows["query"].map(factor))
+    of_pixels, of_clicks = drawn(figures.costs(comparison)).axes
+    for axes, of_better in ((of_pixels, [10, 20, 30]), (of_clicks, [30, 60, 90])):
+        lines = dict(zip(comparison.queries, axes.lines, strict=False))
+        assert np.asarray(lines["random"].get_xdata()).tolist() == [10, 20, 30]
+        assert np.asarray(lines["better"].get_xdata()).tolist() == of_better
+        assert np.asarray(lines["better"].get_ydata()).tolist() == pytest.approx([0.2, 0.5, 0.7])
+        assert axes.lines[2].get_ydata() == [0.8, 0.8], "all labels"
+
+
 def markers(axes: Axes) -> list[tuple[float, str]]:
     """Return of each gain, from below, its value and whether the marker is filled or hollow."""
     found = []

@@ -66,6 +66,29 @@ def _curve_panel(axes: Axes, table: pd.DataFrame, query: str, baseline: str) -> 
     axes.grid(alpha=0.3)
 
 
+def costs(comparison: Comparison) -> Figure:
+    """Draw the mean score against what was labelled: on the left in percent of the pixels, on the right in clicks.
+
+    Clicks are those of `Pieces.cost`, in thousands.
+    """
+    figure, (of_pixels, of_clicks) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained", sharey=True)
+    styles = query_styles(comparison.queries)
+    for query in comparison.queries:
+        scores = comparison.curves(query).mean()
+        of_pixels.plot(scores.index, scores, ms=4, label=words(query), **styles[query])
+        of_clicks.plot(comparison.clicks(query)[scores.index] / 1000, scores, ms=4, **styles[query])
+    for axes in (of_pixels, of_clicks):
+        axes.grid(alpha=0.3)
+        if len(comparison.full):
+            axes.axhline(comparison.full.mean(), color="black", ls="--", lw=1)
+    of_pixels.set(xlabel="labelled, % of the pixels", ylabel=MEASURE_LABELS[comparison.measure])
+    of_clicks.set(xlabel="clicks, thousands")
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
+    figure.suptitle(f"{comparison.name}: what labels cost", fontsize=11)
+    despine(figure)
+    return figure
+
+
 def gains(comparisons: Sequence[Comparison]) -> Figure:
     """Draw the gains in area with their intervals, one panel per setting.
 
