@@ -22,6 +22,7 @@ DATASETS: dict[str, Loader] = {
     "streets_tiny": partial(drawn_streets, "streets_tiny"),
     "cityscapes": cityscapes,
     "camvid": partial(packaged, "camvid"),
+    "nuclei": partial(packaged, "nuclei"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Any folder of images and index-map labels, described by one YAML file; CamVid is described by such a file."""
+"""Any folder of images and index-map labels, described by one YAML file; such files describe CamVid and the nuclei."""
 
 import unicodedata
 from pathlib import Path
