@@ -21,7 +21,8 @@ datasets                images and labels as arrays, by index
     listing             the files of a folder, and names that a run can bear
     decoding            image and label files, decoded by stated rules
     description         the keys of a YAML file that describes a folder of images
-    folder              a folder of images and labels, described by a YAML file; CamVid
+    folder              a folder of images and labels, described by a YAML file; CamVid, nuclei
+    nuclei              the nuclei of the 2018 Data Science Bowl, made from their download
     cityscapes          Cityscapes, and the drawn scenes in its layout
     streets             street scenes that the project draws
     cache               scenes decoded once, memory-mapped

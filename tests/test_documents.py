@@ -109,7 +109,13 @@ def test_subcommands_exist(page: Path):
 @each_page
 def test_commands_that_are_gone_are_not_named(page: Path):
     text = page.read_text()
-    assert re.findall(r"-m alutils\.[\w.]+|alutils\.(?:run|report|readme_figures)\b|alutils\.grid run", text) == []
+    assert re.findall(r"alutils\.(?:run|report|readme_figures)\b|alutils\.grid run", text) == []
+
+
+@each_page
+def test_modules_that_are_run_are_programs(page: Path):
+    for name in re.findall(r"-m (alutils\.[\w.]*\w)", page.read_text()):
+        assert 'if __name__ == "__main__":' in (ROOT / f"{name.replace('.', '/')}.py").read_text(), name
 
 
 @each_page

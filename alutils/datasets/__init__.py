@@ -6,7 +6,7 @@ from functools import partial
 from alutils.datasets.base import IGNORE_INDEX, Features, ImageDataset, Item, clips, label_counts
 from alutils.datasets.cityscapes import cityscapes, drawn_streets
 from alutils.datasets.digits import digits, fashion_mnist, mnist
-from alutils.datasets.folder import camvid, folder
+from alutils.datasets.folder import folder, packaged
 from alutils.errors import ParameterError, check_choice
 
 __all__ = ["DATASETS", "IGNORE_INDEX", "Features", "ImageDataset", "Item", "clips", "label_counts", "load_dataset"]
@@ -21,7 +21,8 @@ DATASETS: dict[str, Loader] = {
     "streets_curated": partial(drawn_streets, "streets_curated"),
     "streets_tiny": partial(drawn_streets, "streets_tiny"),
     "cityscapes": cityscapes,
-    "camvid": camvid,
+    "camvid": partial(packaged, "camvid"),
+    "nuclei": partial(packaged, "nuclei"),
 }
 
 

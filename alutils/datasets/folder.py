@@ -1,4 +1,4 @@
-"""Any folder of images and index-map labels, described by one YAML file; CamVid is described by such a file."""
+"""Any folder of images and index-map labels, described by one YAML file; such files describe CamVid and the nuclei."""
 
 import unicodedata
 from pathlib import Path
@@ -33,9 +33,9 @@ def folder(
     return cache.cached(scene_files(read_description(path), path.resolve().parent, split), size, native_labels)
 
 
-def camvid(split: str, size: tuple[int, int] | None = None, native_labels: bool = False) -> ImageDataset:
-    """Return a split of CamVid (11 classes), which lies in `camvid/` of the data folder."""
-    files = scene_files(read_description(Path(__file__).parent / "camvid.yaml"), data_dir(), split)
+def packaged(name: str, split: str, size: tuple[int, int] | None = None, native_labels: bool = False) -> ImageDataset:
+    """Return a split of the data set that `NAME.yaml` beside this module describes; it lies in the data folder."""
+    files = scene_files(read_description(Path(__file__).parent / f"{name}.yaml"), data_dir(), split)
     return cache.cached(files, size, native_labels)
 
 

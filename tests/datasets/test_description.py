@@ -40,9 +40,11 @@ def test_the_example_of_the_page_is_allowed_and_shows_every_key() -> None:
     assert (description.ignore, description.mean, description.std) == (same.ignore, same.mean, same.std)
 
 
-def test_camvid_is_such_a_file() -> None:
-    path = ROOT / "alutils" / "datasets" / "camvid.yaml"
-    assert Description.model_validate(yaml.safe_load(path.read_text())).name == "camvid"
+@pytest.mark.parametrize("name", ["camvid", "nuclei"])
+def test_such_a_file_describes_what_is_read_from_the_data_folder(name: str) -> None:
+    description = read_description(ROOT / "alutils" / "datasets" / f"{name}.yaml")
+    assert (description.name, description.root) == (name, name)
+    assert name in DATASETS
 
 
 # Right; each case changes something.

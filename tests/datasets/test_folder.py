@@ -14,8 +14,8 @@ from conftest import ROUNDS, need_real_data
 from PIL import Image
 
 from alutils.datasets import ImageDataset, label_counts, load_dataset
-from alutils.datasets.folder import camvid, read_description, scene_files
 from alutils.datasets.folder import folder as described_by
+from alutils.datasets.folder import packaged, read_description, scene_files
 from alutils.errors import DataError, ParameterError
 from alutils.models import build_model
 from alutils.runs.rounds import ActiveLearning, run_rounds
@@ -140,10 +140,10 @@ def test_camvid_lies_in_the_data_folder(split: str, tmp_path: Path, monkeypatch:
     write_data_set(tmp_path / "camvid")
     for given, name in (("photos", split), ("masks", f"{split}annot")):
         (tmp_path / "camvid" / given).rename(tmp_path / "camvid" / name)
-    dataset = camvid(split)
+    dataset = packaged("camvid", split)
     assert (dataset.name, dataset.split, dataset.item_names) == ("camvid", split, ["a", "b"])
     assert dataset.labels[1].tolist() == MASK.tolist(), "7 is a class of CamVid"
-    sizes = [camvid(split, (2, 2), *native).labels.shape[1:] for native in ((), (True,))]
+    sizes = [packaged("camvid", split, (2, 2), *native).labels.shape[1:] for native in ((), (True,))]
     assert sizes == [(2, 2), (4, 4)]
 
 
