@@ -76,6 +76,7 @@ results                 tables to numbers, pictures, pages
     tables              the tables of an experiment
     maps                one scene's score maps, as they are stored
     significance        areas, intervals, tests
+    clips               the test set in clips: scores of sequences, intervals over clips
     analysis            means over seeds, gains over random
     acquired            what queries acquired
     publish             an experiment's tables, copied into the repository

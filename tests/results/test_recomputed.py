@@ -1,4 +1,4 @@
-"""A published comparison computed once more, from its table alone: plain pandas and scipy, none of the package's code."""
+"""A published comparison computed once more, from its table alone, with plain pandas and scipy."""
 
 import numpy as np
 import pandas as pd
