@@ -122,7 +122,7 @@ def read_labels(comparison: Comparison) -> str:
         needed = percent_text(table[f"needed_{share}"][comparison.baseline])
         is_real = (table[f"saved_{share}_low"] > 0) | (table[f"saved_{share}_high"] < 0)
         real = _saved(table, share, comparison.baseline).loc[is_real.to_numpy()]
-        told = ", ".join(f"{query} {text}" for query, text in real.items()) or "not distinguishable from nothing"
+        told = ", ".join(f"{query} {text}" for query, text in real.items()) or "undecided"
         sentences.append(f"% of the labels for {share} % of the full-data result: {comparison.baseline} {needed};")
         sentences.append(f"saved: {told}.")
     return " ".join(sentences)

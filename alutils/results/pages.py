@@ -22,6 +22,8 @@ from alutils.results.analysis import (
 )
 from alutils.results.comparison import Comparison, baselines, comparisons_of, smallest_gains
 from alutils.results.comparison_text import (
+    INTERVAL,
+    gain_text,
     label_table,
     read_gains,
     read_labels,
@@ -30,7 +32,15 @@ from alutils.results.comparison_text import (
     sequence_table,
 )
 from alutils.results.tables import Experiment
-from alutils.results.thesis import THESIS_FIGURES, bulk_points, committee_gain, our_bulk, random_slopes, thesis_points
+from alutils.results.thesis import (
+    THESIS_FIGURES,
+    bulk_points,
+    committee_gain,
+    committee_gain_intervals,
+    our_bulk,
+    random_slopes,
+    thesis_points,
+)
 
 HEADS = ("camvid_heads", "camvid_heads_all")  # experiments with few labels, drawn at random, and with all labels
 NOISE = "camvid_noise"  # the experiment in which the same labels are trained several times
@@ -243,7 +253,23 @@ def against_thesis(figure: str) -> str:
     tables = [_beside(points).add_prefix(f"{side}: ") for side, points in sides.items()]
     table = pd.concat(tables, axis=1).fillna("").rename_axis("%")
     slopes = [f"{side}, {_slopes(points)}" for side, points in sides.items()]
-    return f"{_markdown_table(table)}\n\nWhat one percent more random labels brings: {'; '.join(slopes)}."
+    brings = f"What one percent more random labels brings: {'; '.join(slopes)}."
+    gains = committee_gain_intervals(rows, model, order_model)
+    answer = _markdown_table(_is_thesis_within(committee_gain(thesis_points(figure)), gains))
+    return "\n\n".join([_markdown_table(table), brings, "The committees' mean gain, and the interval of ours:", answer])
+
+
+def _is_thesis_within(thesis: pd.Series, ours: pd.DataFrame) -> pd.DataFrame:
+    """Return, by percent of labels, both gains as text, and whether the thesis's lies in the interval of ours."""
+    both = ours.join(thesis.rename("thesis"), how="inner")
+    is_within = (both["low"] <= both["thesis"]) & (both["thesis"] <= both["high"])
+    text = {
+        "thesis": both["thesis"].map("{:+.4f}".format),
+        f"ours {INTERVAL}": [gain_text(*row) for row in both[["mean", "low", "high"]].itertuples(index=False)],
+        "seeds": both["n"].astype(str),
+        "the thesis's gain is": is_within.map({True: "within", False: "excluded"}),
+    }
+    return pd.DataFrame(text).rename_axis("%")
 
 
 def _slopes(points: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 from alutils.errors import DataError
 from alutils.paths import published_dir
 from alutils.results.analysis import gains_by_seed, measure_of, over_seeds
+from alutils.results.significance import with_interval
 from alutils.runs.schemas import read_csv
 
 # For each result figure of the thesis, what may stand beside it: our experiment, the trained network, and the network
@@ -13,11 +14,13 @@ from alutils.runs.schemas import read_csv
 THESIS_FIGURES = {
     "bulk_all": [
         ("cityscapes", "deeplabv3_resnet101", "deeplabv3_resnet101"),
+        ("camvid_thesis", "frozen_small", "frozen_small"),
         ("camvid", "deeplabv3_resnet101", "deeplabv3_resnet101"),
         ("camvid_small", "deeplabv3_small", "deeplabv3_small"),
     ],
     "bulk_mini_all": [
         ("cityscapes", "vgg19_unet", "deeplabv3_resnet101"),
+        ("camvid_thesis", "deeplabv3_lite0", "frozen_small"),
         ("camvid", "vgg19_unet", "deeplabv3_resnet101"),
         ("camvid_small", "unet_small", "deeplabv3_small"),
     ],
@@ -37,17 +40,25 @@ def our_bulk(figure: str) -> tuple[str, str, str]:
     return next(ours for ours in THESIS_FIGURES[figure] if (published_dir() / f"{ours[0]}.csv").exists())
 
 
+def _of_orders(rows: pd.DataFrame, model: str, order_model: str) -> pd.DataFrame:
+    """Return the bulk trainings of `model` on orders that `order_model` acquired, with percent, rounded.
+
+    Trainings on random orders and on all labels belong to them. Raises `DataError` if none is finished.
+    """
+    of_order = rows["query"].isin(["all", "random"]) | (rows["order_model"] == order_model)
+    chosen = rows[(rows["kind"] == "bulk") & (rows["model"] == model) & of_order]
+    if chosen.empty:
+        raise DataError(f"no bulk training of {model} on orders that {order_model} acquired is finished")
+    return chosen.assign(percent=chosen["labelled_percent"].round().astype(int))
+
+
 def bulk_points(rows: pd.DataFrame, model: str, order_model: str) -> pd.DataFrame:
     """Return mean, sd and n over seeds of `model`, trained on shares of the orders that `order_model` acquired.
 
     One row per query ("all": all labels, "random": random orders) and percent of the labels, rounded. Raises
     `DataError` if no such training is finished.
     """
-    of_order = rows["query"].isin(["all", "random"]) | (rows["order_model"] == order_model)
-    chosen = rows[(rows["kind"] == "bulk") & (rows["model"] == model) & of_order]
-    if chosen.empty:
-        raise DataError(f"no bulk training of {model} on orders that {order_model} acquired is finished")
-    chosen = chosen.assign(percent=chosen["labelled_percent"].round().astype(int))
+    chosen = _of_orders(rows, model, order_model)
     return over_seeds(chosen, ["query", "percent"], measure_of(chosen))
 
 
@@ -58,6 +69,17 @@ def committee_gain(points: pd.DataFrame) -> pd.Series:
     """
     means = points[points["query"] != "all"].pivot(index="percent", columns="query", values="mean")
     return (means.drop(columns="random", errors="ignore").mean(axis=1) - means.get("random", np.nan)).dropna()
+
+
+def committee_gain_intervals(rows: pd.DataFrame, model: str, order_model: str) -> pd.DataFrame:
+    """Return mean, sd, n and interval over seeds of the gain that `committee_gain` means, by percent of the labels.
+
+    A seed's gain is the mean over the committees' queries, each less random choice with the same seed.
+    """
+    gains = gains_by_seed(_of_orders(rows, model, order_model))
+    by_seed = gains.groupby(["labelled_percent", "seed"])["gain"].mean().reset_index()
+    by_seed["percent"] = by_seed["labelled_percent"].round().astype(int)
+    return with_interval(over_seeds(by_seed, ["percent"], "gain")).set_index("percent")
 
 
 def random_slopes(points: pd.DataFrame) -> dict[tuple[int, int], float]:

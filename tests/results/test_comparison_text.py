@@ -122,7 +122,7 @@ def test_labels_are_read_where_their_interval_excludes_zero(rich: Comparison):
 
 def test_labels_that_are_not_told_apart_are_not_claimed():
     text = read_labels(comparison_of({"random": RANDOM, "mixed": MIXED}, [0.6, 0.5, 0.7]))
-    assert text.count("saved: not distinguishable from nothing.") == 2
+    assert text.count("saved: undecided.") == 2
 
 
 @pytest.mark.parametrize("curves", [{"random": RANDOM}, {"other": RANDOM, "mixed": MIXED}])

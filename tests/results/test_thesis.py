@@ -11,6 +11,7 @@ from alutils.results.thesis import (
     THESIS_FIGURES,
     bulk_points,
     committee_gain,
+    committee_gain_intervals,
     random_slopes,
     thesis_points,
     transfer_gains,
@@ -62,6 +63,16 @@ def test_bulk_points_are_means_over_seeds_of_one_network_on_one_networks_orders(
     assert gains[70] == pytest.approx(0.5)
     with pytest.raises(DataError, match="no bulk training of c on orders that a acquired is finished"):
         bulk_points(bulk, "c", "a")
+
+
+def test_a_seeds_gain_is_the_mean_over_committees_and_has_an_interval_over_seeds(bulk: pd.DataFrame):
+    is_vote = (bulk["query"] == "vote_entropy") & (bulk["order_model"] == "a") & (bulk["seed"] == 1)
+    bulk.loc[is_vote & (bulk["share"] == 20) & (bulk["model"] == "a"), "miou"] += 0.02
+    gains = committee_gain_intervals(bulk, "a", "a")
+    mean, high = gains["mean"][20], gains["high"][20]
+    assert mean == pytest.approx(0.045)  # 0.03 and 0.05; 0.05 and 0.05
+    assert high - mean == pytest.approx(12.7062 * 0.005, rel=1e-4)
+    assert gains["n"][20] == 2
 
 
 def test_transfer_compares_networks_at_shares_that_all_pairs_have(bulk: pd.DataFrame):
