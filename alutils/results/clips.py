@@ -8,24 +8,21 @@ import numpy as np
 import pandas as pd
 
 from alutils.results.significance import ALPHA, area_under_curve
+from alutils.results.tables import CONFIG_COLUMNS, with_config
 from alutils.runs.folder import RunFolder
 from alutils.runs.schemas import CLIPS, parse_csv, read_bytes, reported
 
 DRAWS = 2000  # of the clips, with replacement
-RUN = ["kind", "dataset", "model", "regime", "query", "seed"]  # what tells the rounds of an experiment apart
+KEYS = [*CONFIG_COLUMNS, "round", "labelled_percent"]  # what tells two rows of an experiment's table apart
 
 
 def clip_table(runs: Iterable[RunFolder]) -> pd.DataFrame:
-    """Return the clips of all rounds of active learning, one row per run, round and clip; empty if none were counted.
+    """Return the clips of all runs, one row per run, round and clip: `KEYS` and the columns of `clips.csv`.
 
-    Columns: `RUN`, those of `clips.csv`, and labelled_percent.
+    The table is empty if none were counted.
     """
-    tables = []
-    for run in runs:
-        config, clips = run.config(), run.clips()
-        if config["kind"] == "rounds" and len(clips):
-            labelled = run.rounds()[["round", "labelled_percent"]]
-            tables.append(clips.merge(labelled, on="round").assign(**{name: config.get(name) for name in RUN}))
+    counted = [(run, clips) for run in runs if len(clips := run.clips())]
+    tables = [with_config(run)[KEYS].merge(clips, on="round") for run, clips in counted]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -34,7 +31,7 @@ def read_clips(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame()
     with reported(path):
-        return parse_csv(gzip.decompress(read_bytes(path)).decode(), [*RUN, *CLIPS, "labelled_percent"])
+        return parse_csv(gzip.decompress(read_bytes(path)).decode(), [*KEYS, *CLIPS])
 
 
 def mean_ious(counts: np.ndarray) -> np.ndarray:
@@ -44,11 +41,20 @@ def mean_ious(counts: np.ndarray) -> np.ndarray:
         return np.nanmean(intersections / np.where(unions > 0, unions, np.nan), axis=-1)
 
 
-def sequence_scores(clips: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean IoU on each sequence of the test set, a column each; one row per query, seed and round."""
-    keys = ["query", "seed", "round"]
-    sums = clips.groupby([*keys, "sequence"])[_counts(clips)].sum()
-    return pd.Series(mean_ious(sums.to_numpy()), sums.index).unstack("sequence").reset_index()
+def with_sequences(rows: pd.DataFrame, clips: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return rows of an experiment's table with the mean IoU on each sequence of the test set, and the names of these.
+
+    Rows whose clips were not counted are left out.
+    """
+    sums = clips.groupby([keys_of(clips), clips["sequence"].fillna("")])[_counts(clips)].sum()
+    scores = pd.Series(mean_ious(sums.to_numpy()), sums.index).unstack()
+    return rows.assign(key=keys_of(rows)).merge(scores, left_on="key", right_index=True), [*scores]
+
+
+def keys_of(rows: pd.DataFrame) -> pd.Series:
+    """Return the `KEYS` of each row as one text; what is missing is None in one table and NaN in another."""
+    texts = [" ".join("" if pd.isna(value) else str(value) for value in row) for row in rows[KEYS].to_numpy(object)]
+    return pd.Series(texts, rows.index, name="key", dtype=str)
 
 
 def clip_intervals(clips: pd.DataFrame, baseline: str) -> pd.DataFrame:

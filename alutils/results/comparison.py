@@ -12,7 +12,6 @@ import pandas as pd
 from alutils.errors import DataError, check_choice
 from alutils.queries.parts import words_of
 from alutils.results.analysis import (
-    SETTING,
     STARTING_ANEW,
     gains_by_seed,
     longest,
@@ -21,7 +20,7 @@ from alutils.results.analysis import (
     settings,
     summarise,
 )
-from alutils.results.clips import clip_intervals, sequence_scores
+from alutils.results.clips import clip_intervals, keys_of, with_sequences
 from alutils.results.significance import (
     area_under_curve,
     holm,
@@ -118,9 +117,7 @@ class Comparison:
         """
         if not len(self.clips) or self.clips["sequence"].nunique() < 2:
             return pd.DataFrame()
-        scores = sequence_scores(self.clips)
-        rows = self.rows.merge(scores, on=["query", "seed", "round"])
-        names = [str(name) for name in scores][3:]
+        rows, names = with_sequences(self.rows, self.clips)
         return pd.concat([area_gains(rows, self.baseline, name).assign(sequence=name) for name in names])
 
     @cached_property
@@ -158,7 +155,8 @@ def comparisons_of(experiment: Experiment, baseline: str = BASELINE) -> list[Com
         rounds = rounds[rounds["query"].map(regions_of) == regions]
     for name, rows in settings(rounds):
         full, notes = _full_data(table, rows, records)
-        clips = experiment.clips.merge(rows[SETTING].head(1)) if len(experiment.clips) else experiment.clips
+        clips = experiment.clips
+        clips = clips[keys_of(clips).isin(keys_of(rows))] if len(clips) else clips
         comparison = Comparison(name.removesuffix(" rounds"), rows, full, baseline, notes, clips)
         comparison.notes.extend(_missing(comparison))
         found.append(comparison)

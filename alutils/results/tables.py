@@ -164,7 +164,7 @@ def _table_of(folder: Path, runs: Iterable[RunFolder]) -> pd.DataFrame:
     check_agreement(folder, others)
     not_all = {run.path.name for run, config in configs.items() if config["query"] != "all"}
     check_agreement(folder, {run: recipe for run, recipe in recipes.items() if run in not_all})
-    tables = [_with_config(run, config) for run, config in configs.items()]
+    tables = [with_config(run) for run in configs]
     names = list(dict.fromkeys(name for table in tables for name in table))
     filled = [table.dropna(axis="columns", how="all") for table in tables]  # else a column's type is in doubt
     order = ["kind", "dataset", "model", "regime", "query", "labelled_percent", "steps", "seed", "order_seed"]
@@ -181,7 +181,9 @@ def _refuse_copies(folder: Path, configs: Mapping[RunFolder, Mapping[str, Any]])
             raise DataError(f"{folder}: {run.path.name} is {other} once more; move one of them out of that folder")
 
 
-def _with_config(run: RunFolder, config: dict[str, Any]) -> pd.DataFrame:
+def with_config(run: RunFolder) -> pd.DataFrame:
+    """Return a run's rounds with the columns `CONFIG_COLUMNS` and `FURTHER_COLUMNS` before them."""
+    config = run.config()
     if config["query"] in ("all", "random"):
         config = config | {"order_model": None, "order_regime": None}
     table = run.rounds()

@@ -11,7 +11,7 @@ import torch
 from conftest import finished_run
 
 from alutils.errors import DataError
-from alutils.results.clips import clip_intervals, mean_ious, sequence_scores
+from alutils.results.clips import clip_intervals, mean_ious, with_sequences
 from alutils.results.comparison import Comparison, comparisons_of
 from alutils.results.comparison_text import sequence_table
 from alutils.results.publish import publish
@@ -72,8 +72,10 @@ def test_mean_iou_of_counts_leaves_out_what_is_nowhere():
 
 
 def test_each_sequence_has_the_score_of_its_images():
-    scores = sequence_scores(compared().clips)
-    assert list(scores) == ["query", "seed", "round", "a", "b"]
+    comparison = compared()
+    scores, names = with_sequences(comparison.rows, comparison.clips)
+    assert names == ["a", "b"]
+    assert len(scores) == len(comparison.rows)
     row = scores[(scores["query"] == "vote_entropy") & (scores["seed"] == 2) & (scores["round"] == 1)].iloc[0]
     of_round = confusions("vote_entropy", 2, 3)[1]
     for name, chosen in (("a", slice(0, 2)), ("b", slice(2, 6))):
@@ -83,7 +85,9 @@ def test_each_sequence_has_the_score_of_its_images():
 def test_gains_of_sequences_are_areas_without_the_start():
     comparison = compared()
     gains = comparison.sequence_gains.set_index("sequence")
-    scores = sequence_scores(comparison.clips).pivot(index="seed", columns=["query", "round"], values="a")
+    scores = with_sequences(comparison.rows, comparison.clips)[0].pivot(
+        index="seed", columns=["query", "round"], values="a"
+    )
     by_hand = [(scores["vote_entropy"] - scores["random"])[number].to_numpy() for number in (1, 2)]
     by_seed = np.mean(by_hand, axis=0)
     assert gains.loc["a", "mean"] == pytest.approx(by_seed.mean())
