@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from alutils.results.significance import ALPHA, area_under_curve
-from alutils.results.tables import CONFIG_COLUMNS, with_config
+from alutils.results.tables import CONFIG_COLUMNS, concatenated, with_config
 from alutils.runs.folder import RunFolder
 from alutils.runs.schemas import CLIPS, parse_csv, read_bytes, reported
 
@@ -23,7 +23,7 @@ def clip_table(runs: Iterable[RunFolder]) -> pd.DataFrame:
     """
     counted = [(run, clips) for run in runs if len(clips := run.clips())]
     tables = [with_config(run)[KEYS].merge(clips, on="round") for run, clips in counted]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return concatenated(tables) if tables else pd.DataFrame()
 
 
 def read_clips(path: Path) -> pd.DataFrame:

@@ -108,7 +108,7 @@ def read_gains(comparison: Comparison) -> str:
         gains = _cells(rows, gain_text, "gain", "gain_low", "gain_high")
         named = zip(rows.index, gains, rows["p_holm"], strict=True)
         parts.append(f"{verdict}: {', '.join(f'{query} ({gain}, p {p:.4f})' for query, gain, p in named)}")
-    rule = f"p is corrected after Holm over {len(found)} queries; as good as: the interval lies within ±{MARGIN:g}."
+    rule = f"p is corrected after Holm over these queries; as good as: the interval lies within ±{MARGIN:g}."
     return f"By area, {'; '.join(parts)}. {rule}"
 
 

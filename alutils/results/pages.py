@@ -20,6 +20,7 @@ from alutils.results.analysis import (
     settings,
     summarise,
 )
+from alutils.results.clips import with_sequences
 from alutils.results.comparison import Comparison, baselines, comparisons_of, smallest_gains
 from alutils.results.comparison_text import (
     INTERVAL,
@@ -254,9 +255,16 @@ def against_thesis(figure: str) -> str:
     table = pd.concat(tables, axis=1).fillna("").rename_axis("%")
     slopes = [f"{side}, {_slopes(points)}" for side, points in sides.items()]
     brings = f"What one percent more random labels brings: {'; '.join(slopes)}."
-    gains = committee_gain_intervals(rows, model, order_model)
-    answer = _markdown_table(_is_thesis_within(committee_gain(thesis_points(figure)), gains))
-    return "\n\n".join([_markdown_table(table), brings, "The committees' mean gain, and the interval of ours:", answer])
+    answer = _is_thesis_within(
+        committee_gain(thesis_points(figure)), committee_gain_intervals(rows, model, order_model)
+    )
+    clips = Experiment.published(experiment).clips
+    scored, sequences = with_sequences(rows, clips) if len(clips) else (rows, [])
+    for name in sequences:
+        gains = committee_gain_intervals(scored, model, order_model, name)
+        answer[f"ours on {name}"] = _gain_texts(gains)[answer.index]
+    said = "The committees' mean gain, and the interval of ours:"
+    return "\n\n".join([_markdown_table(table), brings, said, _markdown_table(answer)])
 
 
 def _is_thesis_within(thesis: pd.Series, ours: pd.DataFrame) -> pd.DataFrame:
@@ -265,11 +273,15 @@ def _is_thesis_within(thesis: pd.Series, ours: pd.DataFrame) -> pd.DataFrame:
     is_within = (both["low"] <= both["thesis"]) & (both["thesis"] <= both["high"])
     text = {
         "thesis": both["thesis"].map("{:+.4f}".format),
-        f"ours {INTERVAL}": [gain_text(*row) for row in both[["mean", "low", "high"]].itertuples(index=False)],
+        f"ours {INTERVAL}": _gain_texts(both),
         "seeds": both["n"].astype(str),
         "the thesis's gain is": is_within.map({True: "within", False: "excluded"}),
     }
     return pd.DataFrame(text).rename_axis("%")
+
+
+def _gain_texts(gains: pd.DataFrame) -> pd.Series:
+    return pd.Series([gain_text(*row) for row in gains[["mean", "low", "high"]].itertuples(index=False)], gains.index)
 
 
 def _slopes(points: pd.DataFrame) -> str:

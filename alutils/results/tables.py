@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -165,11 +165,15 @@ def _table_of(folder: Path, runs: Iterable[RunFolder]) -> pd.DataFrame:
     not_all = {run.path.name for run, config in configs.items() if config["query"] != "all"}
     check_agreement(folder, {run: recipe for run, recipe in recipes.items() if run in not_all})
     tables = [with_config(run) for run in configs]
+    order = ["kind", "dataset", "model", "regime", "query", "labelled_percent", "steps", "seed", "order_seed"]
+    return concatenated(tables).sort_values(order, kind="stable", ignore_index=True)
+
+
+def concatenated(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return tables below each other, with the columns that any of them has."""
     names = list(dict.fromkeys(name for table in tables for name in table))
     filled = [table.dropna(axis="columns", how="all") for table in tables]  # else a column's type is in doubt
-    order = ["kind", "dataset", "model", "regime", "query", "labelled_percent", "steps", "seed", "order_seed"]
-    table = pd.concat(filled, ignore_index=True).reindex(columns=names)
-    return table.sort_values(order, kind="stable", ignore_index=True)
+    return pd.concat(filled, ignore_index=True).reindex(columns=names)
 
 
 def _refuse_copies(folder: Path, configs: Mapping[RunFolder, Mapping[str, Any]]) -> None:

@@ -71,12 +71,16 @@ def committee_gain(points: pd.DataFrame) -> pd.Series:
     return (means.drop(columns="random", errors="ignore").mean(axis=1) - means.get("random", np.nan)).dropna()
 
 
-def committee_gain_intervals(rows: pd.DataFrame, model: str, order_model: str) -> pd.DataFrame:
+def committee_gain_intervals(
+    rows: pd.DataFrame, model: str, order_model: str, measure: str | None = None
+) -> pd.DataFrame:
     """Return mean, sd, n and interval over seeds of the gain that `committee_gain` means, by percent of the labels.
 
     A seed's gain is the mean over the committees' queries, each less random choice with the same seed.
+
+    measure : the column of the score, if it is not that of all test images
     """
-    gains = gains_by_seed(_of_orders(rows, model, order_model))
+    gains = gains_by_seed(_of_orders(rows, model, order_model), measure=measure)
     by_seed = gains.groupby(["labelled_percent", "seed"])["gain"].mean().reset_index()
     by_seed["percent"] = by_seed["labelled_percent"].round().astype(int)
     return with_interval(over_seeds(by_seed, ["percent"], "gain")).set_index("percent")

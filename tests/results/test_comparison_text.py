@@ -107,7 +107,7 @@ def test_gains_are_read_by_verdict(rich: Comparison):
         "By area, ahead of random: better (+0.1000 [+0.1000, +0.1000], p 0.0000);"
         " behind random: worse (-0.1050 [-0.1174, -0.0926], p 0.0015);"
         " undecided: mixed (+0.0083 [-0.1480, +0.1646], p 0.8399)."
-        " p is corrected after Holm over 3 queries; as good as: the interval lies within ±0.005."
+        " p is corrected after Holm over these queries; as good as: the interval lies within ±0.005."
     )
 
 
