@@ -255,8 +255,8 @@ def undamaged(template: Path, begun: Path) -> list[list[Any]]:
 
 
 def tables_of(learning: rounds.ActiveLearning) -> list[list[Any]]:
-    """Return the rows of both tables and the scores."""
-    return [plain(found) for found in (learning.rows, learning.acquired.rows, learning.scores)]
+    """Return the rows of the tables and the scores."""
+    return [plain(found) for found in (learning.rows, learning.acquired.rows, learning.clips, learning.scores)]
 
 
 def restored_run(template: Path) -> rounds.ActiveLearning:
@@ -280,7 +280,7 @@ def read_finished(template: Path, _: Path) -> Any:
     scores = experiment.scores(["vote_entropy"])
     configs = {run.path.name: run.config() for run in experiment.runs}
     starts = {name: record.get("start_set") for name, record in records.items()}
-    return [experiment.table, starts, order, [array for _, array in scores], configs]
+    return [experiment.table, experiment.clips, starts, order, [array for _, array in scores], configs]
 
 
 def read_model(template: Path, _: Path) -> Any:
