@@ -46,6 +46,25 @@ def test_each_round_has_a_row_of_the_images_that_it_labelled(tiny_scenes: ImageD
     assert [len(axes.images) for axes in figure.axes] == [1, 1, 0, 1, 1, 0], "an image is shown once a round"
 
 
+def test_labelled_regions_are_shown_in_the_colour_of_their_round(tiny_scenes: ImageDataset):
+    maps = np.zeros((12, 24, 32), int)
+    maps[:, :, 16:] = 1
+    rows = {"round": [0, 0, 1, 1, 2], "index": [3, 5, 5, 3, 7], "region": [-1, 0, 1, 1, 0]}
+    acquired = pd.DataFrame(rows).drop(index=3)
+    assert (scenes.rounds_of_pixels(acquired[acquired["index"] == 3], maps[3]) == 0).all(), "the whole image"
+    of_five = scenes.rounds_of_pixels(acquired[acquired["index"] == 5], maps[5])
+    assert of_five.tolist() == maps[5].tolist(), "the left half in round 0, the right one in round 1"
+    figure = scenes.regions_by_round(tiny_scenes, acquired, maps, most=2)
+    above, below = figure.axes[:2], figure.axes[2:4]
+    assert above[0].get_title() == "scene05", "it has the most regions"
+    figure = scenes.regions_by_round(tiny_scenes, acquired[acquired["index"] == 7], maps)
+    shown = np.asarray(figure.axes[1].images[0].get_array())
+    dark = tiny_scenes.images[7].transpose(1, 2, 0) // 4
+    assert (shown[:, 16:] == dark[:, 16:]).all(), "what is not labelled is dark"
+    assert (shown[:, :16] != dark[:, :16]).any(axis=-1).all()
+    assert len(below) == 2
+
+
 def test_committee_maps_share_one_scale(tiny_scenes: ImageDataset):
     maps = {"low": np.full((24, 32), 0.1), "high": np.full((24, 32), 1.0)}
     figure = scenes.scene_with_maps(tiny_scenes, 0, tiny_scenes.labels[0], maps, limit=1.0)

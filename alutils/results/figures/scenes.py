@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -68,6 +69,42 @@ def images_by_round(dataset: ImageDataset, acquired: pd.DataFrame, most: int = 5
             item = dataset[index]
             axes.imshow(overlay(item.image, item.label, dataset.colours) if dataset.is_dense else item.image[0])
     return figure
+
+
+def regions_by_round(dataset: ImageDataset, acquired: pd.DataFrame, maps: np.ndarray, most: int = 3) -> Figure:
+    """Draw the `most` images that have the most labelled regions, and below them these regions, coloured by round.
+
+    acquired : the rows of a run's `acquisitions.csv`, with regions
+    maps : (N, H, W), the region of each pixel
+    """
+    chosen = acquired["index"].value_counts(sort=True).index[:most]
+    height, width = dataset.images.shape[-2:]
+    size = (2.6 * width / height * len(chosen) + 0.8, 5.4)
+    figure, grid = plt.subplots(2, len(chosen), figsize=size, layout="constrained", squeeze=False)
+    last = int(acquired["round"].max())
+    palette = plt.get_cmap("viridis", last + 1)
+    for (above, below), index in zip(grid.T, chosen, strict=True):
+        item = dataset[int(index)]
+        photo = item.image.transpose(1, 2, 0)
+        rounds = rounds_of_pixels(acquired[acquired["index"] == index], maps[int(index)])
+        tinted = (0.5 * photo + 127.5 * palette(rounds.clip(0))[..., :3]).astype(np.uint8)
+        show_image(above, photo, item.name)
+        show_image(below, np.where((rounds < 0)[..., None], photo // 4, tinted))
+    bar = plt.cm.ScalarMappable(BoundaryNorm(np.arange(last + 2) - 0.5, last + 1), palette)
+    figure.colorbar(bar, ax=grid[1].tolist(), label="labelled in round", ticks=range(last + 1))
+    return figure
+
+
+def rounds_of_pixels(rows: pd.DataFrame, regions: np.ndarray) -> np.ndarray:
+    """Return the round in which each pixel of an image was labelled, (H, W); -1 for those that were not.
+
+    rows : the rows of `acquisitions.csv` of this image; a region below 0 is the whole image
+    regions : (H, W), the region of each pixel
+    """
+    found = np.full(regions.shape, -1)
+    for round_number, region in zip(rows["round"], rows["region"], strict=True):
+        found[(regions == region) | (region < 0)] = round_number
+    return found
 
 
 def class_shares(dataset: ImageDataset) -> pd.Series:
