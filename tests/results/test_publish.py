@@ -1,6 +1,7 @@
 """What is published: tables, their provenance, and what figures show."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from conftest import finished_full_run, finished_run
 
 from alutils.datasets import load_dataset
 from alutils.errors import DataError
+from alutils.paths import ROOT
 from alutils.provenance import provenance
 from alutils.results.publish import WITH_SCORES, publish
 from alutils.results.tables import Experiment
@@ -97,3 +99,19 @@ def test_publishing_keeps_the_numbers_and_says_where_they_come_from(published: P
     assert content["versions"][content["runs"]["a"]["provenance"]["versions"]]["numpy"] == np.__version__
     with pytest.raises(DataError, match="no such table; published: e"):
         Experiment.published("f")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results" / "published").glob("*.json")), ids=lambda path: path.stem)
+def test_published_runs_name_clean_commits_of_this_history(path: Path):
+    records = json.loads(path.read_text())["runs"].values()
+    code = [commit for record in records for commit in record["provenance"]["code"]]
+    assert all(commit["clean"] for commit in code)
+    assert len({commit["commit"] for commit in code}) <= 2, "the runs of a table are of one commit, or of two"
+    git = ["git", "-C", str(ROOT)]
+    if (
+        subprocess.run([*git, "rev-parse", "--is-shallow-repository"], capture_output=True, text=True).stdout
+        != "false\n"
+    ):
+        pytest.skip("not a whole history of git")
+    for commit in {commit["commit"] for commit in code}:
+        assert subprocess.run([*git, "merge-base", "--is-ancestor", commit, "HEAD"]).returncode == 0, commit
