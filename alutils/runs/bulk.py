@@ -31,9 +31,10 @@ def run_bulk(config: BulkConfig) -> pd.DataFrame:
     train_set, test_set = load_sets(config)
     chosen = chosen_images(config, train_set)
     check_labels(train_set, chosen)
-    check_network(config, train_set, run)
     order = {"order": hashlib.sha256(chosen.astype(np.int64).tobytes()).hexdigest()}
-    with run.opened(config.as_dict(train_set, test_set) | order):
+    content = config.as_dict(train_set, test_set) | order
+    check_network(config, train_set, run, content)
+    with run.opened(content):
         if run.rounds().empty:
             started = time.perf_counter()
             (network,) = RunTraining(config, run, [len(chosen)], lambda _: order["order"]).train(train_set, chosen)

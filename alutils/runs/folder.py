@@ -96,6 +96,10 @@ class RunFolder:
             raise damaged(path, "it is not the config of what the run finished")
         return read_json(path, model=SavedConfig)
 
+    def holds(self, config: dict[str, Any]) -> bool:
+        """Tell whether a run of this config lies here or in `superseded/`."""
+        return not differences(self.config(), config) or (self._apart(config) / "config.json").exists()
+
     def set_apart(self) -> Path:
         """Move the whole run to `superseded/`; return its new path."""
         apart = self._apart(self.config())

@@ -28,9 +28,12 @@ def build_network(config: TrainingConfig, dataset: ImageDataset, *, seed: int) -
     return build_model(config.model, outputs, seed=seed, weights=config.weights, features=dataset.features)
 
 
-def check_network(config: TrainingConfig, dataset: ImageDataset, run: RunFolder) -> None:
-    """Raise `ParameterError` if the network of a new run cannot be built, for example for want of its weights."""
-    if not run.config():
+def check_network(config: TrainingConfig, dataset: ImageDataset, run: RunFolder, content: dict[str, Any]) -> None:
+    """Raise `ParameterError` if the network of a new run cannot be built, for example for want of its weights.
+
+    content : what the run's `config.json` will hold; a run that holds it is only read, or goes on
+    """
+    if not run.holds(content):
         build_network(config, dataset, seed=0)
 
 

@@ -66,7 +66,7 @@ class ActiveLearning:
         train_set, self.test_set = load_sets(config)
         self.budgets = config.labelled_by_round(len(train_set))
         self.pieces = Pieces(train_set, self.query.regions)
-        check_network(config, train_set, self.run)
+        check_network(config, train_set, self.run, config.as_dict(train_set, self.test_set))
         self.rows, self.clips, self.scores = Rows(), Rows(), list[np.ndarray]()
         self.acquired = Acquisitions(self.pieces)
         sizes, labels_of = config.training_sizes(self.budgets), self.acquired.pool.checksum

@@ -137,3 +137,22 @@ def test_a_finished_run_is_read_even_if_its_network_cannot_be_built_any_more(mon
     first = run_bulk(BULK)
     monkeypatch.setattr(networks, "build_model", None)
     assert run_bulk(BULK).equals(first)
+
+
+def test_a_network_that_cannot_be_built_leaves_a_finished_run_where_it_is(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ParameterError("its weights cannot be fetched")
+
+    first, other = run_bulk(BULK), replace(BULK, learning_rate=0.5)
+    with monkeypatch.context() as without:
+        without.setattr(networks, "build_model", refuse)
+        with pytest.raises(ParameterError, match="cannot be fetched"):
+            run_bulk(other)
+        assert not (results / "e" / "superseded").exists()
+        assert run_bulk(BULK).equals(first)
+    second = run_bulk(other)
+    monkeypatch.setattr(networks, "build_model", refuse)
+    assert run_bulk(BULK).equals(first), "it is brought back, and nothing is built"
+    assert run_bulk(other).equals(second)
