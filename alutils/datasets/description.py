@@ -67,6 +67,14 @@ class Description(BaseModel):
                 raise ValueError(f"the name {name!r} is not allowed: one word of letters, digits, _ and -")
         return splits
 
+    @field_validator("sequences")
+    @classmethod
+    def _tell_names_apart(cls, sequences: list[str]) -> list[str]:
+        for position, one in enumerate(sequences):
+            if not one or any(one.startswith(other) for other in [*sequences[:position], *sequences[position + 1 :]]):
+                raise ValueError(f"{one!r} is empty or begins like another one; allowed: texts that do not")
+        return sequences
+
     @model_validator(mode="after")
     def _no_class_is_void(self) -> Self:
         for value in self.ignore:

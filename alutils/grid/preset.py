@@ -27,6 +27,7 @@ from alutils.paths import PARAMS, ROOT, results_dir
 from alutils.runs.folder import check_name
 
 MOST_RUNS = 100_000
+PRESETS = "the name of a file in params/, such as demo, camvid_small or mnist_small"
 
 
 class Entry(BaseModel):
@@ -97,8 +98,8 @@ def find_preset(name: str) -> Path:
         if path.suffix == ".yaml" and is_file(path):
             return path
     what = f"{shortened(name, 80)} is no preset" if name else "no preset is given"
-    known = f"{did_you_mean(name, known_presets())}known: {', '.join(known_presets())}"
-    raise ParameterError(f"{what}; {known}; or the path of a .yaml file")
+    meant = did_you_mean(name, known_presets())
+    raise ParameterError(f"{what}; {meant}allowed: {PRESETS}, or the path of a .yaml file")
 
 
 def load_jobs(preset: Path) -> dict[str, Job]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alutils.errors import DataError
 from alutils.runs.config import dataset_word
 
 MEASURES = {"miou": "mean IoU", "accuracy": "accuracy"}
@@ -26,8 +27,10 @@ def settings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return each setting's name, "dataset model kind" or "dataset model regime kind", and its rows.
 
     Where each round starts with a new network, the rows of training on all labels are added: they are the reference. Of
-    trainings on all labels only the `longest` are kept.
+    trainings on all labels only the `longest` are kept. Trainings of one order with several seeds are one row, their
+    mean (`of_orders`).
     """
+    table = of_orders(table)
     is_all = table["query"] == "all"
     table = pd.concat([table[~is_all], *(longest(rows) for _, rows in table[is_all].groupby(["dataset", "model"]))])
     groups: dict[Any, pd.DataFrame] = dict(list(table.fillna({"regime": ""}).groupby(SETTING, sort=True)))
@@ -41,6 +44,20 @@ def settings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
             words = [dataset_word(str(dataset)), model, regime if regime != "from_scratch" else "", kind]
             found.append((" ".join(word for word in words if word), rows))
     return found
+
+
+def of_orders(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which trainings of one order with several seeds are one row, with their mean scores.
+
+    Its seed is that of the order: trainings of the same labels are no independent repetitions.
+    """
+    if "order_seed" not in table or table["order_seed"].isna().all():
+        return table
+    is_of_order = table["order_seed"].notna()
+    rows = table[is_of_order].assign(seed=table["order_seed"]).drop(columns="order_seed")
+    keys = [*SETTING, *POINT, "order_regime", "seed", "steps", "round"]
+    keys = [name for name in keys if name in rows]
+    return pd.concat([table[~is_of_order], rows.groupby(keys, dropna=False, sort=False).mean().reset_index()])
 
 
 def longest(rows: pd.DataFrame) -> pd.DataFrame:
@@ -65,13 +82,21 @@ def over_seeds(rows: pd.DataFrame, point: list[str], column: str) -> pd.DataFram
 def scatter(rows: pd.DataFrame) -> pd.DataFrame:
     """Return how the scores of bulk trainings scatter, from runs of several orders with several seeds each.
 
-    One row per number of labels: orders, seeds (of each order), sd_training (over trainings of the same labels),
-    sd_labels (over labels, training's part taken out), and percent_training, its part of the variance of a score. These
-    are the components of variance of a one-way random model (Searle et al. 1992).
+    Only trainings on random labels with a seed of their own count. One row per number of labels: orders, seeds (of each
+    order), sd_training (over trainings of the same labels), sd_labels (over labels, training's part taken out), and
+    percent_training, its part of the variance of a score. These are the components of variance of a one-way random
+    model (Searle et al. 1992). Raises `DataError` unless every order has every seed, and there are two of each.
     """
     found = []
+    rows = rows[(rows["query"] == "random") & rows["order_seed"].notna()]
     for labelled, of_budget in rows.groupby("labelled"):
         scores = of_budget.pivot(index="order_seed", columns="seed", values=measure_of(rows))
+        if scores.isna().any(axis=None) or min(scores.shape) < 2:
+            trainings, (orders, seeds) = int(scores.notna().to_numpy().sum()), scores.shape
+            raise DataError(
+                f"{labelled} labels have {trainings} trainings of {orders} orders with {seeds} seeds; allowed: every"
+                " order with every seed, two or more of each"
+            )
         of_training = scores.var(axis=1).mean()
         of_labels = max(0.0, scores.mean(axis=1).var() - of_training / scores.shape[1])
         found.append(
@@ -81,7 +106,7 @@ def scatter(rows: pd.DataFrame) -> pd.DataFrame:
                 "seeds": scores.shape[1],
                 "sd_training": of_training**0.5,
                 "sd_labels": of_labels**0.5,
-                "percent_training": 100 * of_training / (of_training + of_labels),
+                "percent_training": 100 * of_training / ((of_training + of_labels) or 1.0),
             }
         )
     return pd.DataFrame(found)

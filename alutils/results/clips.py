@@ -2,18 +2,21 @@
 
 import gzip
 from collections.abc import Iterable
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from alutils.results.significance import ALPHA, area_under_curve
-from alutils.results.tables import CONFIG_COLUMNS, concatenated, with_config
+from alutils.results.tables import CONFIG_COLUMNS, FURTHER_COLUMNS, concatenated, with_config
 from alutils.runs.folder import RunFolder
 from alutils.runs.schemas import CLIPS, parse_csv, read_bytes, reported
 
 DRAWS = 2000  # of the clips, with replacement
-KEYS = [*CONFIG_COLUMNS, "round", "labelled_percent"]  # what tells two rows of an experiment's table apart
+FEWEST = 8  # clips; an interval over fewer is not given
+KEYS = [*CONFIG_COLUMNS, *FURTHER_COLUMNS, "round", "labelled_percent"]  # they tell an experiment's rows apart
+OTHERS = "other images"  # those of no sequence
 
 
 def clip_table(runs: Iterable[RunFolder]) -> pd.DataFrame:
@@ -35,25 +38,38 @@ def read_clips(path: Path) -> pd.DataFrame:
 
 
 def mean_ious(counts: np.ndarray) -> np.ndarray:
-    """Return the mean IoU (...) of the pixels of each class's intersection and union, (..., 2 C), sums over images."""
+    """Return the mean IoU (...) of the pixels of each class's intersection and union, (..., 2 C), sums over images.
+
+    It is NaN where there is no class at all.
+    """
     intersections, unions = np.split(counts.astype(float), 2, axis=-1)
-    with np.errstate(invalid="ignore"):
-        return np.nanmean(intersections / np.where(unions > 0, unions, np.nan), axis=-1)
+    is_there = unions > 0
+    ious = np.divide(intersections, unions, out=np.zeros_like(unions), where=is_there)
+    classes = is_there.sum(axis=-1)
+    return np.divide(ious.sum(axis=-1), classes, out=np.full(classes.shape, np.nan), where=classes > 0)
 
 
 def with_sequences(rows: pd.DataFrame, clips: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return rows of an experiment's table with the mean IoU on each sequence of the test set, and the names of these.
+    """Return rows of an experiment's table with columns of the mean IoU on each sequence, and these columns' names.
 
-    Rows whose clips were not counted are left out.
+    They are called "on" and the sequence's name. Rows whose clips were not counted are left out.
     """
-    sums = clips.groupby([keys_of(clips), clips["sequence"].fillna("")])[_counts(clips)].sum()
+    columns = "on " + clips["sequence"].fillna(OTHERS)
+    sums = clips.groupby([keys_of(clips), columns])[_counts(clips)].sum()
     scores = pd.Series(mean_ious(sums.to_numpy()), sums.index).unstack()
     return rows.assign(key=keys_of(rows)).merge(scores, left_on="key", right_index=True), [*scores]
 
 
 def keys_of(rows: pd.DataFrame) -> pd.Series:
-    """Return the `KEYS` of each row as one text; what is missing is None in one table and NaN in another."""
-    texts = [" ".join("" if pd.isna(value) else str(value) for value in row) for row in rows[KEYS].to_numpy(object)]
+    """Return the `KEYS` of each row as one text.
+
+    What is missing is None in one table and NaN in another, and beside it whole numbers are floats.
+    """
+
+    def text(value: object) -> str:
+        return "" if pd.isna(value) else repr(float(value)) if isinstance(value, Real) else str(value)  # type: ignore[call-overload]
+
+    texts = [" ".join(map(text, row)) for row in rows[KEYS].to_numpy(object)]
     return pd.Series(texts, rows.index, name="key", dtype=str)
 
 
@@ -64,15 +80,17 @@ def clip_intervals(clips: pd.DataFrame, baseline: str) -> pd.DataFrame:
 
     The clips are drawn `DRAWS` times with replacement; each time all networks are scored on them again, and the gain is
     the mean over the seeds that both queries have. Index: query; columns: low and high, percentiles. The first budget
-    is left out, as in all areas.
+    is left out, as in all areas, and so are draws without any class. There are no rows of fewer than `FEWEST` clips.
     """
+    if clips["clip"].nunique() < FEWEST:
+        return pd.DataFrame(columns=["low", "high"])
     areas = {query: _areas(rows) for query, rows in clips.groupby("query")}
     found = {}
     for query, of_seeds in areas.items():
         shared = [seed for seed in of_seeds if seed in areas.get(baseline, {})]
         if query != baseline and shared:
             gains = np.mean([of_seeds[seed] - areas[baseline][seed] for seed in shared], axis=0)
-            found[query] = np.quantile(gains, [ALPHA / 2, 1 - ALPHA / 2])
+            found[query] = np.nanquantile(gains, [ALPHA / 2, 1 - ALPHA / 2])
     return pd.DataFrame.from_dict(found, orient="index", columns=["low", "high"]).rename_axis("query")
 
 
@@ -92,4 +110,7 @@ def _areas(rows: pd.DataFrame) -> dict[int, np.ndarray]:
 
 
 def _counts(clips: pd.DataFrame) -> list[str]:
-    return [name for name in map(str, clips) if name.startswith(("intersection_", "union_"))]
+    """Return the columns of intersections, then those of unions in the same order, of the classes that are there."""
+    first = "union_"
+    classes = [name.removeprefix(first) for name in map(str, clips) if name.startswith(first) and clips[name].any()]
+    return [f"{what}_{name}" for what in ("intersection", "union") for name in classes]

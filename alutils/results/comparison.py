@@ -111,7 +111,7 @@ class Comparison:
 
     @cached_property
     def sequence_gains(self) -> pd.DataFrame:
-        """Return `area_gains` on each sequence of the test set, one row per `sequence` and query.
+        """Return `area_gains` on each sequence of the test set, one row per column of `with_sequences` and query.
 
         There are no rows if there are fewer than two sequences.
         """
@@ -129,7 +129,7 @@ class Comparison:
     def class_gains(self) -> pd.DataFrame:
         """Return `area_gains` of each class's IoU, one row per class (`label`) and query; no rows for digits.
 
-        A seed counts for a class only if both of its curves have a value in every round.
+        A seed counts for a class only if both of its curves have a value in every round after the first.
         """
         columns = [name for name in map(str, self.rows) if name.startswith("iou_") and self.rows[name].notna().any()]
         of_classes = {name.removeprefix("iou_"): area_gains(self.rows, self.baseline, name) for name in columns}
@@ -168,7 +168,8 @@ def comparisons_of(experiment: Experiment, baseline: str = BASELINE) -> list[Com
 def baselines(experiment: Experiment) -> list[str]:
     """Return the random queries of an experiment's rounds: that of images first, then those of regions."""
     rounds = experiment.table[experiment.table["kind"] == "rounds"]
-    return [BASELINE, *sorted(query for query in rounds["query"].unique() if query.startswith(f"{BASELINE}+"))]
+    of_regions = [query for query in rounds["query"].unique() if query == f"{BASELINE}+{regions_of(query)}"]
+    return [BASELINE, *sorted(of_regions)]
 
 
 def regions_of(query: str) -> str:
@@ -183,8 +184,7 @@ def _check_conditions(where: object, records: Mapping[str, Mapping[str, Any]]) -
     same = {run: recipe_of(record["config"]) | _device(record) for run, record in rounds.items()}
     check_agreement(where, {run: (groups[run], same[run]) for run in rounds})
     start_queries = {run: record["config"].get("start_query", "random") for run, record in rounds.items()}
-    # whole images, or regions
-    pieces = {run: (groups[run], str(start).partition("+")[2]) for run, start in start_queries.items()}
+    pieces = {run: (groups[run], regions_of(record["config"]["query"])) for run, record in rounds.items()}
     check_agreement(where, {run: (pieces[run], {"start_query": start_queries[run]}) for run in rounds})
     starts = {run: {"start set": record["start_set"]} for run, record in rounds.items() if "start_set" in record}
     check_agreement(where, {run: ((pieces[run], rounds[run]["config"]["seed"]), starts[run]) for run in starts})
@@ -217,8 +217,8 @@ def _full_data(
         differ = [name for name in differ if not (has_more and name in ("steps", "epochs"))]
         if differ:
             return none, [f"No full-data result: a training on all labels had another {', '.join(differ)}."]
-    length = f"The full-data result is of {others.get('steps')} steps, a round has {ours.get('steps')}."
-    return full.set_index("seed")[measure_of(rows)], [length] * has_more
+    steps = f"{others.get('steps')} steps and {len(full)} seeds; a round has {ours.get('steps')} steps"
+    return full.set_index("seed")[measure_of(rows)], [f"The full-data result is of {steps}."] * has_more
 
 
 def _conditions(records: Mapping[str, Mapping[str, Any]], row: pd.Series) -> dict[str, Any]:

@@ -51,14 +51,15 @@ def score_table(comparison: Comparison) -> pd.DataFrame:
 def sequence_table(comparison: Comparison) -> pd.DataFrame:
     """Return a table of text, one row per query: its gain with intervals over seeds and clips, and on each sequence."""
     table, clips, sequences = comparison.by_query, comparison.clip_intervals, comparison.sequence_gains
-    if clips.empty:
+    if clips.empty and sequences.empty:
         return pd.DataFrame()
     with_gain = table[table["gain"].notna()]
     text = {f"gain {INTERVAL} over seeds": _cells(with_gain, gain_text, "gain", "gain_low", "gain_high")}
-    found = with_gain[["gain"]].join(clips)
-    text[f"{INTERVAL} over clips"] = _cells(found, gain_text, "gain", "low", "high").str.partition(" ")[2]
-    for sequence, gains in sequences.groupby("sequence") if len(sequences) else []:
-        text[f"on {sequence}"] = _cells(gains.set_index("query"), gain_text, "mean", "low", "high")
+    if len(clips):
+        found = with_gain[["gain"]].join(clips)
+        text[f"{INTERVAL} over clips"] = _cells(found, gain_text, "gain", "low", "high").str.partition(" ")[2]
+    for column, gains in sequences.groupby("sequence") if len(sequences) else []:
+        text[str(column)] = _cells(gains.set_index("query"), gain_text, "mean", "low", "high")
     return pd.DataFrame(text).reindex(with_gain.index).fillna("")
 
 

@@ -262,7 +262,7 @@ def against_thesis(figure: str) -> str:
     scored, sequences = with_sequences(rows, clips) if len(clips) else (rows, [])
     for name in sequences:
         gains = committee_gain_intervals(scored, model, order_model, name)
-        answer[f"ours on {name}"] = _gain_texts(gains)[answer.index]
+        answer[f"ours {name}"] = _gain_texts(gains)[answer.index]
     said = "The committees' mean gain, and the interval of ours:"
     return "\n\n".join([_markdown_table(table), brings, said, _markdown_table(answer)])
 
@@ -271,11 +271,12 @@ def _is_thesis_within(thesis: pd.Series, ours: pd.DataFrame) -> pd.DataFrame:
     """Return, by percent of labels, both gains as text, and whether the thesis's lies in the interval of ours."""
     both = ours.join(thesis.rename("thesis"), how="inner")
     is_within = (both["low"] <= both["thesis"]) & (both["thesis"] <= both["high"])
+    answers = is_within.map({True: "within", False: "excluded"}).where(both["low"].notna(), "not known")
     text = {
         "thesis": both["thesis"].map("{:+.4f}".format),
         f"ours {INTERVAL}": _gain_texts(both),
         "seeds": both["n"].astype(str),
-        "the thesis's gain is": is_within.map({True: "within", False: "excluded"}),
+        "the thesis's gain is": answers,
     }
     return pd.DataFrame(text).rename_axis("%")
 

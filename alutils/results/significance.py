@@ -8,9 +8,8 @@ from itertools import combinations, combinations_with_replacement
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import optimize, stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
 ALPHA = 0.05  # tests reject below it
 LEVEL = 1 - ALPHA  # of every interval
@@ -110,8 +109,15 @@ def smallest_gain(sd: float, n: int, tests: int) -> float:
     """
     if n < 2:
         return np.nan
-    effect = TTestPower().solve_power(nobs=n, alpha=ALPHA / tests, power=POWER, alternative="two-sided")
-    return float(effect) * sd
+    critical = stats.t.ppf(1 - ALPHA / tests / 2, n - 1)
+
+    def missing(effect: float) -> float:  # the chance to find it, less the wanted one; the other tail hardly counts
+        return stats.nct.sf(critical, n - 1, effect * n**0.5) - POWER
+
+    highest = 1.0
+    while missing(highest) < 0:
+        highest *= 1.5
+    return float(optimize.brentq(missing, 0, highest)) * sd
 
 
 def labels_needed(budgets: ArrayLike, curves: ArrayLike, targets: ArrayLike) -> np.ndarray:

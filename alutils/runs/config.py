@@ -187,12 +187,15 @@ class RoundsConfig(TrainingConfig):
         object.__setattr__(self, "start_query", str(start))
 
     def _check_budgets(self, budgets: list[float]) -> None:
-        """Refuse budgets that are no ascending numbers; `start` and `rounds` become what they say."""
+        """Refuse budgets that are no ascending numbers; `start`, `step` and `rounds` become what they say."""
+        if not isinstance(budgets, list):
+            raise ParameterError(f"budgets are {str(budgets)[:80]}; allowed: a list of numbers, one a round")
         are_numbers = all(isinstance(budget, int | float) and not isinstance(budget, bool) for budget in budgets)
         if not budgets or not are_numbers or not all(a < b for a, b in pairwise([0, *budgets, math.inf])):
             raise ParameterError(f"budgets are {str(budgets)[:80]}; allowed: ascending numbers above 0, one a round")
         object.__setattr__(self, "budgets", [float(budget) for budget in budgets])
         object.__setattr__(self, "start", float(budgets[0]))
+        object.__setattr__(self, "step", float(budgets[-1] - budgets[0]) / max(1, len(budgets) - 1) or 1.0)
         object.__setattr__(self, "rounds", len(budgets))
 
     @property
@@ -273,6 +276,8 @@ class BulkConfig(TrainingConfig):
         check_range("share", self.share, 0.01, 100 - self.skip, "percent")
         if self.query == "all" and (self.share, self.skip) != (100, 0):
             raise ParameterError(f"share is {self.share:g}, skip is {self.skip:g}; with query all: 100 and 0")
+        if self.query == "all" and self.order_seed is not None:
+            raise ParameterError(f"order_seed is {self.order_seed}; with query all, which has no order: None")
 
     @property
     def run_name(self) -> str:

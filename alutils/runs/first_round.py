@@ -9,7 +9,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
@@ -90,13 +90,19 @@ def _say(message: str) -> None:
 
 
 def first_round_file(
-    config: Mapping[str, Any], trainer: Trainer, dataset: ImageDataset, indices: np.ndarray, member: int
+    config: Mapping[str, Any],
+    trainer: Trainer,
+    dataset: ImageDataset,
+    indices: np.ndarray,
+    member: int,
+    test_clips: Sequence[tuple[str, int]],
 ) -> Path | None:
     """Return the file that keeps what training makes of a network in round 0; `None` if the code is not known.
 
     config : what `config.json` of the run holds, the fingerprints of the data included
     trainer : the network before its training
     dataset, indices : what it is trained on; regions and whole images give the same file if they label the same
+    test_clips : the sequence and the number of images of each clip that it is tested on
     """
     code = package_digest()
     if code is None:
@@ -104,6 +110,7 @@ def first_round_file(
     determines = {
         "config": {name: value for name, value in config.items() if name not in MAY_DIFFER},
         "member": member,
+        "test clips": list(test_clips),
         "weights": sha256(packed(trainer.network.state_dict())),
         "labels": _labels_digest(dataset, indices),
         "device": [device_name(trainer.device), torch.backends.cpu.get_cpu_capability()],

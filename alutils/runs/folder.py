@@ -166,8 +166,8 @@ class RunFolder:
     def clips(self) -> "pd.DataFrame":
         """Return the rows of `clips.csv` of the finished rounds, one per round and clip of the test set.
 
-        The table is empty for digits, and for runs of versions that did not count clips. Raises `DataError` if the rows
-        are not what the run had saved.
+        The table is empty for digits, and for runs of which an earlier version that did not count clips has done some
+        rounds. Raises `DataError` if the rows are not what the run had saved.
         """
         import pandas as pd
 
@@ -176,7 +176,8 @@ class RunFolder:
         if saved is None or saved.counted == 0:
             return pd.DataFrame()
         with reported(path):
-            return _parse_saved(path, CLIPS, (saved.counted, saved.clips))
+            table = _parse_saved(path, CLIPS, (saved.counted, saved.clips))
+        return table if table["round"].nunique() == done else pd.DataFrame()
 
     def scores(self) -> "np.ndarray":
         """Return the scores of each round in which the pool was scored, (rounds, P) float32; empty if there are none.

@@ -94,9 +94,14 @@ class RunTraining:
         return trained(networks, trainer)
 
     def train_first(
-        self, dataset: ImageDataset, indices: np.ndarray, member: int, test: Callable[[SplitModel], Tested]
+        self,
+        dataset: ImageDataset,
+        indices: np.ndarray,
+        member: int,
+        test: Callable[[SplitModel], Tested],
+        test_clips: Sequence[tuple[str, int]],
     ) -> First:
-        """Return what `train` returns in round 0, and what `test` returns for member 0.
+        """Return what `train` returns in round 0, and what `test` returns for member 0, on these clips.
 
         What another run has made of the same networks is read; while another one makes it, this one waits.
         """
@@ -109,7 +114,7 @@ class RunTraining:
             state = trainer.state() if self.config.trains_further else {"model": trainer.network.state_dict()}
             return state | tested._asdict() | {"seconds": time.perf_counter() - started}
 
-        path = first_round_file(self.run.config(), trainer, dataset, indices, member)
+        path = first_round_file(self.run.config(), trainer, dataset, indices, member, test_clips)
         made = shared(path, make, lambda kept: self._take_over(trainer, kept, member))
         return First(trained(networks, trainer), Tested(made["measures"], made["clips"]), made["seconds"])
 

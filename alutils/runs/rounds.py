@@ -93,7 +93,10 @@ class ActiveLearning:
         """Return what round 0 gives; what another run made of the same is read, seconds included."""
         dataset, images = self.labelled(0)
         check_labels(dataset, images)
-        made = [self.training.train_first(dataset, images, member, self.test) for member in self.training.members]
+        divided = [(sequence, len(positions)) for sequence, positions in clips(self.test_set)]
+        made = [
+            self.training.train_first(dataset, images, member, self.test, divided) for member in self.training.members
+        ]
         return [network for one in made for network in one.networks], made[0].tested, sum(one.seconds for one in made)
 
     def train_and_test(self, number: int) -> Trained:
@@ -198,6 +201,10 @@ class ActiveLearning:
     def _check_restored(self) -> None:
         """Raise `ValueError` unless what is labelled and scored is what the finished rounds label and score."""
         done, last_round = len(self.rows), self.config.rounds - 1
+        divided = [("" if pd.isna(row["sequence"]) else row["sequence"], row["images"]) for row in self.clips]
+        now = [(sequence, len(images)) for sequence, images in clips(self.test_set)]
+        if divided and divided != now * done:
+            raise ValueError("clips.csv divides the test set in another way than the data set's sequences do now")
         if [row["labelled"] for row in self.rows] != self.budgets[:done]:
             raise ValueError(f"rounds.csv does not have the budgets {self.budgets}")
         is_ahead = self.config.regime == "one_shot"

@@ -72,7 +72,8 @@ COLUMNS = {  # what they hold, in whichever table
     "sd": Numbers(0, has_gaps=True),
     "n": Numbers(1, MOST, is_whole=True),
 }
-CLASS_COLUMNS = {"iou_": SHARE, "category_iou_": SHARE, "intersection_": COUNT, "union_": COUNT}  # by how they begin
+PIXELS = Numbers(0, MOST, is_whole=True, has_gaps=True)  # none of a class that another data set has
+CLASS_COLUMNS = {"iou_": SHARE, "category_iou_": SHARE, "intersection_": PIXELS, "union_": PIXELS}  # by how they begin
 ROUNDS = {"round", "labelled", "labelled_percent", "seconds_train", "seconds_query"}
 ACQUISITIONS = {"round", "rank", "index", "item", "score"}
 CLIPS = {"round", "clip", "sequence", "images"}

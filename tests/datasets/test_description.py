@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from alutils.datasets import DATASETS
 from alutils.datasets.description import Description, Split
@@ -53,6 +54,13 @@ classes: {road: [1, 2, 3], car: [4, 5, 6]}
 splits: {train: {images: images, labels: labels}}
 """
 CLASSES, SPLITS = "{road: [1, 2, 3], car: [4, 5, 6]}", "{train: {images: images, labels: labels}}"
+
+
+@pytest.mark.parametrize("sequences", [[""], ["a", "a"], ["a", "ab"], ["ab", "b", "a"]])
+def test_sequences_that_names_do_not_tell_apart_are_refused(sequences: list[str]) -> None:
+    content = yaml.safe_load(WHOLE) | {"sequences": sequences}
+    with pytest.raises(ValidationError, match="is empty or begins like another one; allowed: texts that do not"):
+        Description.model_validate(content)
 
 
 @pytest.mark.parametrize(

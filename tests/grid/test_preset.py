@@ -160,7 +160,7 @@ def test_a_grid_of_thousands_is_read_in_seconds(tmp_path: Path):
 
 
 def test_an_unknown_preset_lists_the_known_ones():
-    with pytest.raises(ParameterError, match=r"nothing is no preset; known: camvid, "):
+    with pytest.raises(ParameterError, match=r"nothing is no preset; allowed: the name of a file .* such as demo"):
         find_preset("nothing")
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from alutils.errors import DataError
 from alutils.results.analysis import (
     curve_names,
     least_and_most_sure,
@@ -88,6 +89,7 @@ def test_scatter_is_taken_apart_as_it_was_made():
             "order_seed": np.repeat(np.arange(orders), seeds),
             "seed": np.tile(np.arange(seeds), orders),
             "labelled": 8,
+            "query": "random",
             "miou": 0.5 + scores.ravel(),
         }
     )
@@ -98,9 +100,28 @@ def test_scatter_is_taken_apart_as_it_was_made():
     assert found["percent_training"] == pytest.approx(10, abs=3)
 
 
+def test_trainings_of_one_order_are_one_row(table: pd.DataFrame):
+    bulk = table[table["query"] == "random"].assign(kind="bulk", regime=None, round=0)
+    trainings = [
+        bulk.assign(order_seed=bulk["seed"] + 7, seed=seed, query=query, miou=bulk["miou"] + seed / 10 + gain)
+        for query, gain in (("random", 0.0), ("bald", 0.1))
+        for seed in range(3)
+    ]
+    ((_, rows),) = settings(pd.concat(trainings))
+    assert sorted(rows["seed"].unique()) == [7, 8]
+    gains = paired_gains(rows)
+    assert gains["n"].tolist() == [2, 2]
+    assert gains["mean"].tolist() == pytest.approx([0.1, 0.1])
+    assert gains["sd"].tolist() == pytest.approx([0, 0], abs=1e-12)
+
+
 def test_scatter_of_the_training_alone_is_all_there_is():
     rows = pd.DataFrame({"order_seed": [0, 0, 1, 1], "seed": [0, 1, 0, 1], "labelled": 8, "miou": [0.4, 0.6, 0.6, 0.4]})
-    (found,) = scatter(rows).to_dict("records")
+    rows = rows.assign(query="random")
+    others = [rows.assign(query="bald"), rows.assign(order_seed=np.nan)]
+    (found,) = scatter(pd.concat([rows, *others])).to_dict("records")
+    with pytest.raises(DataError, match=r"^8 labels have 3 trainings of 2 orders with 2 seeds; allowed: every order"):
+        scatter(rows[1:])
     assert found["sd_training"] == pytest.approx(0.02**0.5)
     assert (found["sd_labels"], found["percent_training"]) == (0, 100)
 

@@ -2,7 +2,10 @@
 
 import gzip
 import shutil
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +14,7 @@ import torch
 from conftest import finished_run
 
 from alutils.errors import DataError
-from alutils.results.clips import clip_intervals, mean_ious, with_sequences
+from alutils.results.clips import clip_intervals, keys_of, mean_ious, with_sequences
 from alutils.results.comparison import Comparison, comparisons_of
 from alutils.results.comparison_text import sequence_table
 from alutils.results.publish import publish
@@ -21,8 +24,8 @@ from alutils.training.metrics import class_iou
 
 pytestmark = pytest.mark.usefixtures("quick_provenance")
 
-CLIPS, CLASSES = 6, ["road", "car", "bus"]
-SEQUENCES = ["a", "a", "b", "b", "b", "b"]
+CLIPS, CLASSES = 9, ["road", "car", "bus"]
+SEQUENCES = ["a", "a", "b", "b", "b", "b", "b", "b", "b"]
 
 
 def confusions(query: str, seed: int, rounds: int) -> np.ndarray:
@@ -33,6 +36,7 @@ def confusions(query: str, seed: int, rounds: int) -> np.ndarray:
     found[..., 0, 0] += better
     found[..., 1, 1] += better
     found[..., 2, :] = found[..., :, 2] = 0
+    found[:, 3] = 0  # a clip of void
     return found
 
 
@@ -41,11 +45,11 @@ def counts_of(matrices: np.ndarray) -> np.ndarray:
     return np.concatenate([right, matrices.sum(axis=-1) + matrices.sum(axis=-2) - right], axis=-1)
 
 
-def finish(query: str, seed: int, rounds: int = 3) -> RunFolder:
+def finish(query: str, seed: int, rounds: int = 3, classes: Sequence[str] = CLASSES, **config: Any) -> RunFolder:
     """Write a finished run that counted its clips."""
     matrices = confusions(query, seed, rounds)
     scores = [float(np.nanmean(class_iou(torch.tensor(of_round.sum(axis=0))))) for of_round in matrices]
-    columns = [f"{what}_{name}" for what in ("intersection", "union") for name in CLASSES]
+    columns = [f"{what}_{name}" for what in ("intersection", "union") for name in classes]
     clips = pd.concat(
         [
             pd.DataFrame(counts_of(of_round), columns=columns).assign(
@@ -54,7 +58,9 @@ def finish(query: str, seed: int, rounds: int = 3) -> RunFolder:
             for number, of_round in enumerate(matrices)
         ]
     )
-    return finished_run(query, seed, scores, clips=clips[["round", "clip", "sequence", "images", *columns]])
+    clips = clips[["round", "clip", "sequence", "images", *columns]]
+    name = "-".join([*map(str, config.values()), query, str(seed)])
+    return finished_run(query, seed, scores, name, clips=clips, **config)
 
 
 def compared() -> Comparison:
@@ -67,18 +73,20 @@ def compared() -> Comparison:
 def test_mean_iou_of_counts_leaves_out_what_is_nowhere():
     matrices = confusions("random", 0, 2)
     found = mean_ious(counts_of(matrices))
-    expected = [[float(np.nanmean(class_iou(torch.tensor(one)))) for one in of_round] for of_round in matrices]
-    np.testing.assert_allclose(found, expected)
+    assert np.isnan(found[:, 3]).all(), "there is nothing but void"
+    rest = [0, 1, 2, *range(4, CLIPS)]
+    expected = [[float(np.nanmean(class_iou(torch.tensor(one)))) for one in of_round[rest]] for of_round in matrices]
+    np.testing.assert_allclose(found[:, rest], expected)
 
 
 def test_each_sequence_has_the_score_of_its_images():
     comparison = compared()
     scores, names = with_sequences(comparison.rows, comparison.clips)
-    assert names == ["a", "b"]
+    assert names == ["on a", "on b"]
     assert len(scores) == len(comparison.rows)
     row = scores[(scores["query"] == "vote_entropy") & (scores["seed"] == 2) & (scores["round"] == 1)].iloc[0]
     of_round = confusions("vote_entropy", 2, 3)[1]
-    for name, chosen in (("a", slice(0, 2)), ("b", slice(2, 6))):
+    for name, chosen in (("on a", slice(0, 2)), ("on b", slice(2, CLIPS))):
         assert row[name] == pytest.approx(np.nanmean(class_iou(torch.tensor(of_round[chosen].sum(axis=0)))))
 
 
@@ -86,12 +94,12 @@ def test_gains_of_sequences_are_areas_without_the_start():
     comparison = compared()
     gains = comparison.sequence_gains.set_index("sequence")
     scores = with_sequences(comparison.rows, comparison.clips)[0].pivot(
-        index="seed", columns=["query", "round"], values="a"
+        index="seed", columns=["query", "round"], values="on a"
     )
     by_hand = [(scores["vote_entropy"] - scores["random"])[number].to_numpy() for number in (1, 2)]
     by_seed = np.mean(by_hand, axis=0)
-    assert gains.loc["a", "mean"] == pytest.approx(by_seed.mean())
-    assert gains.loc["a", "sd"] == pytest.approx(by_seed.std(ddof=1))
+    assert gains.loc["on a", "mean"] == pytest.approx(by_seed.mean())
+    assert gains.loc["on a", "sd"] == pytest.approx(by_seed.std(ddof=1))
 
 
 def test_an_interval_over_clips_is_that_of_a_plain_bootstrap():
@@ -125,6 +133,37 @@ def test_the_table_has_a_gain_a_sequence():
     assert list(table.index) == ["vote_entropy"]
     assert table.iloc[0].str.contains("[", regex=False).all()
     assert table["[95 %] over clips"].str.startswith("[+").all()
+
+
+def test_data_sets_with_other_classes_are_told_apart_as_published_too(results: Path, published: Path):
+    other = ["road", "tram", "bus"]
+    for query, seed in product(("random", "vote_entropy"), range(2)):
+        finish(query, seed)
+        finish(query, seed, dataset="f", classes=other)
+    of_runs = comparisons_of(Experiment.find("e"))
+    publish("e")
+    shutil.rmtree(results)
+    for one in (*of_runs, *comparisons_of(Experiment.published("e"))):
+        scores, names = with_sequences(one.rows, one.clips)
+        assert len(scores) == len(one.rows)
+        of_round = confusions("random", 1, 3)[2, :2]
+        row = scores[(scores["query"] == "random") & (scores["seed"] == 1) & (scores["round"] == 2)]
+        assert names == ["on a", "on b"]
+        assert row["on a"].item() == pytest.approx(np.nanmean(class_iou(torch.tensor(of_round.sum(axis=0)))))
+        assert one.clip_intervals.loc["vote_entropy"].between(-1, 1).all()
+
+
+def test_trainings_that_differ_in_steps_are_told_apart():
+    for steps in (5, 6):
+        finish("all", 0, rounds=1, kind="bulk", regime=None, share=100.0, skip=0.0, steps=steps)
+    experiment = Experiment.find("e")
+    assert keys_of(experiment.clips).nunique() == 2
+
+
+def test_of_few_clips_no_interval_is_given():
+    clips = compared().clips
+    assert len(clip_intervals(clips[clips["clip"] < 8], "random")) == 1
+    assert clip_intervals(clips[clips["clip"] < 7], "random").empty
 
 
 def test_without_clips_or_sequences_nothing_is_said():

@@ -381,6 +381,8 @@ def test_queries_of_regions_may_start_elsewhere_than_those_of_images_but_all_ali
     assert compared().by_query.loc["bald+windows2x2", "gain_n"] == 1
     finished_run("margin+windows2x2", 0, VOTES[0], acquired=[[1], [4]], **(regions | {"regions": [2, 1]}))
     assert "start set" in refusal()
+    finished_run("margin+windows2x2", 0, VOTES[0], "again", acquired=[[1], [4]], start_query="random", regions=[-1, 0])
+    assert "has start_query 'random'" in refusal()
 
 
 def test_starts_that_were_not_published_are_not_asked_for(published: Path):
@@ -453,7 +455,7 @@ def test_the_longest_training_on_all_labels_is_the_reference():
         finished_full_run(seed, score, name=f"all-{steps}-{seed}", steps=steps, epochs=1)
     comparison = compared()
     assert comparison.full.to_dict() == dict(enumerate(FULL))
-    assert comparison.notes == ["The full-data result is of 40 steps, a round has 5."]
+    assert comparison.notes == ["The full-data result is of 40 steps and 3 seeds; a round has 5 steps."]
 
 
 def test_one_training_of_several_that_differs_is_enough():

@@ -107,6 +107,10 @@ def test_an_order_that_is_missing_or_too_short_is_one_line():
         ({"share": 0.0}, "share is 0 percent; allowed: 0.01 to 100"),
         ({"share": 60.0, "skip": 50.0}, "share is 60 percent; allowed: 0.01 to 50"),
         ({"query": "all"}, "share is 50, skip is 0; with query all: 100 and 0"),
+        (
+            {"query": "all", "share": 100.0, "order_seed": 3},
+            "order_seed is 3; with query all, which has no order: None",
+        ),
         ({"query": "best"}, "query is 'best'; allowed: all, random"),
     ],
 )

@@ -61,7 +61,8 @@ def content(config: RoundsConfig) -> list[bytes]:
     rounds = (run.path / "rounds.csv").read_text().splitlines()
     positions = [rounds[0].split(",").index(name) for name in SECONDS]
     rows = [[value for at, value in enumerate(row.split(",")) if at not in positions] for row in rounds]
-    return [repr(rows).encode(), (run.path / "acquisitions.csv").read_bytes(), tables(config)[3]]
+    files = [(run.path / name).read_bytes() for name in ("acquisitions.csv", "clips.csv")]
+    return [repr(rows).encode(), *files, tables(config)[3]]
 
 
 @contextmanager

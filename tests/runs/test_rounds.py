@@ -44,6 +44,7 @@ pytestmark = pytest.mark.usefixtures("tiny_everywhere")
 def _nothing_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each run make its first round itself; `test_first_round` tests how they share it."""
     monkeypatch.setattr(networks, "shared", lambda path, make, take_over: make())
+    monkeypatch.setattr("alutils.datasets.base.CLIP", 5)  # three clips of twelve scenes
 
 
 def test_a_run_labels_more_each_round_and_saves_what_the_architecture_says():
@@ -221,12 +222,29 @@ def test_the_clips_of_a_round_sum_to_its_score():
         (run_bulk(BULK), RunFolder("e", BULK.run_name)),
     ):
         clips = run.clips()
-        assert clips.groupby("round")["images"].sum().tolist() == [12] * len(table)
+        assert clips["images"].tolist() == [4, 4, 4] * len(table)
         totals = clips.groupby("round").sum(numeric_only=True)
         intersections, unions = totals.filter(like="intersection_"), totals.filter(like="union_")
         ious = intersections.to_numpy() / unions.to_numpy()
         np.testing.assert_allclose(ious, table.filter(regex="^iou_"), equal_nan=True)
         np.testing.assert_allclose(np.nanmean(ious, axis=1), table["miou"])
+
+
+def test_a_run_whose_test_set_is_divided_anew_is_not_continued(monkeypatch: pytest.MonkeyPatch):
+    stopped_in_round(1, ROUNDS, monkeypatch)
+    monkeypatch.setattr("alutils.datasets.base.CLIP", 6)
+    with pytest.raises(DataError, match=r"clips\.csv divides the test set in another way than the data set's sequences"):
+        run_rounds(ROUNDS)
+
+
+def test_clips_of_some_rounds_only_are_none(monkeypatch: pytest.MonkeyPatch):
+    """As in a run that a version without clips began."""
+    with monkeypatch.context() as without:
+        without.setattr(rounds, "clip_rows", lambda *_: [])
+        run = stopped_in_round(1, ROUNDS, without)
+    assert len(run_rounds(ROUNDS)) == 3
+    assert set(pd.read_csv(run.path / "clips.csv")["round"]) == {1, 2}
+    assert run.clips().empty
 
 
 def test_a_query_may_say_the_dropout_of_its_committee(monkeypatch: pytest.MonkeyPatch):

@@ -20,11 +20,12 @@ from alutils.runs.schemas import (
 LARGE = 2**53
 RULES: dict[str, tuple[list[object], list[object]]] = {  # column: what it may hold, and what it may not
     **dict.fromkeys(
-        ["round", "rank", "index", "pixels", "seed", "clip", "images", "union_car"],
+        ["round", "rank", "index", "pixels", "seed", "clip", "images"],
         ([0, LARGE], [-1, LARGE + 2, 0.5, ""]),
     ),
     **dict.fromkeys(["labelled", "n"], ([1, LARGE], [0, LARGE + 2, 1.5, ""])),
     **dict.fromkeys(["clicks", "labelled_pixels"], ([0, LARGE, ""], [-1, LARGE + 2, 0.5])),
+    **dict.fromkeys(["intersection_car", "union_car"], ([0, LARGE, ""], [-1, LARGE + 2, 0.5])),
     **dict.fromkeys(["miou", "accuracy", "iou_car", "category_iou_sky"], ([0, 0.25, 1, ""], [-0.01, 1.01])),
     **dict.fromkeys(["seconds_train", "seconds_query"], ([0, 0.5, 1e300], [-0.5, "inf", ""])),
     "order_seed": ([0, LARGE, ""], [-1, LARGE + 2, 0.5]),
