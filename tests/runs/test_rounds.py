@@ -233,9 +233,7 @@ def test_the_clips_of_a_round_sum_to_its_score():
 def test_a_run_whose_test_set_is_divided_anew_is_not_continued(monkeypatch: pytest.MonkeyPatch):
     stopped_in_round(1, ROUNDS, monkeypatch)
     monkeypatch.setattr("alutils.datasets.base.CLIP", 6)
-    with pytest.raises(
-        DataError, match=r"clips\.csv divides the test set in another way than the data set's sequences"
-    ):
+    with pytest.raises(DataError, match=r"clips\.csv divides the test set in another way than"):
         run_rounds(ROUNDS)
 
 
