@@ -297,7 +297,7 @@ def half_written(name: str) -> Callable[[Path], list[str]]:
         path = folder / "results" / "scratch" / NAME / name
         path.write_bytes(path.read_bytes()[:-9] if path.exists() else b"torn")
         if name == "checkpoint.pt":  # as if killed in the first round
-            for left in ("rounds.csv", "provenance.json"):
+            for left in ("rounds.csv", "clips.csv", "provenance.json"):
                 (path.parent / left).unlink()
         return []
 

@@ -185,7 +185,7 @@ def test_a_network_is_trained_and_tested(
     assert {None if weight.grad is None else weight.grad.device for weight in trained} == {gpu}
     if dataset.is_dense:
         dataset = replace(dataset, labels=dataset.labels.repeat(2, axis=1).repeat(2, axis=2))
-    assert set(measure_on_test_set(trainer.network, dataset, recipe)) >= {"accuracy"}
+    assert set(measure_on_test_set(trainer.network, dataset, recipe).measures) >= {"accuracy"}
 
 
 def scores_of(text: str, name: str, gpu: torch.device) -> np.ndarray:
