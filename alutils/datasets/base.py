@@ -102,7 +102,8 @@ def clips(dataset: ImageDataset) -> list[tuple[str, np.ndarray]]:
     if not dataset.is_dense:
         return [("", np.arange(len(dataset)))]
     sequences = [
-        next((start for start in dataset.sequences if name.startswith(start)), "") for name in dataset.item_names
+        next((start.rstrip("_- ") for start in dataset.sequences if name.startswith(start)), "")
+        for name in dataset.item_names
     ]
     found = []
     for sequence, positions in groupby(range(len(sequences)), key=sequences.__getitem__):

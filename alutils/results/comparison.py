@@ -331,6 +331,6 @@ def _costs(rows: pd.DataFrame) -> pd.DataFrame:
     queried = rows["round"] == 0 if (rows["regime"] == "one_shot").all() else ~is_last
     costs = {"seconds_query": rows[queried].groupby("query")["seconds_query"].mean()}
     costs["seconds_train"] = rows.groupby("query")["seconds_train"].mean()
-    if "clicks" in rows:
+    if "clicks" in rows and rows["clicks"].notna().any():
         costs["clicks"] = rows[is_last].groupby("query")["clicks"].mean()
     return pd.DataFrame(costs)

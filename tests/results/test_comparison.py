@@ -217,6 +217,15 @@ def test_clicks_are_those_up_to_the_last_round():
     assert comparison_text.label_table(comparison).loc["random", "clicks in all"] == "400"
 
 
+def test_digits_beside_scenes_have_no_clicks():
+    for seed in range(2):
+        finished_run("random", seed, RANDOM[seed], columns={"clicks": [1, 2, 3], "labelled_pixels": [8, 16, 24]})
+        finished_run("random", seed, RANDOM[seed], f"digits-{seed}", dataset="digits", model="mnist_cnn")
+    of_scenes, of_digits = comparisons_of(Experiment.find("e"))
+    assert "clicks" in of_scenes.by_query
+    assert "clicks" not in of_digits.by_query
+
+
 def test_clicks_for_a_share_of_the_full_data_result_are_read_off_the_mean_curve():
     for seed in range(3):
         for query, clicks in (("random", [100, 200, 400]), ("vote_entropy", [10, 20, 30 + 6 * seed])):

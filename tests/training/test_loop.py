@@ -504,7 +504,8 @@ def test_evaluation_is_a_plain_loop_whatever_the_batch_size(batch_size: int, tin
 def test_each_clip_is_counted_apart(batch_size: int, tiny_scenes: ImageDataset, monkeypatch: Any) -> None:
     monkeypatch.setattr("alutils.datasets.base.CLIP", 4)
     names = [f"{'b' if index < 7 else 'a'}{index:02}" for index in range(12)]
-    filmed = replace(tiny_scenes, item_names=names, sequences=["a", "b"])
+    names = [name.replace("b", "b_") for name in names]
+    filmed = replace(tiny_scenes, item_names=names, sequences=["a", "b_"])
     assert [(sequence, images.tolist()) for sequence, images in clips(filmed)] == [
         ("b", [0, 1, 2, 3]), ("b", [4, 5, 6]), ("a", [7, 8, 9]), ("a", [10, 11])
     ]  # fmt: skip
