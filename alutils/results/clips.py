@@ -25,7 +25,7 @@ def clip_table(runs: Iterable[RunFolder]) -> pd.DataFrame:
     The table is empty if none were counted.
     """
     counted = [(run, clips) for run in runs if len(clips := run.clips())]
-    tables = [with_config(run)[KEYS].merge(clips, on="round") for run, clips in counted]
+    tables = [with_config(run, run.config())[KEYS].merge(clips, on="round") for run, clips in counted]
     return concatenated(tables) if tables else pd.DataFrame()
 
 

@@ -164,7 +164,7 @@ def _table_of(folder: Path, runs: Iterable[RunFolder]) -> pd.DataFrame:
     check_agreement(folder, others)
     not_all = {run.path.name for run, config in configs.items() if config["query"] != "all"}
     check_agreement(folder, {run: recipe for run, recipe in recipes.items() if run in not_all})
-    tables = [with_config(run) for run in configs]
+    tables = [with_config(run, config) for run, config in configs.items()]
     order = ["kind", "dataset", "model", "regime", "query", "labelled_percent", "steps", "seed", "order_seed"]
     return concatenated(tables).sort_values(order, kind="stable", ignore_index=True)
 
@@ -185,11 +185,10 @@ def _refuse_copies(folder: Path, configs: Mapping[RunFolder, Mapping[str, Any]])
             raise DataError(f"{folder}: {run.path.name} is {other} once more; move one of them out of that folder")
 
 
-def with_config(run: RunFolder) -> pd.DataFrame:
-    """Return a run's rounds with the columns `CONFIG_COLUMNS` and `FURTHER_COLUMNS` before them."""
-    config = run.config()
+def with_config(run: RunFolder, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a run's rounds with the columns `CONFIG_COLUMNS` and `FURTHER_COLUMNS` of its config before them."""
     if config["query"] in ("all", "random"):
-        config = config | {"order_model": None, "order_regime": None}
+        config = {**config, "order_model": None, "order_regime": None}
     table = run.rounds()
     for position, name in enumerate((*CONFIG_COLUMNS, *FURTHER_COLUMNS)):
         table.insert(position, name, config.get(name))
