@@ -19,7 +19,9 @@ datasets                images and labels as arrays, by index
     base                what a data set is
     digits              scikit-learn's digits, MNIST, Fashion-MNIST
     listing             the files of a folder, and names that a run can bear
-    decoding            image and label files, decoded by stated rules
+    decoding            image files, decoded by stated rules
+    labels              label files, decoded into classes by value or by colour
+    duplicates          photographs that show one view
     description         the keys of a YAML file that describes a folder of images
     folder              a folder of images and labels, described by a YAML file; CamVid, nuclei
     nuclei              the nuclei of the 2018 Data Science Bowl, made from their download
@@ -95,6 +97,11 @@ grid                    many runs
     preset              the jobs of a grid
     state               where each job is, and why it would run
     snakemake           a grid run by Snakemake
+
+labelling               a person's own photographs
+    sheet               contact sheets
+    check               everything that is wrong with a folder, and what is in it
+    draft               a first YAML file for a folder, by looking
 """
 
 __version__ = "0.1.0"

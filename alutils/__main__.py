@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeAlias
 
 Parser: TypeAlias = argparse.ArgumentParser
@@ -86,12 +87,29 @@ def figures(chosen: argparse.Namespace) -> None:
         write_pages()
 
 
+def check(chosen: argparse.Namespace) -> int:
+    """Print what is in a folder of images and labels, and what is wrong with it; return 1 if something is."""
+    from alutils.labelling.check import check
+
+    report = check(Path(chosen.description))
+    print(report.text)  # noqa: T201
+    return 1 if report.problems else 0
+
+
+def new_dataset(chosen: argparse.Namespace) -> None:
+    """Write a first YAML file for a folder of images."""
+    from alutils.labelling.draft import draft
+
+    print(draft(Path(chosen.folder), chosen.classes))  # noqa: T201
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     whole = argparse.ArgumentParser(prog="alutils", description="Active learning by committee.", allow_abbrev=False)
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
     add_runs(commands)
     add_results(commands)
+    add_labelling(commands)
     return whole
 
 
@@ -131,13 +149,25 @@ def add_results(commands: Commands) -> None:
     drawn.add_argument("names", metavar="NAME", nargs="*", help="a figure in image_examples/")
 
 
+def add_labelling(commands: Commands) -> None:
+    """Add the subcommands for a person's own photographs."""
+    drafted = add(commands, new_dataset, "write a first YAML file for a folder of images", "photos")
+    drafted.add_argument("folder", metavar="FOLDER", help="a folder of images, or of folders of images and labels")
+    drafted.add_argument(
+        "--classes", metavar="NAME", nargs="+", default=[], help="names of classes, if no label is there"
+    )
+    checked = add(commands, check, "look through a folder of images and labels", "photos.yaml")
+    checked.add_argument("description", metavar="DATA.yaml", help="the YAML file that describes it")
+
+
 def add(commands: Commands, call: Callable[[argparse.Namespace], int | None], what: str, example: str) -> Parser:
     """Add and return a subcommand that is called like the function `call`."""
+    name = call.__name__.replace("_", "-")
     command = commands.add_parser(
-        call.__name__,
+        name,
         help=what,
         description=f"{what[0].upper()}{what[1:]}.",
-        epilog=f"Example:\n  alutils {call.__name__} {example}",
+        epilog=f"Example:\n  alutils {name} {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -1,6 +1,7 @@
 """The errors a user can cause; each message is one short line saying what is wrong and what is allowed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 LONGEST = 290  # characters of a message
@@ -34,6 +35,17 @@ class DataError(OneLine):
 def unreadable(path: object, error: OSError) -> DataError:
     """Return the error for a file or folder that the system does not let one read, and why."""
     return DataError(f"{path}: cannot be read ({error.strerror})")
+
+
+@contextmanager
+def collecting(problems: list[str] | None) -> Iterator[None]:
+    """Add the message of a `DataError` to `problems` and go on; with `None`, let it pass."""
+    try:
+        yield
+    except DataError as error:
+        if problems is None:
+            raise
+        problems.append(str(error))
 
 
 class RunError(RuntimeError):

@@ -41,7 +41,7 @@ class Scenes(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image, label = Image.open(self.files.images[index]), Image.open(self.files.labels[index])
         pixels = normalize(to_tensor(image.convert("RGB")), [0.5] * 3, [0.5] * 3)
-        classes = torch.from_numpy(self.files.class_of_label[np.array(label)]).long()
+        classes = torch.from_numpy(self.files.meaning.of_value[np.array(label)]).long()
         return pixels, classes
 
 

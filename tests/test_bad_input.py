@@ -307,7 +307,7 @@ def half_written(name: str) -> Callable[[Path], list[str]]:
 IN_KERNEL = [
     (ROUNDS, lambda folder: p(**DIGITS, query="bald+windows2x2"), "digits has one label per image; allowed: queries"),
     (ROUNDS, lambda folder: p(height=0), "height is 0, width is 64; allowed: two numbers from 1 on, or neither"),
-    (ROUNDS, lambda folder: mine(folder, Path.unlink), "1.png: its label is missing"),
+    (ROUNDS, lambda folder: mine(folder, Path.unlink), "mine train: none of its 1 images has a label"),
     (ROUNDS, lambda folder: mine(folder, lambda label: write(label, "no image")), "1.png: cannot be decoded"),
     (ROUNDS, lambda folder: mine(folder, all_of(7)), "1.png: label value 7 is neither a class nor ignored"),
     (ROUNDS, lambda folder: mine(folder, void_everywhere), "mine train: the labels of all 1 images are void"),

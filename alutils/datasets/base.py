@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 IGNORE_INDEX = 255
 CLIP = 20  # images
+
+Colour = tuple[int, int, int]  # red, green, blue
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -64,7 +66,7 @@ class ImageDataset:
     labels: np.ndarray
     item_names: list[str]
     class_names: list[str]
-    colours: list[tuple[int, int, int]]
+    colours: list[Colour]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
@@ -125,21 +127,35 @@ def label_counts(dataset: ImageDataset, indices: np.ndarray, void_class: bool = 
 
 
 @dataclass(frozen=True)
-class SceneFiles:
-    """The files of one split of scenes, before anything is decoded.
+class LabelMeaning:
+    """What the pixels of label files stand for: a class, `IGNORE_INDEX` for void, or -1 for what must not occur.
 
-    class_of_label : (256,) int16, the class of each label value; `IGNORE_INDEX` for void, -1 for a value that must not
-        occur
+    of_value : (256,) int16, for each label value
+    of_colour : for each colour that stands for something
+    by : what decides; `None` for the value in files of one channel, and for the colour in files of colours
+    unknown_colour : for all other colours, void or -1
+    class_names : for messages
     """
+
+    of_value: np.ndarray
+    of_colour: Mapping[Colour, int] = field(default_factory=dict)
+    by: Literal["value", "colour"] | None = None
+    unknown_colour: int = -1
+    class_names: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class SceneFiles:
+    """The files of one split of scenes, before anything is decoded."""
 
     name: str
     split: str
     images: list[Path]
     labels: list[Path]
     item_names: list[str]
-    class_of_label: np.ndarray
+    meaning: LabelMeaning
     class_names: list[str]
-    colours: list[tuple[int, int, int]]
+    colours: list[Colour]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     categories: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -149,5 +165,5 @@ class SceneFiles:
     def label_values(self) -> list[int]:
         """Return the lowest label value of each class and, last, that of void."""
         numbers = [*range(len(self.class_names)), IGNORE_INDEX]
-        found = [np.flatnonzero(self.class_of_label == number) for number in numbers]
+        found = [np.flatnonzero(self.meaning.of_value == number) for number in numbers]
         return [int(values[0]) if len(values) else IGNORE_INDEX for values in found]

@@ -12,8 +12,9 @@ from numpy.typing import DTypeLike
 from PIL import Image
 
 from alutils.contents import built_and_sealed, content_hashes
-from alutils.datasets.base import ImageDataset, SceneFiles
-from alutils.datasets.decoding import read_image, read_label
+from alutils.datasets.base import ImageDataset, LabelMeaning, SceneFiles
+from alutils.datasets.decoding import read_image
+from alutils.datasets.labels import read_label
 from alutils.errors import DataError, unreadable
 from alutils.paths import cache_dir
 from alutils.progress import bar
@@ -74,8 +75,16 @@ def _hashes(files: SceneFiles) -> list[str]:
 
 def _key(files: SceneFiles, sizes: _Sizes, hashes: list[str]) -> str:
     asked = sizes.images if sizes.images == sizes.labels else sizes[:2]
-    content = (VERSION, asked, files.class_of_label.tolist(), files.item_names, hashes)
+    content = (VERSION, asked, _said(files.meaning), files.item_names, hashes)
     return hashlib.sha256(repr(content).encode()).hexdigest()[:12]
+
+
+def _said(meaning: LabelMeaning) -> object:
+    """Return what decides over the classes of pixels."""
+    values = meaning.of_value.tolist()
+    return (
+        (values, sorted(meaning.of_colour.items()), meaning.by, meaning.unknown_colour) if meaning.of_colour else values
+    )
 
 
 def _build(files: SceneFiles, sizes: _Sizes, hashes: list[str], folder: Path) -> None:
@@ -117,29 +126,37 @@ def mapped(path: Path, mode: Literal["r", "r+"] = "r") -> np.ndarray:
 
 
 def _decode(files: SceneFiles, index: int, sizes: _Sizes) -> tuple[np.ndarray, np.ndarray]:
-    image, stored = read_image(files.images[index]), read_label(files.labels[index])
-    if stored.size != image.size:
-        sizes_found = f"size {stored.size}, but its image, turned as its EXIF says, has {image.size}"
-        raise DataError(f"{files.labels[index]}: {sizes_found}; both must agree")
-    values = np.flatnonzero(stored.histogram())
-    unknown = values[files.class_of_label[values] < 0]
-    if len(unknown):
-        raise DataError(f"{files.labels[index]}: label value {unknown[0]} is neither a class nor ignored")
-    (height, width), (label_height, label_width), may_resize = sizes
+    image = read_image(files.images[index])
+    classes = read_label_of(image, files.labels[index], files.meaning)
+    (height, width), label_size, may_resize = sizes
     if image.size != (width, height):
         if not may_resize:
             raise DataError(
                 f"{files.images[index]}: size {image.size}, the first has {width, height}; give height and width"
             )
         image = _resized(image, width, height)
-    if stored.size != (label_width, label_height):
+    if classes.shape != label_size:
         if sizes.labels != sizes.images:
             raise DataError(
-                f"{files.labels[index]}: size {stored.size}, the first has {label_width, label_height}; scores at the"
+                f"{files.labels[index]}: size {classes.shape[::-1]}, the first has {label_size[::-1]}; scores at the"
                 " native resolution need one size, test_resolution can be training"
             )
-        stored = stored.resize((width, height), Image.Resampling.NEAREST)
-    return np.asarray(image).transpose(2, 0, 1), files.class_of_label[np.asarray(stored)]
+        classes = resized_label(classes, label_size)
+    return np.asarray(image).transpose(2, 0, 1), classes
+
+
+def read_label_of(image: Image.Image, path: Path, meaning: LabelMeaning) -> np.ndarray:
+    """Return the classes (H, W) in the label file of an image; raise `DataError` if it has another size, too."""
+    classes = read_label(path, meaning)
+    if classes.shape[::-1] != image.size:
+        sizes_found = f"size {classes.shape[::-1]}, but its image, turned as its EXIF says, has {image.size}"
+        raise DataError(f"{path}: {sizes_found}; both must agree")
+    return classes
+
+
+def resized_label(classes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return classes (H, W) at another size (height, width), each that of the nearest pixel."""
+    return np.asarray(Image.fromarray(classes).resize(size[::-1], Image.Resampling.NEAREST))
 
 
 def _resized(image: Image.Image, width: int, height: int) -> Image.Image:

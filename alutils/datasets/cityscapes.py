@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from alutils.datasets import cache, streets
-from alutils.datasets.base import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, ImageDataset, SceneFiles
+from alutils.datasets.base import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD, ImageDataset, LabelMeaning, SceneFiles
 from alutils.datasets.listing import check_names, files_in
 from alutils.errors import DataError, check_choice
 from alutils.paths import cache_dir, data_dir
@@ -98,7 +98,7 @@ def scene_files(name: str, root: Path, split: str) -> SceneFiles:
     categories = {name: [class_names.index(member) for member in group] for name, group in CATEGORIES.items()}
     return SceneFiles(
         *(name, split, images, labels, item_names),
-        *(class_of_label, list(class_names), list(colours), IMAGENET_MEAN, IMAGENET_STD),
+        *(LabelMeaning(class_of_label), list(class_names), list(colours), IMAGENET_MEAN, IMAGENET_STD),
         categories=categories,
         sequences=[f"{city.name}_" for city in cities],
     )

@@ -1,4 +1,4 @@
-"""Image and label files, decoded by stated rules; what no rule covers is refused.
+"""Image files, decoded by stated rules; what no rule covers is refused.
 
 A file is a PNG, JPEG, BMP, TIFF or WebP by its content, whatever its suffix, with one frame. It is turned as its EXIF
 orientation says, as in every viewer.
@@ -16,7 +16,6 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # for some others, Pillow star
 COLOURS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # Pillow's names
 GREY_16_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 WHITE_IS_0 = 0  # of TIFF
-LOSSY = ("jpeg", "tiff_jpeg", "webp")
 
 
 def read_image(path: Path) -> Image.Image:
@@ -27,7 +26,7 @@ def read_image(path: Path) -> Image.Image:
     ignored. Raises `DataError` for a file that cannot be decoded, and for pixels that have no known white: floating
     point, whole numbers of 12 or 32 bits, 16-bit grey with 0 as white, LAB.
     """
-    image, stored = _decoded(path)
+    image, stored = decoded(path)
     if stored in GREY_16_BITS:
         return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8)).convert("RGB")
     if image.mode not in COLOURS:
@@ -38,21 +37,7 @@ def read_image(path: Path) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")  # convert always copies
 
 
-def read_label(path: Path) -> Image.Image:
-    """Return a label in mode L or P: one 8-bit channel of class indices as they are stored.
-
-    Raises `DataError` for a file that cannot be decoded and for any other pixels. Grey of 1, 2 or 4 bits is refused
-    because decoders stretch it to 0..255, and JPEG because it changes values.
-    """
-    image, stored = _decoded(path)
-    if stored not in ("L", "P"):
-        raise DataError(f"{path}: pixels of mode {stored}; a label is one 8-bit channel of class indices")
-    if image.format in ("JPEG", "MPO") or image.info.get("compression") in LOSSY:
-        raise DataError(f"{path}: JPEG, which changes the values of a label; allowed: PNG, BMP, TIFF")
-    return image
-
-
-def _decoded(path: Path) -> tuple[Image.Image, str]:
+def decoded(path: Path) -> tuple[Image.Image, str]:
     """Return an image, turned upright, and Pillow's name for the pixels in its file, such as "L;4" for 4-bit grey."""
     try:
         file = open_regular(path)

@@ -4,7 +4,7 @@ A module of its own, imported when such a file is read, because pydantic takes a
 """
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -18,12 +18,12 @@ WORD = r"^[\w-]{1,60}$"
 
 
 class Split(BaseModel):
-    """The two folders of one split, both below `root`."""
+    """The two folders of one split, both below `root`. Without a folder of labels, no image has one."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     images: str = Field(description="a folder of images")
-    labels: str = Field(description="a folder of labels")
+    labels: str | None = Field(default=None, description="a folder of labels")
 
 
 class Description(BaseModel):
@@ -36,6 +36,10 @@ class Description(BaseModel):
         min_length=1, max_length=255, description="for each label value, from 0 on, a name and [red, green, blue]"
     )
     ignore: list[LabelValue] = Field(default=[IGNORE_INDEX], description="a list of label values, each from 0 to 255")
+    labels_by: Literal["value", "colour"] | None = Field(default=None, description="value or colour")
+    ignore_colours: list[Colour] | Literal["unknown"] = Field(
+        default=[], description="a list of colours, [red, green, blue], or unknown"
+    )
     root: str = Field(default=".", description="a folder, absolute or relative to the folder of the YAML file")
     mean: Means = Field(default=[*IMAGENET_MEAN], description="three numbers from 0 to 1")
     std: Deviations = Field(default=[*IMAGENET_STD], description="three numbers above 0, at most 1")
@@ -80,4 +84,7 @@ class Description(BaseModel):
         for value in self.ignore:
             if value < len(self.classes):
                 raise ValueError(f"ignore holds {value}, the value of {[*self.classes][value]}; allowed: other values")
+        for name, colour in self.classes.items():
+            if self.ignore_colours != "unknown" and colour in self.ignore_colours:
+                raise ValueError(f"ignore_colours holds {colour}, the colour of {name}; allowed: other colours")
         return self

@@ -1,16 +1,17 @@
-"""Any folder of images and index-map labels, described by one YAML file; such files describe CamVid and the nuclei."""
+"""Any folder of images, of which some or all have labels, described by one YAML file, as CamVid and the nuclei are."""
 
+import sys
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from alutils.datasets import cache
-from alutils.datasets.base import IGNORE_INDEX, ImageDataset, SceneFiles
+from alutils.datasets.base import IGNORE_INDEX, Colour, ImageDataset, LabelMeaning, SceneFiles
 from alutils.datasets.listing import check_names, files_in
-from alutils.errors import DataError, ParameterError, check_choice
+from alutils.errors import DataError, ParameterError, check_choice, collecting
 from alutils.files import read_yaml, validated
 from alutils.paths import data_dir
 
@@ -53,54 +54,101 @@ def read_description(path: Path) -> "Description":
         raise DataError(str(error)) from error
 
 
-def scene_files(description: "Description", base: Path, split: str) -> SceneFiles:
-    """List the images and labels of one split, in the order of their names; `root` is relative to `base`.
+class Listing(NamedTuple):
+    """The images of a split, in the order of their names, and the labels that there are; by name without suffix."""
 
-    A label has its image's name but for the suffix and for the way in which Unicode writes accents. Raises `DataError`
-    for an image without a label, a label without an image, an empty folder, one folder for both, an image file of a
-    kind that is not read, and a name that a run cannot bear.
+    images: dict[str, Path]
+    labels: dict[str, Path]
+
+
+def listed(description: "Description", base: Path, split: str, problems: list[str] | None = None) -> Listing:
+    """List a split's files; `root` is relative to `base`.
+
+    A label has its image's name but for the suffix and for the way in which Unicode writes accents.
+
+    problems : gets a message for everything that is wrong with the folders and the names; without it, the first raises
+        `DataError`: a label without an image, an empty folder of images, one folder for both, an image file of a kind
+        that is not read, and a name that a run cannot bear
     """
     check_choice(f"split of {description.name}", split, description.splits)
     root, folders = base / description.root, description.splits[split]
-    places = root / folders.images, root / folders.labels
-    images, labels = (_by_stem(place) for place in places)
-    if places[0].samefile(places[1]):
-        raise DataError(f"{places[0]}: it holds the images and the labels of {split}; allowed: two folders")
-    for alone in sorted({*images} ^ {*labels}):
-        if alone in images:
-            _refuse(images[alone], "label", places[1])
-        _refuse(labels[alone], "image", places[0])
-    stems = sorted(images)
-    classes = description.classes
-    class_of_label = np.full(256, -1, np.int16)
-    class_of_label[: len(classes)] = np.arange(len(classes))
-    class_of_label[description.ignore] = IGNORE_INDEX
+    place = root / folders.images
+    labels_place = root / folders.labels if folders.labels is not None else None
+    images, labels = dict[str, Path](), dict[str, Path]()
+    with collecting(problems):
+        images = by_stem(place, labels_place, problems)
+        if not images:
+            raise DataError(f"{place}: empty split; it needs images ({SUFFIXES})")
+    if labels_place is not None:
+        with collecting(problems):
+            labels = by_stem(labels_place, None, problems)
+            if place.samefile(labels_place):
+                raise DataError(f"{place}: it holds the images and the labels of {split}; allowed: two folders")
+            _check_alone("label", images, labels, labels_place, problems)
+            _check_alone("image", labels, images, place, problems)
+    return Listing(dict(sorted(images.items())), labels)
+
+
+def scene_files(description: "Description", base: Path, split: str) -> SceneFiles:
+    """List the images of one split that have labels, and these, in the order of their names.
+
+    Says on stderr how many images have none. Raises `DataError` if no image has one, and for what `listed` names.
+    """
+    images, labels = listed(description, base, split)
+    stems = [stem for stem in images if stem in labels]
+    if not stems:
+        raise DataError(
+            f"{description.name} {split}: none of its {len(images)} images has a label; training and scores need at"
+            " least one, and `alutils next` says which images to label first"
+        )
+    if len(stems) < len(images):
+        left_out = f"{len(images) - len(stems)} of {len(images)} images have no label and are left out"
+        print(f"{description.name} {split}: {left_out}", file=sys.stderr)  # noqa: T201
     return SceneFiles(
         description.name,
         split,
         [images[stem] for stem in stems],
         [labels[stem] for stem in stems],
         [images[stem].stem for stem in stems],
-        class_of_label,
-        list(classes),
-        [(red, green, blue) for red, green, blue in classes.values()],
+        meaning_of(description),
+        list(description.classes),
+        colours_of(description),
         tuple(description.mean),
         tuple(description.std),
         sequences=tuple(description.sequences),
     )
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """Return the images or the labels in a folder by their names without suffix, accents as one character."""
-    found = [path for path in files_in(folder) if _is_image(path)]
-    check_names(found)
-    files = {_stem(path): path for path in found}
-    for file in found:
-        other = files[_stem(file)]
-        if other != file:
-            raise DataError(f"{file}: {other.name} has the same name but for the suffix; allowed: one file")
-    if not files:
-        raise DataError(f"{folder}: empty split; it needs images ({SUFFIXES})")
+def colours_of(description: "Description") -> list[Colour]:
+    """Return the colour of each class."""
+    return [*map(_triple, description.classes.values())]
+
+
+def meaning_of(description: "Description") -> LabelMeaning:
+    """Return what the pixels of label files stand for."""
+    of_value = np.full(256, -1, np.int16)
+    of_value[: len(description.classes)] = np.arange(len(description.classes))
+    of_value[description.ignore] = IGNORE_INDEX
+    of_colour = {colour: number for number, colour in enumerate(colours_of(description))}
+    if description.ignore_colours != "unknown":
+        of_colour |= dict.fromkeys(map(_triple, description.ignore_colours), IGNORE_INDEX)
+    unknown = IGNORE_INDEX if description.ignore_colours == "unknown" else -1
+    return LabelMeaning(of_value, of_colour, description.labels_by, unknown, [*description.classes])
+
+
+def by_stem(folder: Path, inside: Path | None, problems: list[str] | None) -> dict[str, Path]:
+    """Return the images or the labels in a folder by their names without suffix, accents as one character.
+
+    inside : the one folder with images that may lie in it
+    """
+    files: dict[str, Path] = {}
+    for path in files_in(folder):
+        with collecting(problems):
+            if path != inside and _is_image(path):
+                check_names([path])
+                other = files.setdefault(_stem(path), path)
+                if other != path:
+                    raise DataError(f"{path}: {other.name} has the same name but for the suffix; allowed: one file")
     return files
 
 
@@ -119,8 +167,22 @@ def _stem(path: Path) -> str:
     return unicodedata.normalize("NFC", path.stem)
 
 
-def _refuse(alone: Path, other: str, place: Path) -> NoReturn:
-    """Raise `DataError` for a file without its label or image, `other`, in the folder `place`; name what is there."""
-    near = [path.name for path in files_in(place) if _stem(path) == _stem(alone)]
-    but = f", but {near[0]!r}; allowed: {SUFFIXES}" if near else ""
-    raise DataError(f"{alone}: its {other} is missing; {place} has no file {alone.stem}.*{but}")
+def _check_alone(
+    wanted: str, files: dict[str, Path], others: dict[str, Path], place: Path, problems: list[str] | None
+) -> None:
+    """Raise `DataError` for a label without its image, and for an image beside whose labels lies another such file.
+
+    wanted : what a file of `files` should have among `others` in the folder `place`: a label or an image
+    """
+    near = {_stem(path): path.name for path in files_in(place) if path.is_file()}
+    for stem in sorted({*files} - {*others}):
+        if wanted == "image" or stem in near:
+            but = f", but {near[stem]!r}; allowed: {SUFFIXES}" if stem in near else ""
+            with collecting(problems):
+                missing = f"its {wanted} is missing; {place} has no file {files[stem].stem}.*{but}"
+                raise DataError(f"{files[stem]}: {missing}")
+
+
+def _triple(colour: list[int]) -> Colour:
+    red, green, blue = colour
+    return red, green, blue

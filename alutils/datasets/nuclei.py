@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageOps
 from skimage.segmentation import find_boundaries
 
-from alutils.datasets.decoding import read_image, read_label
+from alutils.datasets.decoding import read_image
+from alutils.datasets.labels import read_values
 from alutils.datasets.listing import check_names, files_in
 from alutils.errors import DataError, ParameterError, one_line
 from alutils.files import built_once
@@ -67,7 +68,7 @@ def read_instances(masks: Sequence[Path], size: tuple[int, int]) -> np.ndarray:
     """
     instances = np.zeros(size[::-1], np.int32)
     for number, path in enumerate(masks, start=1):
-        mask = read_label(path)
+        mask = read_values(path)
         if mask.size != size:
             raise DataError(f"{path}: size {mask.size}, but its image has {size}; both must agree")
         instances[np.asarray(mask) > 0] = number

@@ -9,6 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from alutils.datasets import ImageDataset, label_counts, load_dataset
+from alutils.datasets.duplicates import near_duplicates, thumbnail
 from alutils.errors import DataError, ParameterError
 from alutils.results.analysis import SETTING, over_seeds
 from alutils.results.significance import with_interval
@@ -18,8 +19,6 @@ from alutils.runs.folder import RunFolder
 from alutils.runs.schemas import read_csv
 
 COLUMNS = [*SETTING[1:], "what", "query", "name", "mean", "sd", "n"]
-THUMBNAIL = (32, 16)  # pixels (width, height) that images are reduced to before they are compared
-NEAR = 0.35  # two thumbnails of mean 0 and variance 1 whose root mean square difference is smaller show one view
 
 
 def acquired_table(runs: Iterable[RunFolder]) -> tuple[pd.DataFrame, list[str]]:
@@ -114,29 +113,8 @@ def _class_rows(dataset: ImageDataset, tables: Mapping[tuple[str, int], pd.DataF
     return rows
 
 
-def near_duplicates(images: np.ndarray) -> Any:
-    """Return a sparse (N, N) matrix that is 1 where two of the images are near-duplicates.
-
-    images : (N, 3, H, W), uint8
-
-    Each image is reduced to a `THUMBNAIL` of mean 0 and variance 1. Two images are near-duplicates if the root mean
-    square difference of their thumbnails is below `NEAR`: they show the same view, a little moved or with another car.
-    scikit-learn takes the distances a few rows at a time, so that memory does not grow with N squared.
-    """
-    from sklearn.neighbors import radius_neighbors_graph
-
-    thumbnails = [
-        np.asarray(Image.fromarray(image.transpose(1, 2, 0)).resize(THUMBNAIL, Image.Resampling.BOX), np.float32)
-        for image in images
-    ]
-    vectors = np.stack(thumbnails).reshape(len(images), -1)
-    vectors -= vectors.mean(axis=1, keepdims=True)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-    return radius_neighbors_graph(vectors, NEAR)
-
-
 def _duplicate_rows(dataset: ImageDataset, tables: Mapping[tuple[str, int], pd.DataFrame]) -> list[dict[str, Any]]:
-    alike = near_duplicates(dataset.images)
+    alike = near_duplicates([thumbnail(Image.fromarray(image.transpose(1, 2, 0))) for image in dataset.images])
     rows = []
     for (query, _), table in tables.items():
         rounds = np.full(len(dataset), np.iinfo(np.int64).max)

@@ -74,7 +74,7 @@ def test_files_classes_and_colours_are_torchvisions(root: Path) -> None:
     assert ours.colours == [c.color for c in trained]
     expected = np.full(256, -1)
     expected[[c.id for c in theirs.classes]] = [c.train_id % 256 for c in theirs.classes]
-    assert np.array_equal(ours.class_of_label, np.where(expected == 254, 255, expected))
+    assert np.array_equal(ours.meaning.of_value, np.where(expected == 254, 255, expected))
 
 
 def test_scenes_come_in_the_order_of_their_names_with_their_images() -> None:

@@ -13,7 +13,8 @@ import pytest
 from PIL import ExifTags, Image
 from test_folder import load, write_data_set
 
-from alutils.datasets.decoding import read_image, read_label
+from alutils.datasets.decoding import read_image
+from alutils.datasets.labels import read_values
 from alutils.errors import DataError
 
 GREY = np.array([[0, 1, 2, 3], [4, 5, 6, 7]], np.uint8)
@@ -66,7 +67,7 @@ NO_IMAGES = {
 }
 
 
-@pytest.mark.parametrize("read", [read_image, read_label])
+@pytest.mark.parametrize("read", [read_image, read_values])
 @pytest.mark.parametrize("case", NO_IMAGES)
 def test_what_is_no_image_of_an_allowed_kind_is_one_line(
     case: str, read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -88,7 +89,7 @@ def test_whatever_a_decoder_raises_is_one_line(error: Exception, tmp_path: Path,
         read_image(path)
 
 
-@pytest.mark.parametrize("read", [read_image, read_label])
+@pytest.mark.parametrize("read", [read_image, read_values])
 def test_a_pipe_and_a_folder_are_one_line_at_once(read: Any, tmp_path: Path):
     os.mkfifo(tmp_path / "0.png")
     (tmp_path / "1.png").mkdir()
@@ -144,7 +145,7 @@ def test_a_photo_is_turned_once_as_its_exif_says(kind: str, orientation: int, tm
 def test_exif_data_behind_the_pixels_count_too(tmp_path: Path):
     behind = chunk(b"eXIf", exif(6).tobytes().removeprefix(b"Exif\0\0"))
     path = written(tmp_path / "0.png", png(bytes([7, 8]), 2, 8, 0, behind))
-    assert np.asarray(read_label(path)).tolist() == [[7], [8]]
+    assert np.asarray(read_values(path)).tolist() == [[7], [8]]
 
 
 @pytest.mark.parametrize("label_is_turned", [True, False])
@@ -236,21 +237,21 @@ def test_pixels_without_a_known_white_are_one_line(image: Image.Image, options: 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
 def test_a_label_keeps_its_values(kind: str, tmp_path: Path):
     for image in (Image.fromarray(GREY), palette()):
-        assert np.array_equal(np.asarray(read_label(saved(tmp_path / "0.x", image, kind))), GREY)
+        assert np.array_equal(np.asarray(read_values(saved(tmp_path / "0.x", image, kind))), GREY)
 
 
 @pytest.mark.parametrize(("bits", "mode"), [(1, "1"), (2, "L;2"), (4, "L;4")])
 def test_a_label_whose_few_bits_decoders_stretch_is_one_line(bits: int, mode: str, tmp_path: Path):
     path = written(tmp_path / "0.png", png(b"\x10", 1, bits, 0))
     with pytest.raises(DataError, match=rf"0\.png: pixels of mode {mode}; a label is one 8-bit channel"):
-        read_label(path)
+        read_values(path)
 
 
 def test_a_label_whose_values_are_not_those_stored_is_one_line(tmp_path: Path):
     path = saved(tmp_path / "0.tif", GREY, "TIFF", tiffinfo={262: 0})  # white is 0
     with pytest.raises(DataError, match=r"0\.tif: pixels of mode L;I; a label is one 8-bit channel"):
-        read_label(path)
+        read_values(path)
     for name, kind, options in (("0.jpg", "JPEG", {}), ("1.tif", "TIFF", {"compression": "jpeg"})):
         saved(tmp_path / name, GREY * 0, kind, **options)
         with pytest.raises(DataError, match=f"{name}: JPEG, which changes the values of a label"):
-            read_label(tmp_path / name)
+            read_values(tmp_path / name)

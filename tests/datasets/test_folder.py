@@ -15,7 +15,7 @@ from PIL import Image
 
 from alutils.datasets import ImageDataset, label_counts, load_dataset
 from alutils.datasets.folder import folder as described_by
-from alutils.datasets.folder import packaged, read_description, scene_files
+from alutils.datasets.folder import listed, packaged, read_description, scene_files
 from alutils.errors import DataError, ParameterError
 from alutils.models import build_model
 from alutils.runs.rounds import ActiveLearning, run_rounds
@@ -113,19 +113,57 @@ def test_every_label_is_that_of_the_image_of_its_name(tmp_path: Path) -> None:
     assert dataset.labels[:, 0, 0].tolist() == [number % 3 for number in numbers]
 
 
-def test_the_first_of_several_items_without_a_label_is_named(tmp_path: Path) -> None:
+def test_images_without_a_label_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     description = write_data_set(tmp_path)
+    whole = load(description)
+    assert capsys.readouterr().err == ""
     for number in range(9):
-        shutil.copy(tmp_path / "photos/b.png", tmp_path / f"photos/lonely{number}.png")
-    with pytest.raises(DataError, match=r"/photos/lonely0\.png: its label is missing"):
+        shutil.copy(tmp_path / "photos/b.png", tmp_path / f"photos/a{number}.png")
+    partly = load(description)
+    assert capsys.readouterr().err == "yard train: 9 of 11 images have no label and are left out\n"
+    assert (partly.item_names, partly.fingerprint) == (["a", "b"], whole.fingerprint)
+
+
+@pytest.mark.parametrize("labels", [None, "masks"])
+def test_a_split_without_any_label_is_one_line(labels: str | None, tmp_path: Path) -> None:
+    description = write_data_set(
+        tmp_path, splits={"train": {"images": "photos"} | ({"labels": labels} if labels else {})}
+    )
+    for path in (tmp_path / "masks").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"^yard train: none of its 2 images has a label; training and scores need at"):
         load(description)
+
+
+def test_labels_may_lie_in_a_folder_among_the_images(tmp_path: Path) -> None:
+    description = write_data_set(tmp_path, splits={"train": {"images": "photos", "labels": "photos/masks"}})
+    shutil.move(tmp_path / "masks", tmp_path / "photos/masks")
+    assert load(description).item_names == ["a", "b"]
+
+
+def test_everything_that_is_wrong_with_the_names_is_listed(tmp_path: Path) -> None:
+    description = write_data_set(tmp_path)
+    for name in ("photos/a.jpg", "photos/c.gif", "masks/lonely.png", "photos/d.png", "masks/d.npy"):
+        shutil.copy(tmp_path / "photos/b.png", tmp_path / name)
+    problems: list[str] = []
+    images, labels = listed(read_description(description), tmp_path, "train", problems)
+    assert [*images] == ["a", "b", "d"]
+    assert [*labels] == ["a", "b", "lonely"]
+    said = (
+        "a.png: a.jpg has the same name",
+        "c.gif: image files of this kind",
+        "d.png: its label is",
+        "lonely.png: its image",
+    )
+    assert len(problems) == len(said)
+    assert all(text in problem for text, problem in zip(said, problems, strict=True))
 
 
 def test_label_values_are_classes_void_or_forbidden(tmp_path: Path) -> None:
     path = write_data_set(tmp_path)
-    class_of_label = scene_files(read_description(path), tmp_path, "train").class_of_label
-    assert class_of_label.dtype == np.int16
-    assert class_of_label.tolist() == [0, 1, 2, -1, -1, -1, -1, 255] + [-1] * 248
+    of_value = scene_files(read_description(path), tmp_path, "train").meaning.of_value
+    assert of_value.dtype == np.int16
+    assert of_value.tolist() == [0, 1, 2, -1, -1, -1, -1, 255] + [-1] * 248
 
 
 def test_labels_have_the_size_of_the_images_unless_told_otherwise(tmp_path: Path) -> None:
@@ -185,7 +223,6 @@ def png(pixels: np.ndarray) -> bytes:
 
 # A file, its new content (None: it is removed), and what is said about it.
 BAD_FILES: dict[str, tuple[str, bytes | None, str]] = {
-    "no label": ("masks/b.png", None, r"photos/b\.png.* label is missing.*masks"),
     "no image": ("photos/b.png", None, r"masks/b\.png.* image is missing.*photos"),
     "two images": ("photos/b.jpg", png(STRIPES), r"photos/b\.(jpg|png)"),
     "no image file": ("photos/a.png", b"text", r"photos/a\.png.* cannot be decoded"),
@@ -193,7 +230,11 @@ BAD_FILES: dict[str, tuple[str, bytes | None, str]] = {
     "truncated image": ("photos/b.png", png(STRIPES)[:50], r"photos/b\.png.* cannot be decoded"),
     "truncated label": ("masks/b.png", png(MASK)[:50], r"masks/b\.png.* cannot be decoded"),
     "label of another size": ("masks/b.png", png(MASK[:2]), r"masks/b\.png.* size \(4, 2\)"),
-    "label in colours": ("masks/b.png", png(np.zeros((4, 4, 3), np.uint8)), r"masks/b\.png.* mode RGB"),
+    "label in colours": (
+        "masks/b.png",
+        png(np.zeros((4, 4, 3), np.uint8)),
+        r"masks/b\.png: colour \[0, 0, 0\] at pixel \(x 0, y 0\)",
+    ),
     "label of 16 bits": ("masks/b.png", png(MASK.astype(np.uint16)), r"masks/b\.png.* mode I;16"),
     "unknown label value": ("masks/b.png", png(MASK + 3), r"masks/b\.png: label value \d+ is neither"),
 }
@@ -236,7 +277,7 @@ def test_label_values_are_checked_before_they_are_resized_away(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"palette": []}, "palette is unknown; allowed: name, classes, ignore, root, mean, std, sequences, splits"),
+        ({"palette": []}, "palette is unknown; allowed: name, classes, ignore, labels_by, ignore_colours, root, "),
         ({"ignored": [7]}, r"ignored is unknown; did you mean ignore\? allowed: name, "),
         ({"name": "front/yard"}, "name"),
         ({"classes": ["grass", "path", "wall"]}, "classes"),
@@ -253,7 +294,7 @@ def test_label_values_are_checked_before_they_are_resized_away(tmp_path: Path) -
         ({"root": 3}, "root is 3; allowed: a folder"),
         ({"ignore": [True]}, "ignore.0 is True; allowed: a list of label values"),
         ({"splits": {}}, "splits is {}"),
-        ({"splits": {"train": {"images": "photos"}}}, "splits.train.labels is missing; allowed: a folder of labels"),
+        ({"splits": {"train": {"labels": "masks"}}}, "splits.train.images is missing; allowed: a folder of images"),
         (
             {"splits": {"train": {"images": "a", "labels": "b", "c": "d"}}},
             "splits.train.c is unknown; allowed: images, labels",

@@ -14,8 +14,8 @@ from PIL import Image, JpegImagePlugin
 from scipy.ndimage import maximum_filter
 
 from alutils.datasets import label_counts, load_dataset, nuclei
-from alutils.datasets.decoding import read_label
 from alutils.datasets.folder import read_description, scene_files
+from alutils.datasets.labels import read_values
 from alutils.datasets.nuclei import labels_of, main, read_instances, split_of
 from alutils.errors import DataError
 from alutils.paths import ROOT, data_dir
@@ -79,7 +79,7 @@ def written(target: Path, number: int) -> tuple[Image.Image, np.ndarray]:
     """Return the image and the labels of a test image's number."""
     with Image.open(target / "test" / f"{number:012x}.jpg") as image:
         image.load()
-    return image, np.asarray(read_label(target / "testannot" / f"{number:012x}.png"))
+    return image, np.asarray(read_values(target / "testannot" / f"{number:012x}.png"))
 
 
 # Labels
@@ -275,7 +275,7 @@ def test_edges_of_the_real_nuclei_are_closed_but_for_the_border() -> None:
     counts, on_border = np.zeros(3, int), 0
     for split in description.splits:
         for path in scene_files(description, data_dir(), split).labels:
-            labels = np.asarray(read_label(path))
+            labels = np.asarray(read_values(path))
             near_background = maximum_filter(labels == 0, 3)
             assert not (near_background & (labels == 1)).any(), path
             counts += np.bincount(labels.ravel(), minlength=3)

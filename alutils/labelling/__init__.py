@@ -1,0 +1,1 @@
+"""A person's own photographs: checked, chosen, sent to an annotation tool, and read back."""
