@@ -102,6 +102,18 @@ labelling               a person's own photographs
     sheet               contact sheets
     check               everything that is wrong with a folder, and what is in it
     draft               a first YAML file for a folder, by looking
+    photos              photographs as a pool, with the labels so far
+    heads               a cross-validation committee of heads, trained in seconds
+    choose              which photographs or regions to label next
+    stopping            whether the last labels helped
+    shapes              shapes that people draw, and the classes of pixels that they make
+    cvat                CVAT's formats
+    label_studio        Label Studio's format
+    page                the page of a batch
+    batch               a batch as a folder for annotation tools
+    next_batch          what to label next, from a YAML file to a folder
+    exports             what an annotation tool exported, opened with care
+    reading             labels back from an annotation tool
 """
 
 __version__ = "0.1.0"

@@ -103,6 +103,23 @@ def new_dataset(chosen: argparse.Namespace) -> None:
     print(draft(Path(chosen.folder), chosen.classes))  # noqa: T201
 
 
+def next(chosen: argparse.Namespace) -> None:
+    """Choose what to label next of a folder of photographs."""
+    from alutils.labelling.next_batch import next_batch
+
+    options = {name: getattr(chosen, name) for name in ("query", "regions", "split", "prelabel", "seed")}
+    batch = next_batch(Path(chosen.description), chosen.k, size=chosen.size and tuple(chosen.size), **options)
+    print(*batch.said, f"open {batch.folder / 'next.html'}", sep="\n")  # noqa: T201
+
+
+def read(chosen: argparse.Namespace) -> None:
+    """Add the labels that an annotation tool exported to those of a data set."""
+    from alutils.labelling.reading import read
+
+    options = {name: getattr(chosen, name) for name in ("split", "replace", "rest", "later_wins")}
+    print(read(Path(chosen.description), Path(chosen.export), **options))  # noqa: T201
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     whole = argparse.ArgumentParser(prog="alutils", description="Active learning by committee.", allow_abbrev=False)
@@ -157,7 +174,22 @@ def add_labelling(commands: Commands) -> None:
         "--classes", metavar="NAME", nargs="+", default=[], help="names of classes, if no label is there"
     )
     checked = add(commands, check, "look through a folder of images and labels", "photos.yaml")
-    checked.add_argument("description", metavar="DATA.yaml", help="the YAML file that describes it")
+    chosen = add(commands, next, "choose which photographs to label next", "photos.yaml -k 20")
+    returned = add(commands, read, "add the labels that an annotation tool exported", "photos.yaml annotations.xml")
+    for command in (checked, chosen, returned):
+        command.add_argument("description", metavar="DATA.yaml", help="the YAML file that describes the folder")
+    chosen.add_argument("-k", metavar="N", type=int, default=20, help="how many to label")
+    chosen.add_argument("--query", metavar="QUERY", default="", help="a query, instead of what suits the labels so far")
+    chosen.add_argument("--regions", metavar="REGIONS", default="", help="label regions: windows8x8, superpixels100")
+    chosen.add_argument("--prelabel", metavar="WHAT", default="all", help="what is drawn already: all, sure or none")
+    chosen.add_argument("--size", metavar=("HEIGHT", "WIDTH"), nargs=2, type=int, help="pixels that the network reads")
+    chosen.add_argument("--seed", metavar="N", type=int, default=0, help="another seed, another choice")
+    returned.add_argument("export", metavar="EXPORT", help="an .xml, .json or .zip file, or a folder")
+    returned.add_argument("--replace", action="store_true", help="let pixels get another class than they have")
+    returned.add_argument("--rest", metavar="CLASS", default="", help="the class of pixels that nobody drew")
+    returned.add_argument("--later-wins", action="store_true", help="where shapes overlap, the later one counts")
+    for command in (chosen, returned):
+        command.add_argument("--split", metavar="SPLIT", default="train", help="the split that is labelled")
 
 
 def add(commands: Commands, call: Callable[[argparse.Namespace], int | None], what: str, example: str) -> Parser:

@@ -146,7 +146,10 @@ class LabelMeaning:
 
 @dataclass(frozen=True)
 class SceneFiles:
-    """The files of one split of scenes, before anything is decoded."""
+    """The files of one split of scenes, before anything is decoded.
+
+    labels : one file for each image, or none at all
+    """
 
     name: str
     split: str

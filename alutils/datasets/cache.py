@@ -12,9 +12,9 @@ from numpy.typing import DTypeLike
 from PIL import Image
 
 from alutils.contents import built_and_sealed, content_hashes
-from alutils.datasets.base import ImageDataset, LabelMeaning, SceneFiles
+from alutils.datasets.base import IGNORE_INDEX, ImageDataset, LabelMeaning, SceneFiles
 from alutils.datasets.decoding import read_image
-from alutils.datasets.labels import read_label
+from alutils.datasets.labels import read_label_of
 from alutils.errors import DataError, unreadable
 from alutils.paths import cache_dir
 from alutils.progress import bar
@@ -24,6 +24,8 @@ VERSION = 3  # raise it when the same files would give other arrays
 
 def cached(files: SceneFiles, size: tuple[int, int] | None, native_labels: bool) -> ImageDataset:
     """Return `files` decoded at `size`, (height, width) or `None` for the stored size; the first call fills the cache.
+
+    Files without labels give labels that are void everywhere and take no memory.
 
     An image that is a whole number of times as large as `size` is averaged over blocks of pixels; any other is resized
     bilinearly with antialiasing. Labels take the nearest pixel, or keep their stored size with `native_labels`. The
@@ -90,22 +92,29 @@ def _said(meaning: LabelMeaning) -> object:
 def _build(files: SceneFiles, sizes: _Sizes, hashes: list[str], folder: Path) -> None:
     count = len(files.images)
     images = new_array(folder / "images.npy", (count, 3, *sizes.images))
-    labels = new_array(folder / "labels.npy", (count, *sizes.labels))
+    labels = new_array(folder / "labels.npy", (count, *sizes.labels)) if files.labels else _void(count, sizes.labels)
 
     def decode(index: int) -> None:
-        images[index], labels[index] = _decode(files, index, sizes)
+        images[index], classes = _decode(files, index, sizes)
+        if classes is not None:
+            labels[index] = classes
 
     with ThreadPoolExecutor(os.cpu_count()) as workers:
         progress = bar(count, f"decoding {files.name} {files.split}")
         for _ in workers.map(decode, range(count)):
             progress.update()
         progress.close()
-    images.flush()
-    labels.flush()
+    for array in (images, labels):
+        if isinstance(array, np.memmap):
+            array.flush()
     for path, before, now in zip([*files.images, *files.labels], hashes, _hashes(files), strict=True):
         if before != now:
             raise DataError(f"{path}: changed while it was decoded; start again when the files stay as they are")
     (folder / "fingerprint.json").write_text(json.dumps(fingerprint(images, labels)))
+
+
+def _void(count: int, size: tuple[int, int]) -> np.ndarray:
+    return np.broadcast_to(np.uint8(IGNORE_INDEX), (count, *size))
 
 
 def new_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> np.memmap:
@@ -125,9 +134,9 @@ def mapped(path: Path, mode: Literal["r", "r+"] = "r") -> np.ndarray:
         raise unreadable(path, error) from error
 
 
-def _decode(files: SceneFiles, index: int, sizes: _Sizes) -> tuple[np.ndarray, np.ndarray]:
+def _decode(files: SceneFiles, index: int, sizes: _Sizes) -> tuple[np.ndarray, np.ndarray | None]:
     image = read_image(files.images[index])
-    classes = read_label_of(image, files.labels[index], files.meaning)
+    classes = read_label_of(image.size, files.labels[index], files.meaning) if files.labels else None
     (height, width), label_size, may_resize = sizes
     if image.size != (width, height):
         if not may_resize:
@@ -135,7 +144,7 @@ def _decode(files: SceneFiles, index: int, sizes: _Sizes) -> tuple[np.ndarray, n
                 f"{files.images[index]}: size {image.size}, the first has {width, height}; give height and width"
             )
         image = _resized(image, width, height)
-    if classes.shape != label_size:
+    if classes is not None and classes.shape != label_size:
         if sizes.labels != sizes.images:
             raise DataError(
                 f"{files.labels[index]}: size {classes.shape[::-1]}, the first has {label_size[::-1]}; scores at the"
@@ -143,15 +152,6 @@ def _decode(files: SceneFiles, index: int, sizes: _Sizes) -> tuple[np.ndarray, n
             )
         classes = resized_label(classes, label_size)
     return np.asarray(image).transpose(2, 0, 1), classes
-
-
-def read_label_of(image: Image.Image, path: Path, meaning: LabelMeaning) -> np.ndarray:
-    """Return the classes (H, W) in the label file of an image; raise `DataError` if it has another size, too."""
-    classes = read_label(path, meaning)
-    if classes.shape[::-1] != image.size:
-        sizes_found = f"size {classes.shape[::-1]}, but its image, turned as its EXIF says, has {image.size}"
-        raise DataError(f"{path}: {sizes_found}; both must agree")
-    return classes
 
 
 def resized_label(classes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -176,7 +176,8 @@ def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
 
 
 def _open(files: SceneFiles, folder: Path, stored_size: tuple[int, int]) -> ImageDataset:
-    images, labels = mapped(folder / "images.npy"), mapped(folder / "labels.npy")
+    images = mapped(folder / "images.npy")
+    labels = mapped(folder / "labels.npy") if files.labels else _void(len(images), images.shape[2:])
     known = json.loads((folder / "fingerprint.json").read_text())
     return ImageDataset(
         files.name,

@@ -7,7 +7,7 @@ orientation says, as in every viewer.
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from alutils.errors import DataError, one_line, unreadable
 from alutils.files import open_regular
@@ -66,3 +66,17 @@ def _stored_as(image: ImageFile.ImageFile) -> str:
         photometric = image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, WHITE_IS_0)
         return f"{stored} with 0 as white" if photometric == WHITE_IS_0 else stored
     return stored
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Return the width and height of an image, turned as its EXIF says, without decoding its pixels.
+
+    Raises `DataError` for a file that is no image.
+    """
+    try:
+        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
+            is_on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) in range(5, 9)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as an image ({one_line(error)[:100]})") from error
+    return (height, width) if is_on_its_side else (width, height)

@@ -2,6 +2,7 @@
 
 import sys
 import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -104,11 +105,18 @@ def scene_files(description: "Description", base: Path, split: str) -> SceneFile
     if len(stems) < len(images):
         left_out = f"{len(images) - len(stems)} of {len(images)} images have no label and are left out"
         print(f"{description.name} {split}: {left_out}", file=sys.stderr)  # noqa: T201
+    return of_stems(description, split, stems, images, [labels[stem] for stem in stems])
+
+
+def of_stems(
+    description: "Description", split: str, stems: Sequence[str], images: Mapping[str, Path], labels: list[Path]
+) -> SceneFiles:
+    """Return the files of some images, with the labels given, which may be none."""
     return SceneFiles(
         description.name,
         split,
         [images[stem] for stem in stems],
-        [labels[stem] for stem in stems],
+        labels,
         [images[stem].stem for stem in stems],
         meaning_of(description),
         list(description.classes),

@@ -46,6 +46,15 @@ def read_label(path: Path, meaning: LabelMeaning) -> np.ndarray:
     return _classes_of_values(path, image, meaning)
 
 
+def read_label_of(size: tuple[int, int], path: Path, meaning: LabelMeaning) -> np.ndarray:
+    """Return `read_label` of an image's label; raise `DataError` if the image has another `size` (width, height)."""
+    classes = read_label(path, meaning)
+    if classes.shape[::-1] != size:
+        sizes_found = f"size {classes.shape[::-1]}, but its image, turned as its EXIF says, has {size}"
+        raise DataError(f"{path}: {sizes_found}; both must agree")
+    return classes
+
+
 def _lossless(path: Path) -> tuple[Image.Image, str]:
     """Return an image and Pillow's name for its pixels; raise `DataError` if its format may have changed them."""
     image, stored = decoded(path)

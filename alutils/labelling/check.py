@@ -12,11 +12,10 @@ import numpy as np
 from PIL import Image
 
 from alutils.datasets.base import IGNORE_INDEX, Colour, LabelMeaning
-from alutils.datasets.cache import read_label_of
 from alutils.datasets.decoding import read_image
 from alutils.datasets.duplicates import near_duplicates, thumbnail
 from alutils.datasets.folder import colours_of, listed, meaning_of, read_description
-from alutils.datasets.labels import read_label
+from alutils.datasets.labels import read_label, read_label_of
 from alutils.errors import collecting
 from alutils.files import write_whole
 from alutils.labelling.sheet import Tile, contact_sheet, jpeg, painted, small
@@ -107,7 +106,7 @@ def _look(
         photo = read_image(image)
     if label is not None:
         with collecting(problems):
-            classes = read_label_of(photo, label, meaning) if photo else read_label(label, meaning)
+            classes = read_label_of(photo.size, label, meaning) if photo else read_label(label, meaning)
     if photo is None:
         return [], problems
     picture = small(photo) if is_shown else None

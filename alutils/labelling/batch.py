@@ -1,0 +1,227 @@
+"""A batch of photographs to label, as a folder: contact sheet, table, page, and files for annotation tools."""
+
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from alutils.datasets.base import Colour
+from alutils.datasets.decoding import read_image
+from alutils.errors import DataError
+from alutils.files import built_once, write_whole
+from alutils.labelling import cvat, label_studio
+from alutils.labelling.choose import Choice, committee_of
+from alutils.labelling.heads import RECIPE, Heads, guess, probabilities
+from alutils.labelling.page import page
+from alutils.labelling.photos import Photos
+from alutils.labelling.shapes import REGION, VOID, Drawing, Outline
+from alutils.labelling.sheet import Tile, contact_sheet, jpeg, painted, small
+from alutils.labelling.stopping import save_confusions
+from alutils.paths import results_dir
+from alutils.queries.regions import divide
+from alutils.queries.scores import SCORES
+from alutils.queries.scoring import score_maps
+
+IMAGES, GUESSES, TABLE = "images", "guesses", "next.csv"
+SURE = 0.75  # the probability from which a guess is sure
+MARKS: dict[str, Colour] = {VOID: (0, 0, 0), REGION: (255, 255, 0)}
+SCORE = "vote_entropy"  # shown as disagreement where the query has no score of its own
+
+
+def folder_of(name: str) -> Path:
+    """Return the folder of a data set's batches."""
+    return results_dir() / "labelling" / name
+
+
+def batches(name: str) -> list[Path]:
+    """Return the folders of a data set's batches, the first one first."""
+    found = [path for path in folder_of(name).glob("batch*") if path.name[5:].isdigit() and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name[5:]))
+
+
+def newest_guess(name: str, photo: Path) -> np.ndarray | None:
+    """Return what was last drawn for a photograph before a person saw it, (H, W) uint8; `None` if nothing was."""
+    for batch in reversed(batches(name)):
+        path = batch / GUESSES / f"{photo.stem}.png"
+        if path.is_file():
+            with Image.open(path) as image:
+                return np.asarray(image)
+    return None
+
+
+def chosen_before(photos: Photos) -> set[str]:
+    """Return the files of photographs that the last batch chose and that have no label yet."""
+    tables = [batch / TABLE for batch in batches(photos.description.name)[-1:]]
+    unlabelled = {photos.files[position].name for position in photos.unlabelled}
+    return {file for table in tables if table.is_file() for file in pd.read_csv(table)["file"].astype(str)} & unlabelled
+
+
+class Shown(NamedTuple):
+    """One chosen photograph.
+
+    guess : (H, W) uint8, void where nothing is drawn; `None` without heads
+    disagreement : (h, w) in the score's unit; `None` without heads
+    """
+
+    row: dict[str, Any]
+    file: Path
+    drawing: Drawing
+    guess: np.ndarray | None
+    disagreement: np.ndarray | None
+
+
+def write_batch(photos: Photos, heads: Heads, choice: Choice, prelabel: str, said: Sequence[str]) -> Path:
+    """Write the folder of the next batch and return it; it appears whole.
+
+    prelabel : "all" to draw the committee's prediction, "sure" to draw it where one class has the probability `SURE`,
+        "none"
+    said : lines for the page
+
+    Raises `DataError` for a class whose name has another meaning.
+    """
+    names = [*photos.description.classes]
+    if MARKS.keys() & {*names}:
+        raise DataError(f"{photos.description.name}: a class is named {VOID} or {REGION}; allowed: other names")
+    number = int(batches(photos.description.name)[-1].name[5:]) + 1 if batches(photos.description.name) else 1
+    shown = _shown(photos, heads, choice, prelabel)
+    labels = dict(zip(names, photos.dataset.colours, strict=True)) | (
+        MARKS if choice.regions is not None else {VOID: MARKS[VOID]}
+    )
+
+    def build(folder: Path) -> None:
+        (folder / IMAGES).mkdir(parents=True)
+        for one in shown:
+            shutil.copy(one.file, folder / IMAGES / one.file.name)
+            if one.guess is not None and prelabel != "none":
+                (folder / GUESSES).mkdir(exist_ok=True)
+                Image.fromarray(one.guess).save(folder / GUESSES / f"{one.file.stem}.png")
+        pd.DataFrame(_rows(photos, choice)).to_csv(folder / TABLE, index=False)
+        drawings = [one.drawing for one in shown]
+        cvat.write(folder / "cvat", drawings, labels)
+        scores = [one.row["score"] for one in shown]
+        label_studio.write(
+            folder / "label_studio",
+            drawings,
+            labels,
+            folder_of(photos.description.name) / f"batch{number}" / IMAGES,
+            scores,
+        )
+        tiles = [_tile(one, photos) for one in shown]
+        write_whole(folder / "contact_sheet.jpg", jpeg(contact_sheet(tiles, columns=3 if heads.networks else 6)))
+        write_whole(folder / "next.html", page(photos.description.name, number, said, tiles, labels))
+        save_confusions(folder, heads.confusions)
+
+    return built_once(folder_of(photos.description.name) / f"batch{number}", build)
+
+
+def _rows(photos: Photos, choice: Choice) -> list[dict[str, Any]]:
+    """Return the rows of `next.csv`."""
+    rows = []
+    for rank, position in enumerate(choice.positions):
+        row: dict[str, Any] = {"rank": rank + 1, "file": photos.files[position].name}
+        if choice.regions is not None:
+            row["region"] = int(choice.regions[rank])
+        row |= {"score": float(choice.scores[rank]), "score_rank": int(choice.ranks[rank])}
+        rows.append(row | {"stands_for": int(choice.stands_for[rank]), "why": why(choice, rank)})
+    return rows
+
+
+def why(choice: Choice, rank: int) -> str:
+    """Return why something was chosen, in a few words."""
+    count = int(choice.stands_for[rank])
+    alike = f"stands for {count} photograph{'s' if count != 1 else ''}" if choice.regions is None else ""
+    if math.isnan(choice.scores[rank]):
+        return f"{'typical, ' if choice.query.name == 'typiclust' else ''}{alike}"
+    score = f"{choice.query.name} {choice.scores[rank]:.3f}, the {_ordinal(int(choice.ranks[rank]))} highest"
+    return f"{score}, {alike}" if alike else score
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def _shown(photos: Photos, heads: Heads, choice: Choice, prelabel: str) -> list[Shown]:
+    """Return the chosen photographs, each once, in the order of their first choice."""
+    rows, found = _rows(photos, choice), list[Shown]()
+    positions = [*dict.fromkeys(choice.positions.tolist())]
+    maps = divide(photos.dataset, choice.query.regions)[0] if choice.query.regions is not None else None
+    guesses = (
+        probabilities(committee_of(heads, choice.query), photos.dataset, np.array(positions))
+        if heads.networks
+        else None
+    )
+    for position in positions:
+        places = np.flatnonzero(choice.positions == position)
+        width, height = photos.sizes[position]
+        drawn = None if guesses is None else guess(next(guesses), (height, width), SURE if prelabel == "sure" else 0)
+        regions = None if maps is None or choice.regions is None else np.isin(maps[position], choice.regions[places])
+        found.append(
+            Shown(
+                rows[places[0]],
+                photos.files[position],
+                _drawing(photos, position, None if prelabel == "none" else drawn, regions),
+                drawn,
+                _disagreement(photos, heads, choice, position),
+            )
+        )
+    return found
+
+
+def _drawing(photos: Photos, position: int, drawn: np.ndarray | None, regions: np.ndarray | None) -> Drawing:
+    """Return what an annotation tool shows; `regions` (h, w) bool is what is to be labelled."""
+    width, height = photos.sizes[position]
+    file, names = photos.files[position].name, [*photos.description.classes]
+    nothing = np.full((height, width), 255, np.uint8)
+    if regions is None:
+        return Drawing(file, nothing if drawn is None else drawn, names)
+    inside = np.asarray(Image.fromarray(regions).resize((width, height), Image.Resampling.NEAREST))
+    return Drawing(
+        file,
+        np.where(inside, nothing if drawn is None else drawn, 255).astype(np.uint8),
+        names,
+        ~inside,
+        outlines_of(inside),
+    )
+
+
+def outlines_of(area: np.ndarray) -> list[Outline]:
+    """Return the outlines of the parts of an area (H, W) bool."""
+    from skimage.measure import approximate_polygon, find_contours
+
+    contours = find_contours(np.pad(area, 1).astype(np.float32), 0.5)
+    simple = [approximate_polygon(contour, 1.0)[:-1] for contour in contours]
+    return [Outline(REGION, [(x - 0.5, y - 0.5) for y, x in points]) for points in simple if len(points) > 2]
+
+
+def _disagreement(photos: Photos, heads: Heads, choice: Choice, position: int) -> np.ndarray | None:
+    if not heads.networks:
+        return None
+    score = choice.query.entry.score
+    name = score if isinstance(score, str) and score in SCORES else SCORE
+    return score_maps(committee_of(heads, choice.query), photos.dataset, position, RECIPE, [name])[1][name]
+
+
+def _tile(one: Shown, photos: Photos) -> Tile:
+    """Return a photograph, dark where nothing is to be labelled, the prediction and the disagreement."""
+    photo = small(read_image(one.file))
+    if one.drawing.elsewhere is not None:
+        is_dark = Image.fromarray(one.drawing.elsewhere).resize(photo.size)
+        photo.paste(photo.point(lambda value: value // 3), mask=is_dark)
+    pictures = [photo]
+    if one.guess is not None and one.disagreement is not None:
+        pictures += [painted(photo, one.guess, photos.dataset.colours), heat(one.disagreement, photo.size)]
+    return Tile(pictures, [one.file.name, one.row["why"]])
+
+
+def heat(values: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """Return a map (h, w) in colours, black for 0 and light yellow for its highest value or more than 1."""
+    from matplotlib import colormaps
+
+    colours = colormaps["magma"](values / max(1.0, float(values.max())))
+    return Image.fromarray((255 * colours[..., :3]).astype(np.uint8)).resize(size)

@@ -1,0 +1,81 @@
+"""What to label next, from a YAML file to a folder."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from alutils.errors import check_choice
+from alutils.labelling.batch import batches, chosen_before, folder_of, write_batch
+from alutils.labelling.choose import Choice, choose, query_for
+from alutils.labelling.heads import Heads, train_heads
+from alutils.labelling.photos import Photos, read_photos
+from alutils.labelling.stopping import curve, gain, last_confusions, note, score
+
+PRELABELS = ("all", "sure", "none")
+
+
+class NextBatch(NamedTuple):
+    """A batch to label, and what is known so far."""
+
+    photos: Photos
+    heads: Heads
+    choice: Choice
+    folder: Path
+    said: list[str]
+
+
+def next_batch(
+    path: Path,
+    k: int = 20,
+    *,
+    query: str = "",
+    regions: str = "",
+    split: str = "train",
+    prelabel: str = "all",
+    size: tuple[int, int] | None = None,
+    seed: int = 0,
+) -> NextBatch:
+    """Choose what to label next of a data set's photographs, and write a folder for annotation tools.
+
+    path : the YAML file that describes the data set
+    k : how many photographs, or regions
+    query : asked with the labels so far; "" for what suits their number
+    regions : such as "windows8x8" or "superpixels100"; "" for whole photographs
+    prelabel : what annotation tools show: "all" of the prediction, what is "sure" of it, "none"
+    size : height and width that the network reads
+
+    Raises `ParameterError` for an impossible value, `DataError` for a file that is wrong.
+    """
+    check_choice("prelabel", prelabel, PRELABELS)
+    started = time.monotonic()
+    photos = read_photos(path, split, size)
+    heads = train_heads(photos.dataset, photos.labelled, seed=seed)
+    asked = query_for(query, regions, has_labels=bool(heads.networks))
+    choice = choose(photos, heads, asked, k, seed=seed)
+    name = photos.description.name
+    said = _said(photos, heads, choice)
+    folder = write_batch(photos, heads, choice, prelabel, said)
+    row = {"batch": folder.name, "labelled": len(photos.labelled), "chosen": len(choice.positions), "query": str(asked)}
+    row |= {"score": round(score(heads.confusions), 4) if heads.confusions else None}
+    history = note(folder_of(name), row | {"seconds": round(time.monotonic() - started, 1)})
+    if heads.confusions:
+        said.append(f"cross-validated mean IoU by the number of labels: {curve(history)}")
+    return NextBatch(photos, heads, choice, folder, said)
+
+
+def _said(photos: Photos, heads: Heads, choice: Choice) -> list[str]:
+    """Return lines on what is labelled, on how well that does, and on the batch."""
+    count, total = len(photos.labelled), len(photos.files)
+    said = [f"{photos.description.name} {photos.split}: {total} photographs, {count} with a label"]
+    if heads.confusions:
+        said.append(
+            f"cross-validated mean IoU: {score(heads.confusions):.3f}, each photograph predicted by a network that has"
+            " not seen it"
+        )
+        helped = gain(last_confusions(batches(photos.description.name), len(heads.confusions)), heads.confusions)
+        said += [str(helped)] if helped else []
+    again = {photos.files[position].name for position in choice.positions} & chosen_before(photos)
+    said += [f"{len(again)} of these photographs were chosen before and have no label yet"] if again else []
+    left_out = f"; {choice.left_out} left out that look like others" if choice.left_out else ""
+    kind = "photographs" if choice.regions is None else "regions"
+    return [*said, f"next {len(choice.positions)} {kind}, by {choice.query}{left_out}"]

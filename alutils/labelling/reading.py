@@ -1,0 +1,266 @@
+"""Labels back from an annotation tool: checked, compared with the guess that was drawn, and added to the others."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from alutils.datasets.base import IGNORE_INDEX, LabelMeaning
+from alutils.datasets.cache import resized_label
+from alutils.datasets.decoding import upright_size
+from alutils.datasets.folder import Listing, listed, meaning_of, read_description
+from alutils.datasets.labels import read_label, read_label_of
+from alutils.errors import DataError, check_choice, did_you_mean
+from alutils.labelling import cvat, label_studio
+from alutils.labelling.batch import newest_guess
+from alutils.labelling.exports import Export
+from alutils.labelling.photos import default_size
+from alutils.labelling.shapes import UNCOVERED, VOID, Shapes, classes_of
+from alutils.queries.regions import clicks
+
+if TYPE_CHECKING:
+    from alutils.datasets.description import Description
+
+
+@dataclass(frozen=True)
+class Target:
+    """The photographs that labels are read for, and how."""
+
+    description: "Description"
+    split: str
+    folder: Path
+    listing: Listing
+    rest: int
+    later_wins: bool
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The number of each class."""
+        return {name: number for number, name in enumerate(self.description.classes)}
+
+    @cached_property
+    def meaning(self) -> LabelMeaning:
+        """What the pixels of label files stand for."""
+        return meaning_of(self.description)
+
+    @cached_property
+    def by_file(self) -> dict[str, Path]:
+        """The photographs by the names of their files, and by these without suffix."""
+        return {**self.listing.images, **{path.name: path for path in self.listing.images.values()}}
+
+    def photo(self, name: str) -> Path:
+        """Return the photograph that an export calls `name`; raise `DataError` if there is none."""
+        plain = name.replace("\\", "/").split("/")[-1]
+        without_hash = plain.split("-", 1)[-1]  # Label Studio puts one in front of what is uploaded
+        found = next(
+            (self.by_file[one] for one in (plain, Path(plain).stem, without_hash) if one in self.by_file), None
+        )
+        if found is None:
+            hint = did_you_mean(plain, [path.name for path in self.listing.images.values()])
+            raise DataError(f"{name[:80]}: no photograph of {self.split} has this name; {hint}allowed: their names")
+        return found
+
+    def check(self, name: str, size: tuple[int, int]) -> Path:
+        """Return the photograph that an export calls `name`; raise `DataError` if it has another size, too."""
+        photo = self.photo(name)
+        real = upright_size(photo)
+        if real != size:
+            raise DataError(
+                f"{name}: the export says that it has {size} pixels; the photograph, turned upright, has {real}"
+            )
+        return photo
+
+
+class Change(NamedTuple):
+    """What one photograph's new label is.
+
+    guessed, kept : pixels that had a guess and have a class now, and of these those whose class is the guess
+    clicks, saved : how many it takes to draw the label, and to draw only what the guess had wrong
+    """
+
+    photo: Path
+    is_new: bool
+    pixels: int
+    guessed: int
+    kept: int
+    clicks: int
+    clicks_of_corrections: int
+
+
+def read(
+    path: Path, export: Path, split: str = "train", *, replace: bool = False, rest: str = "", later_wins: bool = False
+) -> str:
+    """Add the labels of an export to those of a data set; return what was read, and what changed against the guess.
+
+    path : the YAML file that describes the data set
+    export : CVAT for images 1.1 or segmentation masks 1.1, as XML, zip or folder; Label Studio's JSON; PNG files
+    replace : whether a pixel that has a class may get another one
+    rest : the class of pixels that no shape covers; by default they are void
+    later_wins : whether of two shapes on one pixel the later one counts
+
+    Nothing is written until all is read and checked. Raises `DataError` for anything that is wrong.
+    """
+    description = read_description(path)
+    base = path.resolve().parent
+    listing = listed(description, base, split)
+    place = description.splits[split].labels
+    if place is None:
+        raise DataError(f"{path}: the split {split} has no folder for labels; allowed: one, as `labels`")
+    if rest:
+        check_choice("rest", rest, description.classes)
+    target = Target(
+        description,
+        split,
+        base / description.root / place,
+        listing,
+        [*description.classes].index(rest) if rest else UNCOVERED,
+        later_wins,
+    )
+    with tempfile.TemporaryDirectory(dir=target.folder, prefix=".reading-") as beside:
+        kind, changes = _read_all(target, Export(export), Path(beside), replace)
+        for change in changes:
+            shutil.move(Path(beside) / _file_name(change.photo), target.folder / _file_name(change.photo))
+    return _said(kind, changes, target.folder)
+
+
+def _read_all(target: Target, export: Export, beside: Path, replace: bool) -> tuple[str, list[Change]]:
+    """Write the new labels into the folder `beside`; return the kind of the export and what changed."""
+    kind, found = _found(target, export)
+    changes: list[Change] = []
+    try:
+        for name, classes in found:
+            photo = target.photo(name)
+            if photo in [change.photo for change in changes]:
+                raise DataError(f"{name}: it is there twice; allowed: once")
+            if (classes != UNCOVERED).any():
+                changes.append(_change(target, photo, classes, beside, replace))
+    except DataError as error:
+        raise DataError(f"{export.path}: {error}") from error
+    if not changes:
+        raise DataError(f"{export.path}: no label in it ({kind}); allowed: an export with at least one")
+    return kind, changes
+
+
+def _found(target: Target, export: Export) -> tuple[str, Iterator[tuple[str, np.ndarray]]]:
+    """Return the kind of an export, and each photograph's name and classes (H, W) int16, or `UNCOVERED`."""
+    name = export.path.name if export.path.suffix == ".xml" else export.named(cvat.ANNOTATIONS)
+    if name:
+        return "CVAT for images 1.1", _of_shapes(target, cvat.read_annotations(export.read(name), target.check))
+    if name := export.named(cvat.LABELMAP):
+        return "CVAT segmentation mask 1.1", _of_masks(target, export, cvat.read_labelmap(export.read(name).decode()))
+    tasks = [*export.below("", ".json")]
+    if len(tasks) == 1:
+        return "Label Studio JSON", _of_shapes(target, label_studio.read_tasks(export.read(tasks[0]), target.check))
+    if pngs := [*export.below("", ".png")]:
+        return "PNG files", ((name, _of_file(target, name, export.read(name))) for name in pngs)
+    raise DataError(
+        f"{export.path}: no known export; allowed: CVAT for images 1.1 (.xml, .zip), CVAT segmentation mask 1.1,"
+        " Label Studio JSON, a folder of PNG files named like the photographs"
+    )
+
+
+def _of_shapes(target: Target, found: Iterator[Shapes]) -> Iterator[tuple[str, np.ndarray]]:
+    for shapes in found:
+        if shapes.shapes:
+            yield shapes.name, classes_of(shapes, target.numbers, later_wins=target.later_wins)
+
+
+def _of_file(target: Target, name: str, content: bytes) -> np.ndarray:
+    """Return the classes in a PNG file of the data set's own kind; void is void."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(name).name
+        path.write_bytes(content)
+        return read_label_of(upright_size(target.photo(name)), path, target.meaning).astype(np.int16)
+
+
+def _of_masks(
+    target: Target, export: Export, labels: Mapping[tuple[int, int, int], str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what CVAT's coloured masks hold. Black is background and what nobody drew alike: void, unless a class."""
+    for label in labels.values():
+        if label not in {*target.numbers, VOID, "background"}:
+            hint = did_you_mean(label, target.numbers)
+            raise DataError(f"{export.path}: label {label!r}; {hint}allowed: {', '.join(target.numbers)}")
+    of_colour = {colour: target.numbers.get(label, IGNORE_INDEX) for colour, label in labels.items()}
+    names = tuple(target.description.classes)
+    meaning = LabelMeaning(target.meaning.of_value, of_colour, "colour", class_names=names)
+    for name in export.below(cvat.MASKS, ".png"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / Path(name).name
+            path.write_bytes(export.read(name))
+            yield name, read_label_of(upright_size(target.photo(name)), path, meaning).astype(np.int16)
+
+
+def _change(target: Target, photo: Path, classes: np.ndarray, beside: Path, replace: bool) -> Change:
+    """Write the new label of a photograph into the folder `beside`: what is there already, and `classes` over it."""
+    stem = next(stem for stem, path in target.listing.images.items() if path == photo)
+    new = np.where(classes == UNCOVERED, target.rest if target.rest != UNCOVERED else IGNORE_INDEX, classes).astype(
+        np.uint8
+    )
+    if old_file := target.listing.labels.get(stem):
+        old = read_label(old_file, target.meaning)
+        other = (old != IGNORE_INDEX) & (new != IGNORE_INDEX) & (old != new)
+        if other.any() and not replace:
+            raise DataError(
+                f"{photo.name}: {other.sum()} pixels have another class already; allowed: that, or --replace"
+            )
+        new = np.where(new == IGNORE_INDEX, old, new)
+    if (new == IGNORE_INDEX).any() and not target.description.ignore:
+        raise DataError(
+            f"{photo.name}: some pixels have no class, and no value is void; allowed: `ignore` in the YAML file"
+        )
+    Image.fromarray(_pixels(new, target)).save(beside / _file_name(photo))
+    guess = newest_guess(target.description.name, photo)
+    return _compared(photo, old_file is None, new, guess)
+
+
+def _compared(photo: Path, is_new: bool, new: np.ndarray, guess: np.ndarray | None) -> Change:
+    height, width = default_size([new.shape[::-1]])  # at this size clicks are counted in a moment
+    small, everything = resized_label(new, (height, width)), np.ones((height, width), bool)
+    drawn = clicks(small, everything)
+    if guess is None or guess.shape != new.shape:
+        return Change(photo, is_new, int((new != IGNORE_INDEX).sum()), 0, 0, drawn, drawn)
+    both = (guess != IGNORE_INDEX) & (new != IGNORE_INDEX)
+    wrong = resized_label(guess, (height, width)) != small
+    kept = int((both & (guess == new)).sum())
+    return Change(photo, is_new, int((new != IGNORE_INDEX).sum()), int(both.sum()), kept, drawn, clicks(small, wrong))
+
+
+def _pixels(classes: np.ndarray, target: Target) -> np.ndarray:
+    """Return what a label file holds for classes (H, W): values, or colours where the description says so."""
+    meaning = target.meaning
+    if meaning.by != "colour":
+        values = np.append(np.flatnonzero(meaning.of_value == IGNORE_INDEX), IGNORE_INDEX)
+        return np.where(classes == IGNORE_INDEX, values[0], classes).astype(np.uint8)
+    colours = np.zeros((256, 4), np.uint8)  # void is of alpha 0
+    for name, number in target.numbers.items():
+        colours[number] = *target.description.classes[name], 255
+    return colours[classes]
+
+
+def _file_name(photo: Path) -> str:
+    return f"{photo.stem}.png"
+
+
+def _said(kind: str, changes: list[Change], folder: Path) -> str:
+    new = sum(change.is_new for change in changes)
+    lines = [
+        f"{kind}: {len(changes)} photographs, {new} new labels, {len(changes) - new} changed; they are in {folder}"
+    ]
+    guessed = sum(change.guessed for change in changes)
+    if guessed:
+        kept = sum(change.kept for change in changes)
+        drawn, corrected = (
+            sum(of) for of in zip(*((one.clicks, one.clicks_of_corrections) for one in changes), strict=True)
+        )
+        lines.append(
+            f"  of {guessed} pixels with a guess, {100 * kept / guessed:.1f} % kept it; to outline everything takes"
+            f" about {drawn} clicks, to outline what was corrected {corrected}"
+        )
+    return "\n".join(lines)
