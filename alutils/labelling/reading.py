@@ -15,7 +15,7 @@ from alutils.datasets.base import IGNORE_INDEX, LabelMeaning
 from alutils.datasets.cache import resized_label
 from alutils.datasets.decoding import upright_size
 from alutils.datasets.folder import Listing, listed, meaning_of, read_description
-from alutils.datasets.labels import read_label, read_label_of
+from alutils.datasets.labels import read_label_of
 from alutils.errors import DataError, check_choice, did_you_mean
 from alutils.labelling import cvat, label_studio
 from alutils.labelling.batch import newest_guess
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """The photographs that labels are read for, and how."""
+    """The photographs that labels are read for, and how.
+
+    folder : of the labels
+    rest : the class of pixels that no shape covers, or void
+    """
 
     description: "Description"
     split: str
@@ -80,13 +84,14 @@ class Target:
 class Change(NamedTuple):
     """What one photograph's new label is.
 
+    file : the name of the label's file
     guessed, kept : pixels that had a guess and have a class now, and of these those whose class is the guess
     clicks, saved : how many it takes to draw the label, and to draw only what the guess had wrong
     """
 
     photo: Path
+    file: str
     is_new: bool
-    pixels: int
     guessed: int
     kept: int
     clicks: int
@@ -119,13 +124,13 @@ def read(
         split,
         base / description.root / place,
         listing,
-        [*description.classes].index(rest) if rest else UNCOVERED,
+        [*description.classes].index(rest) if rest else IGNORE_INDEX,
         later_wins,
     )
     with tempfile.TemporaryDirectory(dir=target.folder, prefix=".reading-") as beside:
         kind, changes = _read_all(target, Export(export), Path(beside), replace)
         for change in changes:
-            shutil.move(Path(beside) / _file_name(change.photo), target.folder / _file_name(change.photo))
+            shutil.move(Path(beside) / change.file, target.folder / change.file)
     return _said(kind, changes, target.folder)
 
 
@@ -200,11 +205,11 @@ def _of_masks(
 def _change(target: Target, photo: Path, classes: np.ndarray, beside: Path, replace: bool) -> Change:
     """Write the new label of a photograph into the folder `beside`: what is there already, and `classes` over it."""
     stem = next(stem for stem, path in target.listing.images.items() if path == photo)
-    new = np.where(classes == UNCOVERED, target.rest if target.rest != UNCOVERED else IGNORE_INDEX, classes).astype(
-        np.uint8
-    )
-    if old_file := target.listing.labels.get(stem):
-        old = read_label(old_file, target.meaning)
+    new = np.where(classes == UNCOVERED, target.rest, classes).astype(np.uint8)
+    old_file = target.listing.labels.get(stem)
+    file = f"{photo.stem}.png" if old_file is None else old_file.name
+    if old_file is not None:
+        old = read_label_of(new.shape[::-1], old_file, target.meaning)
         other = (old != IGNORE_INDEX) & (new != IGNORE_INDEX) & (old != new)
         if other.any() and not replace:
             raise DataError(
@@ -215,21 +220,20 @@ def _change(target: Target, photo: Path, classes: np.ndarray, beside: Path, repl
         raise DataError(
             f"{photo.name}: some pixels have no class, and no value is void; allowed: `ignore` in the YAML file"
         )
-    Image.fromarray(_pixels(new, target)).save(beside / _file_name(photo))
-    guess = newest_guess(target.description.name, photo)
-    return _compared(photo, old_file is None, new, guess)
+    Image.fromarray(_pixels(new, target)).save(beside / file)
+    return _compared(photo, file, old_file is None, new, newest_guess(target.description.name, photo))
 
 
-def _compared(photo: Path, is_new: bool, new: np.ndarray, guess: np.ndarray | None) -> Change:
-    height, width = default_size([new.shape[::-1]])  # at this size clicks are counted in a moment
-    small, everything = resized_label(new, (height, width)), np.ones((height, width), bool)
+def _compared(photo: Path, file: str, is_new: bool, new: np.ndarray, guess: np.ndarray | None) -> Change:
+    size = default_size([new.shape[::-1]])  # at this size clicks are counted in a moment
+    small, everything = resized_label(new, size), np.ones(size, bool)
     drawn = clicks(small, everything)
     if guess is None or guess.shape != new.shape:
-        return Change(photo, is_new, int((new != IGNORE_INDEX).sum()), 0, 0, drawn, drawn)
+        return Change(photo, file, is_new, 0, 0, drawn, drawn)
     both = (guess != IGNORE_INDEX) & (new != IGNORE_INDEX)
-    wrong = resized_label(guess, (height, width)) != small
-    kept = int((both & (guess == new)).sum())
-    return Change(photo, is_new, int((new != IGNORE_INDEX).sum()), int(both.sum()), kept, drawn, clicks(small, wrong))
+    kept = both & (guess == new)
+    corrections = clicks(small, resized_label(guess, size) != small)
+    return Change(photo, file, is_new, int(both.sum()), int(kept.sum()), drawn, corrections)
 
 
 def _pixels(classes: np.ndarray, target: Target) -> np.ndarray:
@@ -242,10 +246,6 @@ def _pixels(classes: np.ndarray, target: Target) -> np.ndarray:
     for name, number in target.numbers.items():
         colours[number] = *target.description.classes[name], 255
     return colours[classes]
-
-
-def _file_name(photo: Path) -> str:
-    return f"{photo.stem}.png"
 
 
 def _said(kind: str, changes: list[Change], folder: Path) -> str:
