@@ -114,6 +114,7 @@ labelling               a person's own photographs
     next_batch          what to label next, from a YAML file to a folder
     exports             what an annotation tool exported, opened with care
     reading             labels back from an annotation tool
+    rehearsal           an afternoon of labelling, with hidden labels in the person's place
 """
 
 __version__ = "0.1.0"

@@ -24,6 +24,7 @@ SMOKE: dict[str, dict[str, Any]] = {
     "05_committee_maps": QUICK | {"committee_members": 3},
     "06_figures": {},
     "07_compare_queries": {},
+    "08_label_next": {"photographs": 12, "k": 2, "rounds": 2},
 }
 READ_RUNS = ("06_figures", "07_compare_queries")
 

@@ -60,6 +60,7 @@ NOTEBOOKS: dict[str, Notebook] = {
     "05_committee_maps": Notebook(),
     "06_figures": Notebook(reads_results=True, uses_gpu=False),
     "07_compare_queries": Notebook(reads_results=True, uses_gpu=False),
+    "08_label_next": Notebook(),
 }
 
 

@@ -2,13 +2,14 @@
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image
+from torch import Tensor
 
 from alutils.datasets.base import Colour
 from alutils.datasets.decoding import read_image
@@ -16,7 +17,7 @@ from alutils.errors import DataError
 from alutils.files import built_once, write_whole
 from alutils.labelling import cvat, label_studio
 from alutils.labelling.choose import Choice, committee_of
-from alutils.labelling.heads import RECIPE, Heads, guess, probabilities
+from alutils.labelling.heads import RECIPE, Heads, guess
 from alutils.labelling.page import page
 from alutils.labelling.photos import Photos
 from alutils.labelling.shapes import REGION, VOID, Drawing, Outline
@@ -24,8 +25,8 @@ from alutils.labelling.sheet import Tile, contact_sheet, jpeg, painted, small
 from alutils.labelling.stopping import save_confusions
 from alutils.paths import results_dir
 from alutils.queries.regions import divide
-from alutils.queries.scores import SCORES
-from alutils.queries.scoring import score_maps
+from alutils.queries.scores import SCORES, applied, statistics_of
+from alutils.queries.scoring import ask_committee
 
 IMAGES, GUESSES, TABLE = "images", "guesses", "next.csv"
 SURE = 0.75  # the probability from which a guess is sure
@@ -84,39 +85,36 @@ def write_batch(photos: Photos, heads: Heads, choice: Choice, prelabel: str, sai
 
     Raises `DataError` for a class whose name has another meaning.
     """
-    names = [*photos.description.classes]
+    name, names = photos.description.name, [*photos.description.classes]
     if MARKS.keys() & {*names}:
-        raise DataError(f"{photos.description.name}: a class is named {VOID} or {REGION}; allowed: other names")
-    number = int(batches(photos.description.name)[-1].name[5:]) + 1 if batches(photos.description.name) else 1
-    shown = _shown(photos, heads, choice, prelabel)
-    labels = dict(zip(names, photos.dataset.colours, strict=True)) | (
-        MARKS if choice.regions is not None else {VOID: MARKS[VOID]}
-    )
+        raise DataError(f"{name}: a class is named {VOID} or {REGION}; allowed: other names")
+    number = int(batches(name)[-1].name[5:]) + 1 if batches(name) else 1
+    place, shown = folder_of(name) / f"batch{number}", _shown(photos, heads, choice, prelabel)
+    marks = MARKS if choice.regions is not None else {VOID: MARKS[VOID]}
+    labels = dict(zip(names, photos.dataset.colours, strict=True)) | marks
 
     def build(folder: Path) -> None:
-        (folder / IMAGES).mkdir(parents=True)
-        for one in shown:
-            shutil.copy(one.file, folder / IMAGES / one.file.name)
-            if one.guess is not None and prelabel != "none":
-                (folder / GUESSES).mkdir(exist_ok=True)
-                Image.fromarray(one.guess).save(folder / GUESSES / f"{one.file.stem}.png")
+        _write_images(shown, folder, with_guesses=bool(heads.networks) and prelabel != "none")
         pd.DataFrame(_rows(photos, choice)).to_csv(folder / TABLE, index=False)
-        drawings = [one.drawing for one in shown]
+        drawings, scores = [one.drawing for one in shown], [one.row["score"] for one in shown]
         cvat.write(folder / "cvat", drawings, labels)
-        scores = [one.row["score"] for one in shown]
-        label_studio.write(
-            folder / "label_studio",
-            drawings,
-            labels,
-            folder_of(photos.description.name) / f"batch{number}" / IMAGES,
-            scores,
-        )
+        label_studio.write(folder / "label_studio", drawings, labels, place / IMAGES, scores)
         tiles = [_tile(one, photos) for one in shown]
         write_whole(folder / "contact_sheet.jpg", jpeg(contact_sheet(tiles, columns=3 if heads.networks else 6)))
-        write_whole(folder / "next.html", page(photos.description.name, number, said, tiles, labels))
+        write_whole(folder / "next.html", page(name, number, said, tiles, labels))
         save_confusions(folder, heads.confusions)
 
-    return built_once(folder_of(photos.description.name) / f"batch{number}", build)
+    return built_once(place, build)
+
+
+def _write_images(shown: Sequence[Shown], folder: Path, with_guesses: bool) -> None:
+    """Copy the photographs into a batch's folder, and write their guesses beside."""
+    for inner in (IMAGES, GUESSES) if with_guesses else (IMAGES,):
+        (folder / inner).mkdir(parents=True)
+    for one in shown:
+        shutil.copy(one.file, folder / IMAGES / one.file.name)
+        if with_guesses and one.guess is not None:
+            Image.fromarray(one.guess).save(folder / GUESSES / f"{one.file.stem}.png")
 
 
 def _rows(photos: Photos, choice: Choice) -> list[dict[str, Any]]:
@@ -137,13 +135,14 @@ def why(choice: Choice, rank: int) -> str:
     alike = f"stands for {count} photograph{'s' if count != 1 else ''}" if choice.regions is None else ""
     if math.isnan(choice.scores[rank]):
         return f"{'typical, ' if choice.query.name == 'typiclust' else ''}{alike}"
-    score = f"{choice.query.name} {choice.scores[rank]:.3f}, the {_ordinal(int(choice.ranks[rank]))} highest"
+    score = f"{choice.query.name} {choice.scores[rank]:.3f}, the {_ordinal(int(choice.ranks[rank]))}highest"
     return f"{score}, {alike}" if alike else score
 
 
 def _ordinal(number: int) -> str:
+    """Return "2nd ", "3rd " and so on; nothing for the first."""
     ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
+    return f"{number}{ending} " if number > 1 else ""
 
 
 def _shown(photos: Photos, heads: Heads, choice: Choice, prelabel: str) -> list[Shown]:
@@ -151,26 +150,35 @@ def _shown(photos: Photos, heads: Heads, choice: Choice, prelabel: str) -> list[
     rows, found = _rows(photos, choice), list[Shown]()
     positions = [*dict.fromkeys(choice.positions.tolist())]
     maps = divide(photos.dataset, choice.query.regions)[0] if choice.query.regions is not None else None
-    guesses = (
-        probabilities(committee_of(heads, choice.query), photos.dataset, np.array(positions))
-        if heads.networks
-        else None
-    )
+    answers = _answers(photos, heads, choice, positions)
     for position in positions:
         places = np.flatnonzero(choice.positions == position)
         width, height = photos.sizes[position]
-        drawn = None if guesses is None else guess(next(guesses), (height, width), SURE if prelabel == "sure" else 0)
+        drawn = disagreement = None
+        if answers is not None:
+            probability, disagreement = next(answers)
+            drawn = guess(probability, (height, width), SURE if prelabel == "sure" else 0)
         regions = None if maps is None or choice.regions is None else np.isin(maps[position], choice.regions[places])
-        found.append(
-            Shown(
-                rows[places[0]],
-                photos.files[position],
-                _drawing(photos, position, None if prelabel == "none" else drawn, regions),
-                drawn,
-                _disagreement(photos, heads, choice, position),
-            )
-        )
+        drawing = _drawing(photos, position, None if prelabel == "none" else drawn, regions)
+        found.append(Shown(rows[places[0]], photos.files[position], drawing, drawn, disagreement))
     return found
+
+
+def _answers(
+    photos: Photos, heads: Heads, choice: Choice, positions: list[int]
+) -> Iterator[tuple[Tensor, np.ndarray]] | None:
+    """Yield the committee's mean probabilities (C, h, w) and its disagreement (h, w) on photographs; `None` without."""
+    if not heads.networks:
+        return None
+    score = choice.query.entry.score
+    shown = SCORES[score] if isinstance(score, str) and score in SCORES else SCORES[SCORE]
+    names = sorted({"mean_probability", *statistics_of(shown)})
+    committee = committee_of(heads, choice.query)
+    return (
+        (of["mean_probability"][image], applied(shown, of)[image].float().cpu().numpy())
+        for of in ask_committee(committee, photos.dataset, np.array(positions), RECIPE, names)
+        for image in range(len(of["mean_probability"]))
+    )
 
 
 def _drawing(photos: Photos, position: int, drawn: np.ndarray | None, regions: np.ndarray | None) -> Drawing:
@@ -197,14 +205,6 @@ def outlines_of(area: np.ndarray) -> list[Outline]:
     contours = find_contours(np.pad(area, 1).astype(np.float32), 0.5)
     simple = [approximate_polygon(contour, 1.0)[:-1] for contour in contours]
     return [Outline(REGION, [(x - 0.5, y - 0.5) for y, x in points]) for points in simple if len(points) > 2]
-
-
-def _disagreement(photos: Photos, heads: Heads, choice: Choice, position: int) -> np.ndarray | None:
-    if not heads.networks:
-        return None
-    score = choice.query.entry.score
-    name = score if isinstance(score, str) and score in SCORES else SCORE
-    return score_maps(committee_of(heads, choice.query), photos.dataset, position, RECIPE, [name])[1][name]
 
 
 def _tile(one: Shown, photos: Photos) -> Tile:

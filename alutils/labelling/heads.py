@@ -5,7 +5,6 @@ they have seen (Parmanto et al. 1996), and they tell at no further cost what a n
 has not seen.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,10 +14,9 @@ import torch
 from alutils.datasets import IGNORE_INDEX, ImageDataset
 from alutils.models import build_model
 from alutils.models.base import SplitModel
-from alutils.queries.committee import Committee, committee_statistics, enlarged_pieces
+from alutils.queries.committee import enlarged_pieces
 from alutils.seeds import derive_seed, numpy_generator
-from alutils.training.feeding import feed
-from alutils.training.loop import Trainer, autocast, predict
+from alutils.training.loop import Trainer, predict
 from alutils.training.metrics import confusion_matrix
 from alutils.training.recipe import Recipe
 
@@ -87,15 +85,6 @@ def subset(dataset: ImageDataset, indices: np.ndarray) -> ImageDataset:
     names = [dataset.item_names[index] for index in indices]
     labels = dataset.labels[indices]
     return replace(dataset, images=dataset.images[indices], labels=labels, item_names=names, features=features)
-
-
-@torch.inference_mode()
-def probabilities(committee: Committee, dataset: ImageDataset, indices: np.ndarray) -> Iterator[torch.Tensor]:
-    """Yield the mean probabilities (C, h, w) of a committee for each of some images, at the size of its logits."""
-    committee = committee.for_inference()
-    for images, _ in feed(dataset, indices[:, None], committee.device):
-        with autocast(RECIPE.precision, committee.device):
-            yield committee_statistics(committee.logits(images), ["mean_probability"])["mean_probability"][0]
 
 
 def guess(probability: torch.Tensor, size: tuple[int, int], surest: float = 0.0) -> np.ndarray:

@@ -98,9 +98,36 @@ class Change(NamedTuple):
     clicks_of_corrections: int
 
 
+class Reading(NamedTuple):
+    """What was read from an export of some kind; the labels are in `folder`."""
+
+    kind: str
+    changes: list[Change]
+    folder: Path
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        count, new = len(self.changes), sum(change.is_new for change in self.changes)
+        said = f"{self.kind}: {count} photographs, {new} new labels, {count - new} changed; they are in {self.folder}"
+        guessed = sum(change.guessed for change in self.changes)
+        if not guessed:
+            return said
+        kept = sum(change.kept for change in self.changes)
+        drawn, corrected = self.clicks
+        return (
+            f"{said}\n  of {guessed} pixels with a guess, {100 * kept / guessed:.1f} % kept it; to outline everything"
+            f" takes about {drawn} clicks, to outline what was corrected {corrected}"
+        )
+
+    @property
+    def clicks(self) -> tuple[int, int]:
+        """How many it takes to outline all that was read, and only what was corrected."""
+        return sum(one.clicks for one in self.changes), sum(one.clicks_of_corrections for one in self.changes)
+
+
 def read(
     path: Path, export: Path, split: str = "train", *, replace: bool = False, rest: str = "", later_wins: bool = False
-) -> str:
+) -> Reading:
     """Add the labels of an export to those of a data set; return what was read, and what changed against the guess.
 
     path : the YAML file that describes the data set
@@ -131,7 +158,7 @@ def read(
         kind, changes = _read_all(target, Export(export), Path(beside), replace)
         for change in changes:
             shutil.move(Path(beside) / change.file, target.folder / change.file)
-    return _said(kind, changes, target.folder)
+    return Reading(kind, changes, target.folder)
 
 
 def _read_all(target: Target, export: Export, beside: Path, replace: bool) -> tuple[str, list[Change]]:
@@ -246,21 +273,3 @@ def _pixels(classes: np.ndarray, target: Target) -> np.ndarray:
     for name, number in target.numbers.items():
         colours[number] = *target.description.classes[name], 255
     return colours[classes]
-
-
-def _said(kind: str, changes: list[Change], folder: Path) -> str:
-    new = sum(change.is_new for change in changes)
-    lines = [
-        f"{kind}: {len(changes)} photographs, {new} new labels, {len(changes) - new} changed; they are in {folder}"
-    ]
-    guessed = sum(change.guessed for change in changes)
-    if guessed:
-        kept = sum(change.kept for change in changes)
-        drawn, corrected = (
-            sum(of) for of in zip(*((one.clicks, one.clicks_of_corrections) for one in changes), strict=True)
-        )
-        lines.append(
-            f"  of {guessed} pixels with a guess, {100 * kept / guessed:.1f} % kept it; to outline everything takes"
-            f" about {drawn} clicks, to outline what was corrected {corrected}"
-        )
-    return "\n".join(lines)

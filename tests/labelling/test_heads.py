@@ -1,6 +1,7 @@
 """A cross-validation committee: each head sees all folds but one, and nobody's label leaks into its own prediction."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,10 +9,9 @@ import torch
 
 from alutils.datasets import IGNORE_INDEX, ImageDataset, load_dataset
 from alutils.labelling import heads
-from alutils.labelling.heads import guess, probabilities, subset, train_heads
+from alutils.labelling.heads import guess, subset, train_heads
 from alutils.models import DEFAULT_ENCODER
 from alutils.models.encoders import encoded
-from alutils.queries.committee import Committee
 
 CPU = torch.device("cpu")
 
@@ -28,13 +28,13 @@ def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_head_sees_all_folds_but_one(scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
-    seen = []
-    train = heads.Trainer.train
-    monkeypatch.setattr(
-        heads.Trainer,
-        "train",
-        lambda self, dataset, indices, **how: (seen.append(indices), train(self, dataset, indices, **how)),
-    )
+    seen, train = list[np.ndarray](), heads.Trainer.train
+
+    def watched(self: heads.Trainer, dataset: ImageDataset, indices: np.ndarray, **how: Any) -> None:
+        seen.append(indices)
+        train(self, dataset, indices, **how)
+
+    monkeypatch.setattr(heads.Trainer, "train", watched)
     labelled = np.array([1, 4, 7, 9, 12, 20, 33])
     found = train_heads(scenes, labelled)
     left_out = [np.setdiff1d(labelled, indices) for indices in seen]
@@ -98,11 +98,3 @@ def test_a_guess_is_the_most_probable_class_where_it_is_sure():
     sure = guess(probability, (1, 2), surest=0.75)
     assert sure.tolist() == [[0, IGNORE_INDEX]]
     assert guess(probability, (1, 2)).tolist() == [[0, 1]]
-
-
-def test_probabilities_are_means_over_the_heads(scenes: ImageDataset):
-    networks = train_heads(scenes, np.arange(2)).networks
-    (both,) = probabilities(Committee(networks), scenes, np.array([30]))
-    alone = [next(probabilities(Committee([network]), scenes, np.array([30]))) for network in networks]
-    assert torch.allclose(both, sum(alone) / 2, atol=1e-6)
-    assert torch.allclose(both.sum(dim=0), torch.ones(both.shape[1:]), atol=1e-5)

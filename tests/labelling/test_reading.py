@@ -135,7 +135,7 @@ def test_what_was_drawn_becomes_labels(make: Callable[[Path], Path], by: str | N
     if by and make is png_folder:
         shutil.rmtree(export)
         return  # its files are of the data set's own kind
-    assert read(yard, export) == (
+    assert str(read(yard, export)) == (
         f"{KINDS[make]}: 2 photographs, 2 new labels, 0 changed; they are in {tmp_path}/labels"
     )
     assert labels_in(yard) == DONE
@@ -144,7 +144,7 @@ def test_what_was_drawn_becomes_labels(make: Callable[[Path], Path], by: str | N
 def test_regions_are_added_and_nothing_is_replaced_unless_told(yard: Path, tmp_path: Path):
     part = np.full_like(LABEL, 255)
     part[:10, 30:] = 1  # void in the label so far
-    assert "0 new labels, 1 changed" in read(yard, cvat_folder(tmp_path, labels={"c.jpeg": part}))
+    assert "0 new labels, 1 changed" in str(read(yard, cvat_folder(tmp_path, labels={"c.jpeg": part})))
     both = np.where(part == 255, LABEL, part)
     assert labels_in(yard)["c.png"] == both.tolist()
     part[:10, :10] = 1  # grass so far
@@ -171,7 +171,7 @@ def test_what_changed_against_the_guess_is_counted(yard: Path, tmp_path: Path):
     guess[10:20, :10] = 0  # 100 of 1,100 pixels that get a class
     guess[:5, 30:] = 0  # which get none
     Image.fromarray(guess).save(guesses / "a b.png")
-    text = read(yard, cvat_folder(tmp_path, labels={"a b.JPG": LABEL}))
+    text = str(read(yard, cvat_folder(tmp_path, labels={"a b.JPG": LABEL})))
     found = re.search(
         r"of (\d+) pixels with a guess, (\S+) % kept it; .* about (\d+) clicks, .* corrected (\d+)$", text
     )
