@@ -6,13 +6,16 @@ ARGS ?=
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 PROFILE ?= local
 BIN := .venv/bin
+LABEL_STUDIO := .venv-label-studio
+LABEL_STUDIO_PIN := tests/labelling/label_studio_requirements.txt
+LABEL_STUDIO_READY := $(LABEL_STUDIO)/.ready-$(shell cksum $(LABEL_STUDIO_PIN) | cut -d' ' -f1)
 READY := .venv/.ready-$(shell cksum requirements.lock | cut -d' ' -f1)
 
-.PHONY: help reproduce grid status compare figures lab check test lint lock benchmark
+.PHONY: help reproduce grid status compare figures lab check test lint label-studio lock benchmark
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
 
 reproduce:  ## the demonstration: every notebook, on digits and drawn scenes
 	@$(MAKE) --no-print-directory grid PRESET=demo
@@ -50,6 +53,8 @@ lint: $(READY)
 benchmark: $(READY)  ## measure every claim of speed beside its rivals, and write docs/speed.md (an hour on two cores)
 	@$(BIN)/python benchmarks/run_all.py
 
+label-studio: $(LABEL_STUDIO_READY)  ## the Label Studio server, for the test that needs it
+
 lock: $(READY)  ## remake requirements.lock from pyproject.toml
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group dev \
 	    --upgrade pyproject.toml -o requirements.lock
@@ -64,4 +69,16 @@ $(READY):
 	    || $(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The empty database takes a minute to make: each test starts with a copy.
+$(LABEL_STUDIO_READY):
+	@echo "making $(LABEL_STUDIO) with the Label Studio server (some minutes, 0.9 GB)"
+	@rm -rf $(LABEL_STUDIO) && $(PYTHON) -m venv $(LABEL_STUDIO)
+	@$(LABEL_STUDIO)/bin/python -m pip install -q uv \
+	    && $(LABEL_STUDIO)/bin/uv pip install -q --python $(LABEL_STUDIO)/bin/python -r $(LABEL_STUDIO_PIN) \
+	    || $(LABEL_STUDIO)/bin/python -m pip install -q -r $(LABEL_STUDIO_PIN)
+	@COLLECT_ANALYTICS=false LATEST_VERSION_CHECK=false SENTRY_DSN= FRONTEND_SENTRY_DSN= \
+	    LABEL_STUDIO_BASE_DATA_DIR="$(CURDIR)/$(LABEL_STUDIO)/empty" $(LABEL_STUDIO)/bin/label-studio version \
+	    >$(LABEL_STUDIO)/empty.log 2>&1 || { cat $(LABEL_STUDIO)/empty.log; exit 1; }
 	@touch $@

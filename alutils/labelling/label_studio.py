@@ -6,6 +6,7 @@ repeated, the number of a size (2 bits), the number of values less 1 in so many 
 """
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def write(
 ) -> None:
     """Write tasks with predictions, the labelling configuration, and the settings with which images are found.
 
-    images : the folder of the images
+    images : the folder of the images, in the batch's folder
     scores : why each image was chosen, for `data.acquisition`
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,10 +45,15 @@ def write(
             ElementTree.SubElement(shown, "Label", {"value": name, "background": f"#{bytes(colour).hex()}"})
     ElementTree.indent(view)
     write_whole(folder / CONFIGURATION, ElementTree.tostring(view, encoding="unicode"))
-    root = images.resolve().parent
-    write_whole(
-        folder / SETTINGS,
-        f"LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true\nLABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}\n",
+    write_whole(folder / SETTINGS, _settings(images.resolve()))
+
+
+def _settings(images: Path) -> str:
+    """Return settings that a shell reads; they are those of all batches, so that one server shows them all."""
+    return (
+        f"# Settings, Cloud Storage, Add Source Storage, Local Files, Absolute local path: {images}\n"
+        "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true\n"
+        f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={shlex.quote(str(images.parent.parent))}\n"
     )
 
 
@@ -56,21 +62,22 @@ def _from(kind: str) -> str:
 
 
 def _task(drawing: Drawing, images: Path, score: float) -> dict[str, Any]:
+    """Return a task. Label Studio cuts an `id` at a #, and takes masks of one `id` for one: it holds no names."""
     height, width = drawing.classes.shape
     of_all = {"original_width": width, "original_height": height, "image_rotation": 0, "to_name": TO}
     results: list[dict[str, Any]] = [
         {
-            "id": f"{drawing.file}-{name}",
+            "id": f"brush{number}",
             "type": "brushlabels",
             "from_name": _from("brushlabels"),
             "value": {"format": "rle", "rle": encoded(mask), "brushlabels": [name]},
             **of_all,
         }
-        for name, mask in drawing.masks()
+        for number, (name, mask) in enumerate(drawing.masks())
     ]
     results += [
         {
-            "id": f"{drawing.file}-{outline.label}{number}",
+            "id": f"polygon{number}",
             "type": "polygonlabels",
             "from_name": _from("polygonlabels"),
             "value": {
@@ -82,7 +89,7 @@ def _task(drawing: Drawing, images: Path, score: float) -> dict[str, Any]:
         }
         for number, outline in enumerate(drawing.outlines)
     ]
-    place = quote(f"{images.name}/{drawing.file}")
+    place = quote(f"{images.parent.name}/{images.name}/{drawing.file}")
     data = {"image": f"/data/local-files/?d={place}", "item": drawing.file, "acquisition": _number(score)}
     return {"data": data, "predictions": [{"model_version": "committee", "result": results}] if results else []}
 
@@ -117,9 +124,10 @@ def _columns(numbers: np.ndarray, count: int) -> np.ndarray:
 
 
 def decoded(numbers: Sequence[int], height: int, width: int) -> np.ndarray:
-    """Return the mask (H, W) bool of Label Studio's run lengths: where alpha is not 0.
+    """Return the mask (H, W) bool of Label Studio's run lengths: where alpha is more than half of its highest value.
 
-    Raises `ValueError` if they are not of such an image, or end too early.
+    A brush or an eraser covers the pixels at its border in part. Raises `ValueError` if the run lengths are not of such
+    an image, or end too early.
     """
     bits = (np.unpackbits(np.array(numbers, np.uint8)) + ord("0")).tobytes().decode()
     place = 0
@@ -141,11 +149,12 @@ def decoded(numbers: Sequence[int], height: int, width: int) -> np.ndarray:
         if done + count > total:
             raise ValueError("a mask's run lengths are more than its pixels")
         if is_repeated:
-            found[done : done + count] = number(value_bits) > 0
+            found[done : done + count] = number(value_bits)
         else:
-            found[done : done + count] = [number(value_bits) > 0 for _ in range(count)]
+            found[done : done + count] = [number(value_bits) for _ in range(count)]
         done += count
-    return found.reshape(height, width, 4)[..., 3].astype(bool)
+    alpha = found.reshape(height, width, 4)[..., 3]
+    return alpha > alpha.max() // 2
 
 
 def read_tasks(content: bytes, check: Check) -> Iterator[Shapes]:
@@ -201,6 +210,8 @@ def _mask(kind: str, value: dict[str, Any], height: int, width: int) -> np.ndarr
     if kind == "polygonlabels":
         points = value["points"]
     else:
+        if value.get("rotation"):
+            raise ValueError("a turned rectangle; allowed: brushes, polygons, and rectangles that are not turned")
         left, top = float(value["x"]), float(value["y"])
         right, bottom = left + float(value["width"]), top + float(value["height"])
         points = [(left, top), (right, top), (right, bottom), (left, bottom)]

@@ -30,10 +30,14 @@ $lines
 <p>$keys</p>
 <h1>How to go on</h1>
 <p>CVAT: make a task with the labels in <code>cvat/labels.json</code> (Raw), upload <code>images/</code>, then upload
-<code>cvat/annotations.xml</code> as “CVAT 1.1”. Label Studio: start it with the two settings in
-<code>label_studio/settings.txt</code>, make a project with <code>labelling_configuration.xml</code>, add the folder
-<code>images/</code> as a source of local files, and import <code>tasks.json</code>. Correct what is drawn, export,
-then: <code>alutils read DATA.yaml EXPORT</code></p>
+<code>cvat/annotations.xml</code> as “CVAT 1.1”. Correct what is drawn, export, then:
+<code>alutils read DATA.yaml EXPORT</code></p>
+<p>Label Studio: start it in this folder by <code>set -a; . label_studio/settings.txt; label-studio start</code>. Make
+a project; its Labeling Interface, as Code, is <code>label_studio/labelling_configuration.xml</code>. Under Settings,
+Cloud Storage, add a source storage of Local Files, whose path stands in <code>label_studio/settings.txt</code>, and
+choose “Save”, not “Save &amp; Sync”. Import <code>label_studio/tasks.json</code>. Correct what is drawn, submit,
+export as JSON, then: <code>alutils read DATA.yaml EXPORT</code>. If you drew a new shape over others, add
+<code>--later-wins</code>: of the shapes on a pixel, the one begun last counts.</p>
 <h1>What to label</h1>
 <ol>
 $items

@@ -1,6 +1,7 @@
 """Label Studio's tasks: what is written comes back, the right annotation counts, and wrong files are one line."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from alutils.labelling.shapes import UNCOVERED, Drawing, Outline, classes_of
 
 CLASSES = ["sky", "road & rail", "Bäume"]
 NUMBERS = {name: number for number, name in enumerate(CLASSES)}
+GOLDEN = Path(__file__).parent / "golden"
 COLOURS = dict(zip(CLASSES, [(1, 2, 3), (255, 0, 0), (0, 128, 0)], strict=True))
 
 
@@ -41,17 +43,96 @@ def test_masks_come_back(mask: np.ndarray):
     assert np.array_equal(label_studio.decoded(label_studio.encoded(mask), *mask.shape), mask)
 
 
+HEAD = f"{8:032b}" + f"{7:05b}" + f"{2:04b}{3:04b}{7:04b}{15:04b}"  # two pixels: 8 values, of 8 bits each
+
+
+def packed(bits: str) -> list[int]:
+    bits = bits.ljust(-(-len(bits) // 8) * 8, "0")
+    return [int(bits[place : place + 8], 2) for place in range(0, len(bits), 8)]
+
+
 def test_a_mask_by_hand():
-    """Two pixels, of which the second counts: 8 values, of 8 bits each; runs of 4 times 0 and 4 times 255."""
-    head = f"{8:032b}" + f"{7:05b}" + f"{2:04b}{3:04b}{7:04b}{15:04b}"
-    body = "1" + "11" + f"{3:016b}" + f"{0:08b}" + "1" + "11" + f"{3:016b}" + f"{255:08b}"
-    bits = (head + body).ljust(-(-len(head + body) // 8) * 8, "0")
-    by_hand = [int(bits[place : place + 8], 2) for place in range(0, len(bits), 8)]
-    assert label_studio.encoded(np.array([[False, True]])) == by_hand
-    single = "0" + "00" + f"{7:03b}" + "".join(f"{value:08b}" for value in (0, 0, 0, 0, 9, 9, 9, 255))
-    bits = (head + single).ljust(-(-len(head + single) // 8) * 8, "0")
-    literal = [int(bits[place : place + 8], 2) for place in range(0, len(bits), 8)]
-    assert label_studio.decoded(literal, 1, 2).tolist() == [[False, True]]
+    """Of two pixels the second counts: 4 times 0, and 4 times 255."""
+    runs = "1" + "11" + f"{3:016b}" + f"{0:08b}" + "1" + "11" + f"{3:016b}" + f"{255:08b}"
+    assert label_studio.encoded(np.array([[False, True]])) == packed(HEAD + runs)
+
+
+@pytest.mark.parametrize(
+    ("alphas", "mask"),
+    [((127, 255), [False, True]), ((255, 128), [True, True]), ((0, 1), [False, True]), ((0, 0), [False, False])],
+)
+def test_a_brush_covers_pixels_at_its_border_in_part(alphas: tuple[int, int], mask: list[bool]):
+    """The border of what is drawn in a browser has every alpha; some converters write a mask with an alpha of 1."""
+    values = (9, 9, 9, alphas[0], 200, 200, 200, alphas[1])
+    one_by_one = "0" + "00" + f"{7:03b}" + "".join(f"{value:08b}" for value in values)
+    assert label_studio.decoded(packed(HEAD + one_by_one), 1, 2).tolist() == [mask]
+
+
+PREDICTION = """
+cccccccccccccccccccccccccccccccc
+................................
+................................
+................................
+.........................t......
+................................
+.......ttttttt..................
+......ttttttttt.................
+.....ttttttttttt................
+....ttttttttttttt...............
+....ttttrrrrrtttt...............
+....ttttrrrrrtttt...............
+....ttttrrrrrtttt...............
+....ttttrrrrrtttt...............
+....ttttrrrrrtttt...............
+rrrrtttttttttttttrrrrrrrrrrrrrrr
+rrrrrtttttttttttrrrrrrrrrrrrrrrr
+rrrrrrtttttttttrrrrrrrrrrrrrrrrr
+rrrrrrrtttttttrrrrrrrrrrrrrrrrrr
+rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr
+rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr
+rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr
+rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr
+rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrc
+"""
+PAINTED = """
+......ttttttttc.................
+.....ttttttttcccc...............
+....tttttttttttccccc............
+....ttttrrrrrttttccccc..........
+....ttttrrrrrtttt..ccc..........
+....ttttrrrrrtttt....c..........
+"""
+POLYGON = """
+..................c......t......
+..................cccccc........
+.......ttttttt....cccccccc......
+......ttttttttt...cccccccc......
+.....ttttttttttt..cccccccc......
+....ttttttttttttt.cccccccc......
+....ttttrrrrrtttt.ccccccc.......
+....ttttrrrrrtttt.ccccccc.......
+....ttttrrrrrtttt.....ccc.......
+"""
+
+
+def test_an_export_of_the_server_is_read():
+    """Label Studio 1.23.2 showed these in a browser: one was submitted, one painted over, one got a polygon.
+
+    The copies of predictions, which nobody reads, are left out.
+    """
+    *found, skipped = label_studio.read_tasks((GOLDEN / "label_studio_export.json").read_bytes(), fine)
+    numbers = {"road": 0, "tree": 1, "car": 2}
+    shown = {
+        shapes.name: [
+            "".join(".rtc"[pixel + 1] for pixel in row) for row in classes_of(shapes, numbers, later_wins=True)
+        ]
+        for shapes in found
+    }
+    whole, painted, polygon = (text.split() for text in (PREDICTION, PAINTED, POLYGON))
+    assert shown["submitted as it was.png"] == whole
+    assert shown["Grüße #1.png"] == whole[:7] + painted + whole[13:]
+    assert shown["polygon.png"] == whole[:4] + polygon + whole[13:]
+    assert (skipped.name, skipped.shapes, len(shown)) == ("skipped.png", [], 3)
 
 
 @settings(deadline=None, max_examples=30)
@@ -75,7 +156,7 @@ def test_a_task_says_where_its_image_is_and_why_it_was_chosen(tmp_path: Path):
     nothing = Drawing("b.jpg", label + 255, CLASSES)
     first, second = tasks_of(tmp_path, Drawing("ä b#1.JPG", label, CLASSES, outlines=[outline]), nothing)
     assert first["data"] == {
-        "image": "/data/local-files/?d=images/%C3%A4%20b%231.JPG",
+        "image": f"/data/local-files/?d={tmp_path.name}/images/%C3%A4%20b%231.JPG",
         "item": "ä b#1.JPG",
         "acquisition": 0.5,
     }
@@ -85,7 +166,25 @@ def test_a_task_says_where_its_image_is_and_why_it_was_chosen(tmp_path: Path):
     assert second["predictions"] == []
     configuration = (tmp_path / "labelling_configuration.xml").read_text()
     assert 'value="road &amp; rail" background="#ff0000"' in configuration
-    assert f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={tmp_path}" in (tmp_path / "settings.txt").read_text()
+
+
+def test_a_shell_reads_the_settings(tmp_path: Path):
+    """One root serves all batches, whatever its name; the folder that a project may show stands beside it."""
+    batch = tmp_path / "my $HOME's" / "batch1"
+    label_studio.write(batch / "label_studio", [], COLOURS, batch / "images", [])
+    script = "set -a; . label_studio/settings.txt; printenv LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
+    done = subprocess.run(["sh", "-c", script], cwd=batch, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{batch.parent}\n"
+    assert f"Absolute local path: {batch / 'images'}\n" in (batch / "label_studio/settings.txt").read_text()
+
+
+def test_what_is_drawn_is_told_apart_without_names(tmp_path: Path):
+    """Label Studio cuts an `id` at a #; two masks of one `id` become one mask."""
+    label, outline = np.array([[0, 1, 2, 1]], np.uint8), Outline("a#b", [(0, 0), (4, 0), (4, 1)])
+    (task,) = tasks_of(tmp_path, Drawing("#1.png", label, CLASSES, outlines=[outline, outline]))
+    names = [result["id"] for result in task["predictions"][0]["result"]]
+    assert len({*names}) == len(names) == 5
+    assert all(name.isalnum() and name.isascii() for name in names)
 
 
 def result(kind: str, value: dict[str, Any], label: str = "sky") -> dict[str, Any]:
@@ -140,6 +239,10 @@ def one(*results: dict[str, Any]) -> str:
         ),
         (one(result("brushlabels", {"rle": label_studio.encoded(np.ones((2, 4), bool))[:-2]})), "end too early"),
         (one(result("brushlabels", {})), "^a.jpg: no 'rle'$"),
+        (
+            one(result("rectanglelabels", {"x": 0, "y": 0, "width": 9, "height": 9, "rotation": 30})),
+            "^a.jpg: a turned rectangle; allowed: brushes",
+        ),
         (one(result("polygonlabels", {"points": [[0, 0]]})), "^a.jpg: a polygon without three points"),
         (
             one(result("ellipselabels", {})),
