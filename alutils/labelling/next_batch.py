@@ -9,7 +9,7 @@ from alutils.labelling.batch import batches, chosen_before, folder_of, write_bat
 from alutils.labelling.choose import Choice, choose, query_for
 from alutils.labelling.heads import Heads, train_heads
 from alutils.labelling.photos import Photos, read_photos
-from alutils.labelling.stopping import curve, gain, last_confusions, note, score
+from alutils.labelling.stopping import curve, gain, last_confusions, note, score, scores_so_far
 
 PRELABELS = ("all", "sure", "none")
 
@@ -57,9 +57,7 @@ def next_batch(
     folder = write_batch(photos, heads, choice, prelabel, said)
     row = {"batch": folder.name, "labelled": len(photos.labelled), "chosen": len(choice.positions), "query": str(asked)}
     row |= {"score": round(score(heads.confusions), 4) if heads.confusions else None}
-    history = note(folder_of(name), row | {"seconds": round(time.monotonic() - started, 1)})
-    if heads.confusions:
-        said.append(f"cross-validated mean IoU by the number of labels: {curve(history)}")
+    note(folder_of(name), row | {"seconds": round(time.monotonic() - started, 1)})
     return NextBatch(photos, heads, choice, folder, said)
 
 
@@ -68,10 +66,8 @@ def _said(photos: Photos, heads: Heads, choice: Choice) -> list[str]:
     count, total = len(photos.labelled), len(photos.files)
     said = [f"{photos.description.name} {photos.split}: {total} photographs, {count} with a label"]
     if heads.confusions:
-        said.append(
-            f"cross-validated mean IoU: {score(heads.confusions):.3f}, each photograph predicted by a network that has"
-            " not seen it"
-        )
+        scores = scores_so_far(folder_of(photos.description.name)) | {count: score(heads.confusions)}
+        said.append(f"mean IoU on photographs that a network has not seen, by the number of labels: {curve(scores)}")
         helped = gain(last_confusions(batches(photos.description.name), len(heads.confusions)), heads.confusions)
         said += [str(helped)] if helped else []
     again = {photos.files[position].name for position in choice.positions} & chosen_before(photos)

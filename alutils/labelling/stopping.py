@@ -93,16 +93,31 @@ def last_confusions(batches: list[Path], labelled: int) -> Confusions:
     return {}
 
 
-def note(folder: Path, row: Mapping[str, object]) -> pd.DataFrame:
-    """Add a row to the history of a data set; return the whole history."""
+def note(folder: Path, row: Mapping[str, object]) -> None:
+    """Add a row to the history of a data set."""
+    history = pd.concat([_history(folder), pd.DataFrame([row])], ignore_index=True)
+    write_whole(folder / HISTORY, history.to_csv(index=False))
+
+
+def scores_so_far(folder: Path) -> dict[int, float]:
+    """Return the last score for each number of labels in the history of a data set."""
+    scored = _history(folder).dropna(subset=["score"])
+    return scored.groupby("labelled", sort=True)["score"].last().to_dict()
+
+
+def _history(folder: Path) -> pd.DataFrame:
+    """Return the history of a data set; raise `DataError` if its file is damaged."""
     path = folder / HISTORY
-    known = pd.read_csv(path) if path.is_file() else pd.DataFrame()
-    history = pd.concat([known, pd.DataFrame([row])], ignore_index=True)
-    write_whole(path, history.to_csv(index=False))
+    if not path.is_file():
+        return pd.DataFrame(columns=["labelled", "score"])
+    try:
+        history = pd.read_csv(path)
+        history[["labelled", "score"]] = history[["labelled", "score"]].astype({"labelled": int, "score": float})
+    except (ValueError, KeyError, pd.errors.ParserError) as error:
+        raise DataError(f"{path}: damaged ({one_line(error)[:80]}); allowed: remove the file") from error
     return history
 
 
-def curve(history: pd.DataFrame) -> str:
-    """Return the scores so far in words, one for each number of labels."""
-    scored = history.dropna(subset=["score"]).groupby("labelled", sort=True)["score"].last()
-    return ", ".join(f"{value:.3f} with {labelled}" for labelled, value in scored.items())
+def curve(scores: Mapping[int, float]) -> str:
+    """Return scores in words, one for each number of labels."""
+    return ", ".join(f"{value:.3f} with {labelled}" for labelled, value in sorted(scores.items()))

@@ -87,7 +87,7 @@ def test_three_rounds_through_files(photos: Path, tmp_path: Path, capsys: pytest
 
     assert run("next", photos, "-k", 6) == 0
     out = capsys.readouterr().out
-    assert "6 with a label\ncross-validated mean IoU: 0." in out
+    assert "6 with a label\nmean IoU on photographs that a network has not seen, by the number of labels: 0." in out
     assert "next 6 photographs, by vote_entropy+diverse4" in out
     second = pd.read_csv(batches[1] / "next.csv")
     assert not {*second["file"]} & {*first["file"]}

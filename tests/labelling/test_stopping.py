@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alutils.errors import DataError
-from alutils.labelling.stopping import Gain, curve, gain, last_confusions, note, save_confusions, score
+from alutils.labelling.stopping import Gain, curve, gain, last_confusions, note, save_confusions, score, scores_so_far
 
 
 def confusion(right: int, wrong: int) -> np.ndarray:
@@ -71,7 +71,12 @@ def test_the_newest_batch_with_fewer_labels_is_the_one_before(tmp_path: Path):
 
 
 def test_the_history_grows_and_gives_the_curve(tmp_path: Path):
+    assert scores_so_far(tmp_path) == {}
     for labelled, value in ((0, None), (8, 0.3871), (8, 0.39), (13, 0.4588)):
-        history = note(tmp_path, {"batch": "batch1", "labelled": labelled, "score": value})
-    assert len(history) == 4
-    assert curve(history) == "0.390 with 8, 0.459 with 13"
+        note(tmp_path, {"batch": "batch1", "labelled": labelled, "score": value})
+    scores = scores_so_far(tmp_path)
+    assert scores == {8: 0.39, 13: 0.4588}
+    assert curve(scores | {20: 0.5}) == "0.390 with 8, 0.459 with 13, 0.500 with 20"
+    (tmp_path / "history.csv").write_text("labelled\nmany\n")
+    with pytest.raises(DataError, match=r"history\.csv: damaged \(.*; allowed: remove the file"):
+        scores_so_far(tmp_path)
