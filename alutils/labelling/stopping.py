@@ -102,7 +102,7 @@ def note(folder: Path, row: Mapping[str, object]) -> None:
 def scores_so_far(folder: Path) -> dict[int, float]:
     """Return the last score for each number of labels in the history of a data set."""
     scored = _history(folder).dropna(subset=["score"])
-    return scored.groupby("labelled", sort=True)["score"].last().to_dict()
+    return {int(labelled): float(value) for labelled, value in zip(scored["labelled"], scored["score"], strict=True)}
 
 
 def _history(folder: Path) -> pd.DataFrame:

@@ -221,7 +221,7 @@ def test_a_batch_goes_through_the_server(batch: Path, tmp_path: Path):
     (tmp_path / "export.json").write_bytes(exported)
     with pytest.raises(DataError, match=r"painted over\.png: shapes of several labels share 30 pixels"):
         read(tmp_path / "photos.yaml", tmp_path / "export.json")
-    said = read(tmp_path / "photos.yaml", tmp_path / "export.json", later_wins=True)
+    said = str(read(tmp_path / "photos.yaml", tmp_path / "export.json", later_wins=True))
     assert said.startswith(f"Label Studio JSON: {len(expected)} photographs, {len(expected)} new labels")
     assert {path.stem for path in (tmp_path / "labels").iterdir()} == {Path(name).stem for name in expected}
     for name, classes in expected.items():

@@ -10,7 +10,7 @@ from PIL import Image
 
 from alutils.datasets import features
 from alutils.errors import DataError
-from alutils.labelling.photos import Photos, default_size, read_photos
+from alutils.labelling.photos import default_size, read_photos
 
 LABEL = np.repeat(np.repeat(np.array([[0, 1], [1, 255]], np.uint8), 24, 0), 32, 1)  # 48x64
 
@@ -83,8 +83,3 @@ def test_a_label_of_another_size_is_one_line(yard: Path):
 )
 def test_the_size_for_the_network_has_the_proportions_of_most(sizes: Any, expected: tuple[int, int]):
     assert default_size(sizes) == expected
-
-
-def test_unlabelled_are_all_others():
-    photos = Photos(*[None] * 3, files=[Path()] * 4, sizes=[], labelled=np.array([2]))  # type: ignore[arg-type]
-    assert photos.unlabelled.tolist() == [0, 1, 3]
