@@ -109,7 +109,8 @@ def next(chosen: argparse.Namespace) -> None:
 
     options = {name: getattr(chosen, name) for name in ("query", "regions", "split", "prelabel", "seed")}
     batch = next_batch(Path(chosen.description), chosen.k, size=chosen.size and tuple(chosen.size), **options)
-    print(*batch.said, f"open {batch.folder / 'next.html'}", sep="\n")  # noqa: T201
+    later = f"when it is labelled: .venv/bin/alutils read {chosen.description} EXPORT"
+    print(*batch.said, f"open {batch.folder / 'next.html'}", later, sep="\n")  # noqa: T201
 
 
 def read(chosen: argparse.Namespace) -> None:
@@ -178,10 +179,10 @@ def add_labelling(commands: Commands) -> None:
     returned = add(commands, read, "add the labels that an annotation tool exported", "photos.yaml annotations.xml")
     for command in (checked, chosen, returned):
         command.add_argument("description", metavar="DATA.yaml", help="the YAML file that describes the folder")
-    chosen.add_argument("-k", metavar="N", type=int, default=20, help="how many to label")
+    chosen.add_argument("-k", metavar="N", type=int, default=20, help="how many to label (default 20)")
     chosen.add_argument("--query", metavar="QUERY", default="", help="a query, instead of what suits the labels so far")
     chosen.add_argument("--regions", metavar="REGIONS", default="", help="label regions: windows8x8, superpixels100")
-    chosen.add_argument("--prelabel", metavar="WHAT", default="all", help="what is drawn already: all, sure or none")
+    chosen.add_argument("--prelabel", metavar="WHAT", default="all", help="what is drawn: all (default), sure or none")
     chosen.add_argument("--size", metavar=("HEIGHT", "WIDTH"), nargs=2, type=int, help="pixels that the network reads")
     chosen.add_argument("--seed", metavar="N", type=int, default=0, help="another seed, another choice")
     returned.add_argument("export", metavar="EXPORT", help="an .xml, .json or .zip file, or a folder")

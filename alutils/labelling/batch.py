@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from alutils.datasets.base import Colour
@@ -29,6 +29,7 @@ from alutils.queries.scores import SCORES, applied, statistics_of
 from alutils.queries.scoring import ask_committee
 
 IMAGES, GUESSES, TABLE = "images", "guesses", "next.csv"
+WRITTEN = ("cvat", "label_studio")  # folders with what is imported into a tool
 SURE = 0.75  # the probability from which a guess is sure
 MARKS: dict[str, Colour] = {VOID: (0, 0, 0), REGION: (255, 255, 0)}
 SCORE = "vote_entropy"  # shown as disagreement where the query has no score of its own
@@ -97,8 +98,8 @@ def write_batch(photos: Photos, heads: Heads, choice: Choice, prelabel: str, sai
         _write_images(shown, folder, with_guesses=bool(heads.networks) and prelabel != "none")
         pd.DataFrame(_rows(photos, choice)).to_csv(folder / TABLE, index=False)
         drawings, scores = [one.drawing for one in shown], [one.row["score"] for one in shown]
-        cvat.write(folder / "cvat", drawings, labels)
-        label_studio.write(folder / "label_studio", drawings, labels, place / IMAGES, scores)
+        cvat.write(folder / WRITTEN[0], drawings, labels)
+        label_studio.write(folder / WRITTEN[1], drawings, labels, place / IMAGES, scores)
         tiles = [_tile(one, photos) for one in shown]
         write_whole(folder / "contact_sheet.jpg", jpeg(contact_sheet(tiles, columns=3 if heads.networks else 6)))
         write_whole(folder / "next.html", page(name, number, said, tiles, labels))
@@ -213,6 +214,9 @@ def _tile(one: Shown, photos: Photos) -> Tile:
     if one.drawing.elsewhere is not None:
         is_dark = Image.fromarray(one.drawing.elsewhere).resize(photo.size)
         photo.paste(photo.point(lambda value: value // 3), mask=is_dark)
+        scale, pen = photo.width / one.drawing.classes.shape[1], ImageDraw.Draw(photo)
+        for outline in one.drawing.outlines:
+            pen.polygon([(scale * x, scale * y) for x, y in outline.points], outline=MARKS[REGION])
     pictures = [photo]
     if one.guess is not None and one.disagreement is not None:
         pictures += [painted(photo, one.guess, photos.dataset.colours), heat(one.disagreement, photo.size)]

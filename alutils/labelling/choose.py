@@ -8,14 +8,14 @@ from torch import Tensor
 
 from alutils.datasets import IGNORE_INDEX, ImageDataset
 from alutils.datasets.duplicates import near_duplicates, thumbnail
-from alutils.errors import DataError, ParameterError, check_range
+from alutils.errors import DataError, ParameterError, check_range, shortened
 from alutils.labelling.heads import MODEL, RECIPE, Heads
 from alutils.labelling.photos import Photos
 from alutils.models import build_model
 from alutils.models.base import SplitModel
 from alutils.queries.committee import Committee
 from alutils.queries.embeddings import Candidates
-from alutils.queries.parts import Dropout, Ensemble
+from alutils.queries.parts import Dropout, Ensemble, form_of, words_of
 from alutils.queries.query import Query, parse_query
 from alutils.queries.regions import Pieces
 from alutils.queries.scoring import random_scores, score_images
@@ -55,6 +55,8 @@ def query_for(text: str, regions: str, *, has_labels: bool) -> Query:
 
     Raises `ParameterError` for a query that cannot be asked so.
     """
+    if regions:
+        check_regions(regions)
     if not has_labels:
         if regions or text not in ("", FIRST, "random", "k_means", "core_set", "strided_random"):
             asked = f"{text or 'a query'}{'+' if regions else ''}{regions}"
@@ -69,6 +71,17 @@ def query_for(text: str, regions: str, *, has_labels: bool) -> Query:
     if isinstance(query.committee, Ensemble):
         raise ParameterError(f"query is {query}; the heads are an ensemble already; allowed: a query without ensemble")
     return query
+
+
+def check_regions(text: str) -> None:
+    """Raise `ParameterError` for a text that names no regions."""
+    try:
+        is_regions = parse_query(f"random+{text}").regions is not None
+    except ParameterError:
+        is_regions = False
+    if not is_regions or "+" in text:
+        allowed = ", ".join(map(form_of, words_of("regions")))
+        raise ParameterError(f"regions is {shortened(repr(text), 60)}; allowed: {allowed}, such as windows8x8")
 
 
 def choose(photos: Photos, heads: Heads, query: Query, k: int, *, seed: int = 0) -> Choice:

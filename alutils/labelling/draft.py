@@ -17,6 +17,7 @@ from alutils.datasets.folder import SUFFIXES, by_stem
 from alutils.datasets.labels import LOSSLESS
 from alutils.datasets.listing import files_in
 from alutils.errors import DataError
+from alutils.labelling.shapes import REGION, VOID
 from alutils.progress import bar
 
 DEPTH = 4  # folders in folders
@@ -48,6 +49,10 @@ def draft(folder: Path, names: Sequence[str] = ()) -> str:
 
     Raises `DataError` if there are no images, if labels are not to be understood, and if the YAML file exists.
     """
+    if wrong := {name for name in names if name in (VOID, REGION) or names.count(name) > 1}:
+        raise DataError(
+            f"classes: {', '.join(sorted(wrong))}; allowed: names, each once, other than {VOID} and {REGION}"
+        )
     path = folder.resolve().with_suffix(".yaml") if folder.is_dir() else folder
     folders = _folders_of_images(folder.resolve())
     if path.exists():
@@ -69,7 +74,7 @@ def draft(folder: Path, names: Sequence[str] = ()) -> str:
         lines.append(
             f"  split {name}: {counts[0]} images in {places['images']}, {counts[1]} labels in {places['labels']}"
         )
-    return "\n".join([*lines, "correct names and colours in it, then:", f"  alutils check {path}"])
+    return "\n".join([*lines, "correct names and colours in it, then:", f"  .venv/bin/alutils check {path}"])
 
 
 def _folders_of_images(top: Path, depth: int = DEPTH) -> dict[Path, dict[str, Path]]:

@@ -4,7 +4,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from alutils.errors import check_choice
+from alutils.datasets.folder import listed, read_description
+from alutils.errors import check_choice, check_range
 from alutils.labelling.batch import batches, chosen_before, folder_of, write_batch
 from alutils.labelling.choose import Choice, choose, query_for
 from alutils.labelling.heads import Heads, train_heads
@@ -46,8 +47,11 @@ def next_batch(
 
     Raises `ParameterError` for an impossible value, `DataError` for a file that is wrong.
     """
-    check_choice("prelabel", prelabel, PRELABELS)
     started = time.monotonic()
+    check_choice("prelabel", prelabel, PRELABELS)
+    listing = listed(read_description(path), path.resolve().parent, split)
+    query_for(query, regions, has_labels=bool(listing.labels))
+    check_range("k", k, 1, len(listing.images) if not regions else 1_000_000)
     photos = read_photos(path, split, size)
     heads = train_heads(photos.dataset, photos.labelled, seed=seed)
     asked = query_for(query, regions, has_labels=bool(heads.networks))

@@ -11,6 +11,7 @@ from alutils.datasets.base import Colour
 from alutils.labelling.sheet import Tile, jpeg
 
 CAPTIONS = ("photograph", "prediction", "disagreement")
+SHOWN_AS = {"disagreement": "disagreement, from black (none) to yellow (most)"}
 PAGE = Template("""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -23,11 +24,15 @@ li { margin-bottom: 1.2rem } figure { display: inline-block; margin: 0 .5rem 0 0
 figcaption { font-size: .8rem; color: #555 } img { max-width: 100%; border-radius: 4px }
 .key { display: inline-block; margin-right: 1rem; white-space: nowrap }
 .key i { display: inline-block; width: 1em; height: 1em; margin-right: .3em; border: 1px solid #999 }
-code { background: #f2f2f2; padding: 0 .2em }
+code { background: #f2f2f2; padding: 0 .2em; overflow-wrap: anywhere }
 </style>
 <h1>$title</h1>
 $lines
 <p>$keys</p>
+<h1>What to label</h1>
+<ol>
+$items
+</ol>
 <h1>How to go on</h1>
 <p>CVAT: make a task with the labels in <code>cvat/labels.json</code> (Raw), upload <code>images/</code>, then upload
 <code>cvat/annotations.xml</code> as “CVAT 1.1”. Correct what is drawn, export, then:
@@ -38,10 +43,6 @@ Cloud Storage, add a source storage of Local Files, whose path stands in <code>l
 choose “Save”, not “Save &amp; Sync”. Import <code>label_studio/tasks.json</code>. Correct what is drawn, submit,
 export as JSON, then: <code>alutils read DATA.yaml EXPORT</code>. If you drew a new shape over others, add
 <code>--later-wins</code>: of the shapes on a pixel, the one begun last counts.</p>
-<h1>What to label</h1>
-<ol>
-$items
-</ol>
 </html>
 """)
 
@@ -67,10 +68,10 @@ def page(name: str, number: int, said: Sequence[str], tiles: Sequence[Tile], lab
 
 def _item(tile: Tile) -> str:
     heading, *others = map(escape, tile.lines)
-    figures = (
-        f"<figure>{_picture(picture, f'{caption} of {heading}')}<figcaption>{caption}</figcaption></figure>"
-        for picture, caption in zip(tile.pictures, CAPTIONS, strict=False)
-    )
+    figures = [
+        f"<figure>{_picture(picture, f'{name} of {heading}')}<figcaption>{SHOWN_AS.get(name, name)}</figcaption></figure>"
+        for picture, name in zip(tile.pictures, CAPTIONS, strict=False)
+    ]
     return f"<li><h2>{heading}</h2>{''.join(figures)}<div>{'<br>'.join(others)}</div></li>"
 
 

@@ -18,7 +18,7 @@ from alutils.datasets.folder import Listing, listed, meaning_of, read_descriptio
 from alutils.datasets.labels import read_label_of
 from alutils.errors import DataError, check_choice, did_you_mean
 from alutils.labelling import cvat, label_studio
-from alutils.labelling.batch import newest_guess
+from alutils.labelling.batch import WRITTEN, batches, newest_guess
 from alutils.labelling.exports import Export
 from alutils.labelling.photos import default_size
 from alutils.labelling.shapes import UNCOVERED, VOID, Shapes, classes_of
@@ -66,8 +66,9 @@ class Target:
             (self.by_file[one] for one in (plain, Path(plain).stem, without_hash) if one in self.by_file), None
         )
         if found is None:
-            hint = did_you_mean(plain, [path.name for path in self.listing.images.values()])
-            raise DataError(f"{name[:80]}: no photograph of {self.split} has this name; {hint}allowed: their names")
+            raise DataError(
+                f"{name[:80]}: no photograph of {self.split} has this name; allowed: names that they still have"
+            )
         return found
 
     def check(self, name: str, size: tuple[int, int]) -> Path:
@@ -85,6 +86,7 @@ class Change(NamedTuple):
     """What one photograph's new label is.
 
     file : the name of the label's file
+    is_changed : whether a label that was there has other classes now
     guessed, kept : pixels that had a guess and have a class now, and of these those whose class is the guess
     clicks, saved : how many it takes to draw the label, and to draw only what the guess had wrong
     """
@@ -92,6 +94,7 @@ class Change(NamedTuple):
     photo: Path
     file: str
     is_new: bool
+    is_changed: bool
     guessed: int
     kept: int
     clicks: int
@@ -108,7 +111,11 @@ class Reading(NamedTuple):
     def __str__(self) -> str:
         """Return it in words."""
         count, new = len(self.changes), sum(change.is_new for change in self.changes)
-        said = f"{self.kind}: {count} photographs, {new} new labels, {count - new} changed; they are in {self.folder}"
+        changed = sum(change.is_changed for change in self.changes)
+        said = (
+            f"{self.kind}: {count} photographs, {new} new labels, {changed} changed, {count - new - changed} as before;"
+            f" they are in {self.folder}"
+        )
         guessed = sum(change.guessed for change in self.changes)
         if not guessed:
             return said
@@ -154,6 +161,8 @@ def read(
         [*description.classes].index(rest) if rest else IGNORE_INDEX,
         later_wins,
     )
+    if any(export.resolve().is_relative_to(batch / of) for batch in batches(description.name) for of in WRITTEN):
+        raise DataError(f"{export}: `alutils next` wrote it; allowed: what the tool exported after you corrected it")
     with tempfile.TemporaryDirectory(dir=target.folder, prefix=".reading-") as beside:
         kind, changes = _read_all(target, Export(export), Path(beside), replace)
         for change in changes:
@@ -203,12 +212,15 @@ def _of_shapes(target: Target, found: Iterator[Shapes]) -> Iterator[tuple[str, n
             yield shapes.name, classes_of(shapes, target.numbers, later_wins=target.later_wins)
 
 
-def _of_file(target: Target, name: str, content: bytes) -> np.ndarray:
-    """Return the classes in a PNG file of the data set's own kind; void is void."""
+def _of_file(target: Target, name: str, content: bytes, meaning: LabelMeaning | None = None) -> np.ndarray:
+    """Return the classes in a PNG file of the data set's own kind, or of another `meaning`; void is void."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / Path(name).name
         path.write_bytes(content)
-        return read_label_of(upright_size(target.photo(name)), path, target.meaning).astype(np.int16)
+        try:
+            return read_label_of(upright_size(target.photo(name)), path, meaning or target.meaning).astype(np.int16)
+        except DataError as error:
+            raise DataError(str(error).replace(f"{path}: ", f"{name}: ")) from error
 
 
 def _of_masks(
@@ -218,22 +230,19 @@ def _of_masks(
     for label in labels.values():
         if label not in {*target.numbers, VOID, "background"}:
             hint = did_you_mean(label, target.numbers)
-            raise DataError(f"{export.path}: label {label!r}; {hint}allowed: {', '.join(target.numbers)}")
+            raise DataError(f"label {label!r}; {hint}allowed: {', '.join(target.numbers)}")
     of_colour = {colour: target.numbers.get(label, IGNORE_INDEX) for colour, label in labels.items()}
     names = tuple(target.description.classes)
     meaning = LabelMeaning(target.meaning.of_value, of_colour, "colour", class_names=names)
     for name in export.below(cvat.MASKS, ".png"):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / Path(name).name
-            path.write_bytes(export.read(name))
-            yield name, read_label_of(upright_size(target.photo(name)), path, meaning).astype(np.int16)
+        yield name, _of_file(target, name, export.read(name), meaning)
 
 
 def _change(target: Target, photo: Path, classes: np.ndarray, beside: Path, replace: bool) -> Change:
     """Write the new label of a photograph into the folder `beside`: what is there already, and `classes` over it."""
     stem = next(stem for stem, path in target.listing.images.items() if path == photo)
     new = np.where(classes == UNCOVERED, target.rest, classes).astype(np.uint8)
-    old_file = target.listing.labels.get(stem)
+    old_file, is_changed = target.listing.labels.get(stem), False
     file = f"{photo.stem}.png" if old_file is None else old_file.name
     if old_file is not None:
         old = read_label_of(new.shape[::-1], old_file, target.meaning)
@@ -243,24 +252,27 @@ def _change(target: Target, photo: Path, classes: np.ndarray, beside: Path, repl
                 f"{photo.name}: {other.sum()} pixels have another class already; allowed: that, or --replace"
             )
         new = np.where(new == IGNORE_INDEX, old, new)
+        is_changed = bool((new != old).any())
     if (new == IGNORE_INDEX).any() and not target.description.ignore:
         raise DataError(
             f"{photo.name}: some pixels have no class, and no value is void; allowed: `ignore` in the YAML file"
         )
     Image.fromarray(_pixels(new, target)).save(beside / file)
-    return _compared(photo, file, old_file is None, new, newest_guess(target.description.name, photo))
+    guess = newest_guess(target.description.name, photo)
+    return Change(photo, file, old_file is None, is_changed, *_compared(new, guess))
 
 
-def _compared(photo: Path, file: str, is_new: bool, new: np.ndarray, guess: np.ndarray | None) -> Change:
+def _compared(new: np.ndarray, guess: np.ndarray | None) -> tuple[int, int, int, int]:
+    """Return the last four numbers of a `Change`."""
     size = default_size([new.shape[::-1]])  # at this size clicks are counted in a moment
     small, everything = resized_label(new, size), np.ones(size, bool)
     drawn = clicks(small, everything)
     if guess is None or guess.shape != new.shape:
-        return Change(photo, file, is_new, 0, 0, drawn, drawn)
+        return 0, 0, drawn, drawn
     both = (guess != IGNORE_INDEX) & (new != IGNORE_INDEX)
     kept = both & (guess == new)
     corrections = clicks(small, resized_label(guess, size) != small)
-    return Change(photo, file, is_new, int(both.sum()), int(kept.sum()), drawn, corrections)
+    return int(both.sum()), int(kept.sum()), drawn, corrections
 
 
 def _pixels(classes: np.ndarray, target: Target) -> np.ndarray:

@@ -95,8 +95,8 @@ def last_confusions(batches: list[Path], labelled: int) -> Confusions:
 
 def note(folder: Path, row: Mapping[str, object]) -> None:
     """Add a row to the history of a data set."""
-    history = pd.concat([_history(folder), pd.DataFrame([row])], ignore_index=True)
-    write_whole(folder / HISTORY, history.to_csv(index=False))
+    rows = [*_history(folder).to_dict("records"), row]
+    write_whole(folder / HISTORY, pd.DataFrame(rows).to_csv(index=False))
 
 
 def scores_so_far(folder: Path) -> dict[int, float]:

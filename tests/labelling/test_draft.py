@@ -138,6 +138,13 @@ def two_kinds(folder: Path) -> None:
     label(folder / "labels/2.png", COLOURS[MASK])
 
 
+@pytest.mark.parametrize("names", [["road", "ignore"], ["region"], ["road", "car", "road"]])
+def test_names_that_mean_something_else_or_are_there_twice_are_one_line(names: list[str], tmp_path: Path):
+    photos(tmp_path / "yard", "1.png")
+    with pytest.raises(DataError, match=r"^classes: \w+; allowed: names, each once, other than ignore and region$"):
+        draft(tmp_path / "yard", names)
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [

@@ -218,7 +218,8 @@ def test_the_query_suits_what_is_labelled(text: str, regions: str, has_labels: b
         ("", "windows8x8", False, "nothing is labelled yet, so a query.windows8x8 has no network to ask"),
         ("bald+ensemble3", "", True, "the heads are an ensemble already; allowed: a query without ensemble"),
         ("balt", "", True, r"balt.* did you mean bald\?"),
-        ("", "windows8", True, "windows"),
+        ("", "window8", True, "regions is 'window8'; allowed: windows<rows>x<columns>, superpixels<"),
+        ("margin", "top0.1", True, "regions is 'top0.1'; allowed: "),
         ("core_set", "windows8x8", True, "core_set has a selection of its own"),
     ],
 )
@@ -231,6 +232,7 @@ def test_what_cannot_be_asked_is_one_line(text: str, regions: str, has_labels: b
     ("options", "said"),
     [
         (["-k", 25], "k is 25; allowed: 1 to 24"),
+        (["--regions", "window8"], "regions is 'window8'; allowed: windows"),
         (["-k", 0], "k is 0; allowed: 1 to 24"),
         (["--prelabel", "some"], "prelabel is 'some'; allowed: all, sure, none"),
         (["--split", "test"], "split of own is 'test'; allowed: train"),

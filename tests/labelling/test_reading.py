@@ -136,7 +136,7 @@ def test_what_was_drawn_becomes_labels(make: Callable[[Path], Path], by: str | N
         shutil.rmtree(export)
         return  # its files are of the data set's own kind
     assert str(read(yard, export)) == (
-        f"{KINDS[make]}: 2 photographs, 2 new labels, 0 changed; they are in {tmp_path}/labels"
+        f"{KINDS[make]}: 2 photographs, 2 new labels, 0 changed, 0 as before; they are in {tmp_path}/labels"
     )
     assert labels_in(yard) == DONE
 
@@ -155,6 +155,21 @@ def test_regions_are_added_and_nothing_is_replaced_unless_told(yard: Path, tmp_p
     assert labels_in(yard)["c.png"] == both.tolist()
     read(yard, cvat_folder(tmp_path, labels={"c.jpeg": part}), replace=True)
     assert labels_in(yard)["c.png"] == np.where(part == 255, both, part).tolist()
+
+
+def test_what_is_read_twice_is_as_before(yard: Path, tmp_path: Path):
+    read(yard, cvat_xml(tmp_path))
+    assert "2 photographs, 0 new labels, 0 changed, 2 as before" in str(read(yard, tmp_path / "cvat"))
+
+
+def test_what_next_wrote_is_not_taken_for_what_a_person_drew(yard: Path, tmp_path: Path):
+    batch = tmp_path / "results/labelling/yard/batch1"
+    for file in (cvat_xml(batch), batch / "cvat"):
+        with pytest.raises(
+            DataError, match="`alutils next` wrote it; allowed: what the tool exported after you corrected"
+        ):
+            read(yard, file)
+    assert [*labels_in(yard)] == ["c.png"]
 
 
 def test_what_nobody_drew_may_get_a_class(yard: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -268,7 +283,7 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "another size": (xml(ONE.format("a b.JPG", "").replace('"40"', '"30"')), r"a b\.JPG: the export says .*\(30, 30\)"),
     "unknown photo": (
         xml(ONE.format("d.jpeg", "")),
-        r"d\.jpeg: no photograph of train has this name; did you mean c\.jp",
+        r"d\.jpeg: no photograph of train has this name; allowed: names that they",
     ),
     "overlap": (
         xml(ONE.format("ü.1.png", BOX.format("wall", 9) + BOX.format("path", 4))),
@@ -287,7 +302,7 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "studio size": (of_json(studio(41, RECTANGLE)), r"c\.jpeg: the export says that it has \(41, 30\)"),
     "studio photo": (of_json(studio(40, RECTANGLE, name="../d.txt")), "no photograph of train has this name"),
     "studio minimal": (of_json([{"image": "c.jpeg", "tag": []}]), "no list of tasks with annotations"),
-    "png of another size": (of_pngs(c=png(LABEL[1:])), r"c\.png: size \(40, 29\), but its image"),
+    "png of another size": (of_pngs(c=png(LABEL[1:])), r"drawn: c\.png: size \(40, 29\), but its image"),
     "png value": (of_pngs(c=png(LABEL + 3)), r"c\.png: label value \d+ is neither a class nor ignored"),
     "no png": (of_pngs(c=b"text"), r"c\.png: cannot be decoded"),
     "masks label": (of_zip({"labelmap.txt": b"sky:1,2,3::"}), "label 'sky'; allowed: grass, path, wall"),
