@@ -10,8 +10,11 @@ from PIL import Image
 from alutils.datasets.base import Colour
 from alutils.labelling.sheet import Tile, jpeg
 
-CAPTIONS = ("photograph", "prediction", "disagreement")
-SHOWN_AS = {"disagreement": "disagreement, from black (none) to yellow (most)"}
+CAPTIONS = {
+    "photograph": "photograph",
+    "prediction": "prediction",
+    "disagreement": "disagreement, from black (none) to yellow (most)",
+}
 PAGE = Template("""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -68,9 +71,10 @@ def page(name: str, number: int, said: Sequence[str], tiles: Sequence[Tile], lab
 
 def _item(tile: Tile) -> str:
     heading, *others = map(escape, tile.lines)
+    shown = zip(tile.pictures, CAPTIONS.items(), strict=False)
     figures = [
-        f"<figure>{_picture(picture, f'{name} of {heading}')}<figcaption>{SHOWN_AS.get(name, name)}</figcaption></figure>"
-        for picture, name in zip(tile.pictures, CAPTIONS, strict=False)
+        f"<figure>{_picture(picture, f'{name} of {heading}')}<figcaption>{caption}</figcaption></figure>"
+        for picture, (name, caption) in shown
     ]
     return f"<li><h2>{heading}</h2>{''.join(figures)}<div>{'<br>'.join(others)}</div></li>"
 
