@@ -279,6 +279,12 @@ def mine(folder: Path, break_it: Callable[[Path], None]) -> list[str]:
     return p(dataset=folder / "mine.yaml", unit="images", start=1, step=1)
 
 
+def no_label(label: Path) -> None:
+    """Remove a label and all beside it."""
+    for path in label.parent.iterdir():
+        path.unlink()
+
+
 def damaged_cache(folder: Path) -> list[str]:
     """Run once into a cache of its own, and break that cache."""
     os.environ["ALUTILS_CACHE"] = str(folder / "cache")
@@ -307,7 +313,7 @@ def half_written(name: str) -> Callable[[Path], list[str]]:
 IN_KERNEL = [
     (ROUNDS, lambda folder: p(**DIGITS, query="bald+windows2x2"), "digits has one label per image; allowed: queries"),
     (ROUNDS, lambda folder: p(height=0), "height is 0, width is 64; allowed: two numbers from 1 on, or neither"),
-    (ROUNDS, lambda folder: mine(folder, Path.unlink), "mine train: none of its 1 images has a label"),
+    (ROUNDS, lambda folder: mine(folder, no_label), "mine train: none of its 2 images has a label"),
     (ROUNDS, lambda folder: mine(folder, lambda label: write(label, "no image")), "1.png: cannot be decoded"),
     (ROUNDS, lambda folder: mine(folder, all_of(7)), "1.png: label value 7 is neither a class nor ignored"),
     (ROUNDS, lambda folder: mine(folder, void_everywhere), "mine train: the labels of all 1 images are void"),

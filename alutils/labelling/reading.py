@@ -161,7 +161,8 @@ def read(
         [*description.classes].index(rest) if rest else IGNORE_INDEX,
         later_wins,
     )
-    if any(export.resolve().is_relative_to(batch / of) for batch in batches(description.name) for of in WRITTEN):
+    written = [(batch / of).resolve() for batch in batches(description.name) for of in WRITTEN]
+    if any(export.resolve().is_relative_to(folder) for folder in written):
         raise DataError(f"{export}: `alutils next` wrote it; allowed: what the tool exported after you corrected it")
     with tempfile.TemporaryDirectory(dir=target.folder, prefix=".reading-") as beside:
         kind, changes = _read_all(target, Export(export), Path(beside), replace)
@@ -194,7 +195,9 @@ def _found(target: Target, export: Export) -> tuple[str, Iterator[tuple[str, np.
     if name:
         return "CVAT for images 1.1", _of_shapes(target, cvat.read_annotations(export.read(name), target.check))
     if name := export.named(cvat.LABELMAP):
-        return "CVAT segmentation mask 1.1", _of_masks(target, export, cvat.read_labelmap(export.read(name).decode()))
+        return "CVAT segmentation mask 1.1", _of_masks(
+            target, export, cvat.read_labelmap(export.read(name).decode(errors="replace"))
+        )
     tasks = [*export.below("", ".json")]
     if len(tasks) == 1:
         return "Label Studio JSON", _of_shapes(target, label_studio.read_tasks(export.read(tasks[0]), target.check))

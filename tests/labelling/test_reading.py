@@ -306,6 +306,7 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "png value": (of_pngs(c=png(LABEL + 3)), r"c\.png: label value \d+ is neither a class nor ignored"),
     "no png": (of_pngs(c=b"text"), r"c\.png: cannot be decoded"),
     "masks label": (of_zip({"labelmap.txt": b"sky:1,2,3::"}), "label 'sky'; allowed: grass, path, wall"),
+    "masks bytes": (of_zip({"labelmap.txt": b"\xff\xfe\x00"}), "labelmap.txt: the line .* is not understood"),
     "masks line": (of_zip({"labelmap.txt": b"wall"}), "labelmap.txt: the line 'wall' is not understood"),
     "masks colour": (
         of_zip({"labelmap.txt": LABELMAP, "SegmentationClass/c.png": png(np.full((30, 40, 3), 7, np.uint8))}),
