@@ -105,6 +105,7 @@ def new_dataset(chosen: argparse.Namespace) -> None:
 
 def next(chosen: argparse.Namespace) -> None:
     """Choose what to label next of a folder of photographs."""
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # on a busy machine, threads that spin take minutes for seconds
     from alutils.labelling.next_batch import next_batch
 
     options = {name: getattr(chosen, name) for name in ("query", "regions", "split", "prelabel", "seed")}
