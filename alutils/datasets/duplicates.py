@@ -1,6 +1,6 @@
 """Near-duplicates: photographs that show one view, a little moved or with another car."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,11 @@ def thumbnail(photo: Image.Image) -> np.ndarray:
     vector = np.asarray(photo.resize(SIZE, Image.Resampling.BOX), np.float32).ravel()
     vector -= vector.mean()
     return vector / max(float(np.linalg.norm(vector)), 1e-6)
+
+
+def thumbnails(images: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Return the thumbnail of each image (3, H, W) uint8."""
+    return [thumbnail(Image.fromarray(image.transpose(1, 2, 0))) for image in images]
 
 
 def near_duplicates(thumbnails: Sequence[np.ndarray]) -> Any:

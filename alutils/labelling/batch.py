@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from alutils.datasets.base import Colour
+from alutils.datasets.base import IGNORE_INDEX, Colour
 from alutils.datasets.decoding import read_image
 from alutils.errors import DataError
 from alutils.files import built_once, write_whole
@@ -89,7 +89,8 @@ def write_batch(photos: Photos, heads: Heads, choice: Choice, prelabel: str, sai
     name, names = photos.description.name, [*photos.description.classes]
     if MARKS.keys() & {*names}:
         raise DataError(f"{name}: a class is named {VOID} or {REGION}; allowed: other names")
-    number = int(batches(name)[-1].name[5:]) + 1 if batches(name) else 1
+    before = batches(name)
+    number = int(before[-1].name[5:]) + 1 if before else 1
     place, shown = folder_of(name) / f"batch{number}", _shown(photos, heads, choice, prelabel)
     marks = MARKS if choice.regions is not None else {VOID: MARKS[VOID]}
     labels = dict(zip(names, photos.dataset.colours, strict=True)) | marks
@@ -186,13 +187,13 @@ def _drawing(photos: Photos, position: int, drawn: np.ndarray | None, regions: n
     """Return what an annotation tool shows; `regions` (h, w) bool is what is to be labelled."""
     width, height = photos.sizes[position]
     file, names = photos.files[position].name, [*photos.description.classes]
-    nothing = np.full((height, width), 255, np.uint8)
+    nothing = np.full((height, width), IGNORE_INDEX, np.uint8)
     if regions is None:
         return Drawing(file, nothing if drawn is None else drawn, names)
     inside = np.asarray(Image.fromarray(regions).resize((width, height), Image.Resampling.NEAREST))
     return Drawing(
         file,
-        np.where(inside, nothing if drawn is None else drawn, 255).astype(np.uint8),
+        np.where(inside, nothing if drawn is None else drawn, IGNORE_INDEX).astype(np.uint8),
         names,
         ~inside,
         outlines_of(inside),

@@ -3,11 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
-from torch import Tensor
 
 from alutils.datasets import IGNORE_INDEX, ImageDataset
-from alutils.datasets.duplicates import near_duplicates, thumbnail
+from alutils.datasets.duplicates import near_duplicates, thumbnails
 from alutils.errors import DataError, ParameterError, check_range, shortened
 from alutils.labelling.heads import MODEL, RECIPE, Heads
 from alutils.labelling.photos import Photos
@@ -137,7 +135,7 @@ def _scores(
     """Return the scores of the pieces `free`."""
     dataset, images = photos.dataset, np.unique(pieces.images[free])
     if query.asks_committee:
-        weights = _class_weights(photos) if query.balanced else None
+        weights = class_loss_weights(dataset, photos.labelled) if query.balanced else None
         of_images = score_images(query, committee_of(heads, query), dataset, images, RECIPE, weights)
     else:
         of_images = random_scores(query, dataset, images, generator=generator)
@@ -152,14 +150,9 @@ def committee_of(heads: Heads, query: Query) -> Committee:
     return Committee(heads.networks)
 
 
-def _class_weights(photos: Photos) -> Tensor:
-    return class_loss_weights(photos.dataset, photos.labelled)
-
-
 def _unlike(photos: Photos, images: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Return which of `images` look neither like a labelled photograph nor like one of them with a higher score."""
-    pictures = (Image.fromarray(image.transpose(1, 2, 0)) for image in photos.dataset.images)
-    alike = near_duplicates([thumbnail(picture) for picture in pictures])
+    alike = near_duplicates(thumbnails(photos.dataset.images))
     taken = np.zeros(len(photos.files), bool)
     taken[photos.labelled] = True
     is_unlike = np.zeros(len(images), bool)

@@ -17,13 +17,14 @@ from alutils.datasets.folder import SUFFIXES, by_stem
 from alutils.datasets.labels import LOSSLESS
 from alutils.datasets.listing import files_in
 from alutils.errors import DataError
+from alutils.labelling.cvat import LABELMAP, read_labelmap
 from alutils.labelling.shapes import REGION, VOID
 from alutils.progress import bar
 
 DEPTH = 4  # folders in folders
 SAMPLE = 6  # files of a folder that tell whether it holds labels
 MOST = 64  # values or colours of labels; photographs have more
-SPLITS = {"train": "train", "val": "val", "test": "test"}  # by what the name of a folder holds
+SPLITS = ("train", "val", "test")  # by what the name of a folder holds
 EXAMPLE = ("background", "object")
 
 
@@ -57,7 +58,7 @@ def draft(folder: Path, names: Sequence[str] = ()) -> str:
     folders = _folders_of_images(folder.resolve())
     if path.exists():
         raise DataError(f"{path}: it exists; allowed: another name for it, or another folder")
-    pairs = _paired(folders, folder.resolve())
+    pairs = _paired(folders)
     labels = _classes([labels for labels in pairs.values() if labels], names)
     splits: dict[str, dict[str, str]] = {}
     for images, place in sorted(pairs.items()):
@@ -87,7 +88,7 @@ def _folders_of_images(top: Path, depth: int = DEPTH) -> dict[Path, dict[str, Pa
     return found
 
 
-def _paired(folders: dict[Path, dict[str, Path]], top: Path) -> dict[Path, Path | None]:
+def _paired(folders: dict[Path, dict[str, Path]]) -> dict[Path, Path | None]:
     """Return each folder of images, and that of its labels.
 
     Of several folders with the same names, those whose paths are most alike belong together.
@@ -117,15 +118,11 @@ def _classes(folders: list[Path], names: Sequence[str]) -> Labels:
     if not folders:
         chosen = names or EXAMPLE
         return Labels(dict(zip(chosen, _spread(len(chosen)), strict=True)), None, "given" if names else "an example")
-    known = [
-        path
-        for folder in folders
-        for path in (folder / "labelmap.txt", folder.parent / "labelmap.txt")
-        if path.exists()
-    ]
+    known = [path for folder in folders for path in (folder / LABELMAP, folder.parent / LABELMAP) if path.exists()]
     values, colours, palette = _found([path for folder in folders for path in by_stem(folder, None, None).values()])
     if known:
-        return Labels(_labelmap(known[0]), "colour" if values else None, f"from {known[0]}")
+        colour_of = {name: colour for colour, name in read_labelmap(known[0].read_text(errors="replace")).items()}
+        return Labels(colour_of, "colour" if values else None, f"from {known[0]}")
     if colours and values:
         raise DataError(f"{folders[0]}: some labels are in colours and some are not; allowed: one kind")
     if colours:
@@ -165,12 +162,6 @@ def _found(files: list[Path]) -> tuple[set[int], list[Colour], dict[int, Colour]
     return values, [colour for colour, _ in colours.most_common()], palette
 
 
-def _labelmap(path: Path) -> dict[str, Colour]:
-    """Return the classes of a `labelmap.txt`, as CVAT writes it: a line NAME:RED,GREEN,BLUE:: for each."""
-    lines = re.findall(r"^([^#:\n]+):(\d+),(\d+),(\d+):", path.read_text(), re.MULTILINE)
-    return {name: (int(red), int(green), int(blue)) for name, red, green, blue in lines}
-
-
 def _spread(count: int) -> list[Colour]:
     """Return colours that are far apart."""
     hues = [colorsys.hsv_to_rgb(number * 0.618 % 1, 0.5 + 0.5 * (number % 2), 0.9) for number in range(count)]
@@ -179,7 +170,7 @@ def _spread(count: int) -> list[Colour]:
 
 def _split_name(place: str, taken: dict[str, Any]) -> str:
     """Return the name of the split that the images in a folder are."""
-    told = next((split for split, part in SPLITS.items() if part in place.lower()), "train")
+    told = next((split for split in SPLITS if split in place.lower()), "train")
     return told if told not in taken else re.sub(r"\W+", "_", place)[-60:]
 
 

@@ -12,7 +12,7 @@ import torch
 from alutils.errors import DataError, one_line
 from alutils.files import write_whole
 from alutils.seeds import numpy_generator
-from alutils.training.metrics import mean_iou
+from alutils.training.metrics import intersections_and_unions, mean_iou
 
 HISTORY = "history.csv"
 CONFUSIONS = "cross_validation.npz"
@@ -63,9 +63,8 @@ def gain(before: Confusions, now: Confusions, *, seed: int = 0) -> Gain | None:
 
 def _mean_ious(confusions: torch.Tensor) -> np.ndarray:
     """Return the mean IoU of each confusion matrix (D, C, C): (D,)."""
-    hit = confusions.diagonal(dim1=1, dim2=2).double()
-    union = confusions.sum(dim=1) + confusions.sum(dim=2) - hit
-    return torch.nanmean(hit / union, dim=1).numpy()
+    intersections, unions = intersections_and_unions(confusions).double().unbind(dim=1)
+    return torch.nanmean(intersections / unions, dim=1).numpy()
 
 
 def save_confusions(batch: Path, confusions: Confusions) -> None:

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from alutils.datasets import ImageDataset, label_counts, load_dataset
-from alutils.datasets.duplicates import near_duplicates, thumbnail
+from alutils.datasets.duplicates import near_duplicates, thumbnails
 from alutils.errors import DataError, ParameterError
 from alutils.results.analysis import SETTING, over_seeds
 from alutils.results.significance import with_interval
@@ -114,7 +113,7 @@ def _class_rows(dataset: ImageDataset, tables: Mapping[tuple[str, int], pd.DataF
 
 
 def _duplicate_rows(dataset: ImageDataset, tables: Mapping[tuple[str, int], pd.DataFrame]) -> list[dict[str, Any]]:
-    alike = near_duplicates([thumbnail(Image.fromarray(image.transpose(1, 2, 0))) for image in dataset.images])
+    alike = near_duplicates(thumbnails(dataset.images))
     rows = []
     for (query, _), table in tables.items():
         rounds = np.full(len(dataset), np.iinfo(np.int64).max)
