@@ -19,6 +19,11 @@ def results_dir() -> Path:
     return _from_environment("ALUTILS_RESULTS", "results")
 
 
+def labelling_dir(name: str) -> Path:
+    """Return the folder of what is written for labelling the data set `name`, below that of experiments."""
+    return results_dir() / "labelling" / name
+
+
 def published_dir() -> Path:
     """Return the folder of published tables: `$ALUTILS_PUBLISHED`, or `results/published/` in the project."""
     return _from_environment("ALUTILS_PUBLISHED", "results/published")

@@ -23,7 +23,7 @@ from alutils.labelling.photos import Photos
 from alutils.labelling.shapes import REGION, VOID, Drawing, Outline
 from alutils.labelling.sheet import Tile, contact_sheet, jpeg, painted, small
 from alutils.labelling.stopping import save_confusions
-from alutils.paths import results_dir
+from alutils.paths import labelling_dir
 from alutils.queries.regions import divide
 from alutils.queries.scores import SCORES, applied, statistics_of
 from alutils.queries.scoring import ask_committee
@@ -35,14 +35,9 @@ MARKS: dict[str, Colour] = {VOID: (0, 0, 0), REGION: (255, 255, 0)}
 SCORE = "vote_entropy"  # shown as disagreement where the query has no score of its own
 
 
-def folder_of(name: str) -> Path:
-    """Return the folder of a data set's batches."""
-    return results_dir() / "labelling" / name
-
-
 def batches(name: str) -> list[Path]:
     """Return the folders of a data set's batches, the first one first."""
-    found = [path for path in folder_of(name).glob("batch*") if path.name[5:].isdigit() and path.is_dir()]
+    found = [path for path in labelling_dir(name).glob("batch*") if path.name[5:].isdigit() and path.is_dir()]
     return sorted(found, key=lambda path: int(path.name[5:]))
 
 
@@ -91,7 +86,7 @@ def write_batch(photos: Photos, heads: Heads, choice: Choice, prelabel: str, sai
         raise DataError(f"{name}: a class is named {VOID} or {REGION}; allowed: other names")
     before = batches(name)
     number = int(before[-1].name[5:]) + 1 if before else 1
-    place, shown = folder_of(name) / f"batch{number}", _shown(photos, heads, choice, prelabel)
+    place, shown = labelling_dir(name) / f"batch{number}", _shown(photos, heads, choice, prelabel)
     marks = MARKS if choice.regions is not None else {VOID: MARKS[VOID]}
     labels = dict(zip(names, photos.dataset.colours, strict=True)) | marks
 

@@ -19,7 +19,7 @@ from alutils.datasets.labels import read_label, read_label_of
 from alutils.errors import collecting
 from alutils.files import write_whole
 from alutils.labelling.sheet import Tile, contact_sheet, jpeg, painted, small
-from alutils.paths import results_dir
+from alutils.paths import labelling_dir
 from alutils.progress import bar
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def check(path: Path) -> Report:
         if one != other:
             count = len({name for _, name in pairs})
             lines.append(f"{count} images of {other} look like images of {one}: {_listed(_as_text(pairs))}")
-    folder = results_dir() / "labelling" / description.name
+    folder = labelling_dir(description.name)
     lines += [f"contact sheet: {_write_sheet(of_split, folder)}" for of_split in found if of_split.seen]
     count = len(problems)
     lines.append("nothing is wrong" if not count else "1 problem:" if count == 1 else f"{count} problems:")

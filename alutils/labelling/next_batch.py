@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from alutils.datasets.folder import listed, read_description
 from alutils.errors import check_choice, check_range
-from alutils.labelling.batch import batches, chosen_before, folder_of, write_batch
+from alutils.labelling.batch import batches, chosen_before, write_batch
 from alutils.labelling.choose import Choice, choose, query_for
 from alutils.labelling.heads import Heads, train_heads
 from alutils.labelling.photos import Photos, read_photos
 from alutils.labelling.stopping import curve, gain, last_confusions, note, score, scores_so_far
+from alutils.paths import labelling_dir
 
 PRELABELS = ("all", "sure", "none")
 
@@ -61,7 +62,7 @@ def next_batch(
     folder = write_batch(photos, heads, choice, prelabel, said)
     row = {"batch": folder.name, "labelled": len(photos.labelled), "chosen": len(choice.positions), "query": str(asked)}
     row |= {"score": round(score(heads.confusions), 4) if heads.confusions else None}
-    note(folder_of(name), row | {"seconds": round(time.monotonic() - started, 1)})
+    note(labelling_dir(name), row | {"seconds": round(time.monotonic() - started, 1)})
     return NextBatch(photos, heads, choice, folder, said)
 
 
@@ -70,7 +71,7 @@ def _said(photos: Photos, heads: Heads, choice: Choice) -> list[str]:
     count, total = len(photos.labelled), len(photos.files)
     said = [f"{photos.description.name} {photos.split}: {total} photographs, {count} with a label"]
     if heads.confusions:
-        scores = scores_so_far(folder_of(photos.description.name)) | {count: score(heads.confusions)}
+        scores = scores_so_far(labelling_dir(photos.description.name)) | {count: score(heads.confusions)}
         said.append(f"mean IoU on photographs that a network has not seen, by the number of labels: {curve(scores)}")
         helped = gain(last_confusions(batches(photos.description.name), len(heads.confusions)), heads.confusions)
         said += [str(helped)] if helped else []

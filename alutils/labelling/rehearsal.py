@@ -13,7 +13,6 @@ from PIL import Image
 
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.labelling import cvat
-from alutils.labelling.batch import folder_of
 from alutils.labelling.heads import RECIPE, Heads, train_heads
 from alutils.labelling.next_batch import NextBatch, next_batch
 from alutils.labelling.photos import read_photos
@@ -21,6 +20,7 @@ from alutils.labelling.reading import Reading, read
 from alutils.labelling.shapes import Drawing
 from alutils.models import DEFAULT_ENCODER
 from alutils.models.encoders import encoded
+from alutils.paths import labelling_dir
 from alutils.training.loop import default_device, measure_on_test_set
 
 
@@ -86,7 +86,7 @@ def rehearsal(dataset: str, count: int, name: str, size: tuple[int, int], seed: 
     """
     train_set = load_dataset(dataset, "train", *size)
     chosen = np.unique(np.linspace(0, len(train_set) - 1, count).round().astype(int))
-    folder = folder_of(name)
+    folder = labelling_dir(name)
     shutil.rmtree(folder, ignore_errors=True)
     for inner in ("photos", "labels"):
         (folder / inner).mkdir(parents=True)
