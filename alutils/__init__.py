@@ -70,6 +70,7 @@ runs                    rounds, saved and resumed
     networks            the networks of a run, trained with checkpoints
     pool                which images or regions are labelled, since which round
     acquisition         the pool and the rows of acquisitions.csv
+    kept                the networks of a run's rounds, kept and asked again
     sharding            one pool scored by several processes
     rounds              active learning: train, test, score, choose, label, save
     bulk                one training on a share of an order

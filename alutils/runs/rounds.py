@@ -11,9 +11,7 @@ from torch import Tensor
 from alutils.datasets import ImageDataset, clips
 from alutils.errors import DataError, check_range
 from alutils.models import SplitModel
-from alutils.queries.committee import Committee
 from alutils.queries.embeddings import Candidates
-from alutils.queries.parts import Dropout
 from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
 from alutils.queries.scoring import random_scores, score_images
@@ -22,9 +20,10 @@ from alutils.runs.acquisition import Acquisitions, Row, Rows, check_items, piece
 from alutils.runs.config import RoundsConfig
 from alutils.runs.data import check_labels, load_sets
 from alutils.runs.folder import RunFolder
+from alutils.runs.kept import committee_of_round, keep_networks
 from alutils.runs.networks import RunTraining, check_network
 from alutils.runs.sharding import score_in_shards
-from alutils.seeds import derive_seed, numpy_generator
+from alutils.seeds import numpy_generator
 from alutils.training.loop import Tested, class_loss_weights, default_device, measure_on_test_set
 
 Trained = tuple[list[SplitModel], Tested, float]  # networks, the test of the first, seconds of both
@@ -87,6 +86,7 @@ class ActiveLearning:
         self.clips += clip_rows(number, self.test_set, tested)
         self.acquired.label(batch)
         self.training.measures = tested.measures
+        keep_networks(self.config, self.run, number, networks)
         self.save()
 
     def first_round(self) -> Trained:
@@ -126,7 +126,7 @@ class ActiveLearning:
         """Return the scores of all pieces, (P,); NaN for labelled ones."""
         config, query, pieces, pool = self.config, self.query, self.pieces, self.acquired.pool
         images = np.unique(pieces.images[pool.unlabelled_pieces])
-        committee, weights = self.committee(networks, number), self.class_weights()
+        committee, weights = committee_of_round(config, query, networks, number), self.class_weights()
         if not query.asks_committee:
             generator = numpy_generator(config.seed, "scores", number)
             scores = random_scores(query, pieces.dataset, images, generator=generator)
@@ -139,14 +139,6 @@ class ActiveLearning:
         of_pieces = of_images.reshape(len(of_images), -1)[pieces.images, pieces.regions]
         of_pieces[pool.labelled_pieces] = np.nan
         return of_pieces
-
-    def committee(self, networks: list[SplitModel], number: int) -> Committee:
-        """Return the committee of a round: an ensemble, or one network with dropout."""
-        if not self.query.has_dropout:
-            return Committee(networks)
-        config, asked = self.config, self.query.committee
-        rate = asked.rate if isinstance(asked, Dropout) else config.committee_dropout
-        return Committee(networks, config.committee_members, rate, derive_seed(config.seed, "committee", number))
 
     def class_weights(self) -> Tensor | None:
         """Return the weights of the classes among the labels so far, (C,), for a balanced query; `None` for others."""
