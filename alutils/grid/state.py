@@ -1,7 +1,7 @@
 """Where each job of a grid is, and why it would run."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,17 +154,26 @@ def _error_in(notebook: Path) -> str:
         return "its notebook cannot be read"
 
 
+def states(preset: Path) -> list[JobState]:
+    """Return where each job of the preset is."""
+    return [*states_of(preset.stem, load_jobs(preset)).values()]
+
+
+def summary(found: Sequence[JobState]) -> str:
+    """Return one line per job, and how many jobs are in each state."""
+    counts = Counter(state.state for state in found)
+    in_words = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    return "\n".join([*map(str, found), f"{len(found)} jobs: {in_words}"])
+
+
 def status(preset: Path) -> str:
-    """Return one line per job of the preset, and how many jobs are in each state."""
-    states = states_of(preset.stem, load_jobs(preset)).values()
-    counts = Counter(state.state for state in states)
-    summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    return "\n".join([*map(str, states), f"{len(states)} jobs: {summary}"])
+    """Return the summary of a preset."""
+    return summary(states(preset))
 
 
 def plan(preset: Path) -> str:
     """Return a line for each job of the preset that would run, with the reason, and how many these are."""
-    states = states_of(preset.stem, load_jobs(preset)).values()
-    would_run = [state for state in states if state.state != "done"]
+    found = states(preset)
+    would_run = [state for state in found if state.state != "done"]
     lines = [f"{state.name:48} {'failed: ' * (state.state == 'failed')}{state.reason}" for state in would_run]
-    return "\n".join([*lines, f"{len(would_run)} of {len(states)} jobs would run"])
+    return "\n".join([*lines, f"{len(would_run)} of {len(found)} jobs would run"])
