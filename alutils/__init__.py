@@ -99,6 +99,18 @@ grid                    many runs
     state               where each job is, and why it would run
     snakemake           a grid run by Snakemake
 
+explorer                what a finished run chose, image by image
+    opened              a finished run, and its networks asked about one image
+    ranking             which images of a round, in which order
+    pictures            photo, label, prediction and disagreement, drawn in milliseconds
+    curve               learning curves on which a round is marked
+    words               what is said beside the pictures
+    screen              the one screen, without widgets
+    newest              work in a thread, for the newest wish only
+    widget              the one screen, as widgets
+    live                how far a grid is, in a cell
+    example             two small runs to look at
+
 labelling               a person's own photographs
     sheet               contact sheets
     check               everything that is wrong with a folder, and what is in it

@@ -25,8 +25,9 @@ SMOKE: dict[str, dict[str, Any]] = {
     "06_figures": {},
     "07_compare_queries": {},
     "08_label_next": {"photographs": 12, "k": 2, "rounds": 2},
+    "09_explore": {},
 }
-READ_RUNS = ("06_figures", "07_compare_queries")
+READ_RUNS = ("06_figures", "07_compare_queries", "09_explore")
 
 
 def code_cells(path: Path) -> list[nbformat.NotebookNode]:

@@ -1,6 +1,7 @@
 """Work in a thread, always for the newest of what was asked for."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from threading import Condition, Thread
 from typing import Generic, TypeVar
 
@@ -14,7 +15,7 @@ class Stale(Exception):
 class Newest(Generic[Wanted]):
     """Does `work` in a thread for what was asked for last; what was asked for meanwhile, and is older, is dropped.
 
-    work : does what was asked for; it may call `check_newest` to stop when something newer was asked for
+    work : does what was asked for; it raises nothing but `Stale`, by `check_newest`, to stop for something newer
     ahead : yields between pieces of work that may be of use later; they are done while nothing is asked for
     """
 
@@ -54,6 +55,7 @@ class Newest(Generic[Wanted]):
                 with self._changed:
                     self._is_busy = False
                     self._changed.notify_all()
-            for _ in self._ahead(wanted):
-                if self._wanted:
-                    break
+            with suppress(Exception):  # whoever asks for the same meets the same error, and hears of it
+                for _ in self._ahead(wanted):
+                    if self._wanted:
+                        break

@@ -25,7 +25,8 @@ from alutils.training.feeding import feed
 from alutils.training.loop import autocast
 
 FEW = 8
-LOOKS = 200  # kept; each takes about a quarter of a megabyte for a network on frozen maps
+LOOKS = 200  # kept of networks on frozen maps, a quarter of a megabyte each
+LARGE_LOOKS = 10  # kept of others, whose committees are asked at the size of the images
 STATISTICS = ("mean_probability", "vote_share", "mean_entropy")
 
 
@@ -34,7 +35,8 @@ class Look:
     """What the networks of a round say of one image.
 
     prediction : (H, W) uint8, the classes that the network predicts without dropout; (1,) for digits
-    statistics : the committee's means, (1, C, h, w) or (1, h, w) at the size of its logits; (1, C) or (1,) for digits
+    statistics : the committee's means at the size at which the query asks, (1, C, h, w) or (1, h, w); (1, C) or (1,)
+        for digits
     members : of digits, the probabilities that each member gives, (T, C); empty for scenes
     """
 
@@ -66,7 +68,7 @@ class OpenedRun:
         self.query = parse_query(self.config.query).loaded()
         self.rounds, self.acquired = run.rounds(), run.acquisitions()
         self.scores = _scores(self.config.query, score_of(self.query))
-        self.look = lru_cache(LOOKS)(self._look)
+        self.look = lru_cache(LOOKS if self.config.is_frozen else LARGE_LOOKS)(self._look)
 
     @cached_property
     def train_set(self) -> ImageDataset:
@@ -130,7 +132,8 @@ class OpenedRun:
         with autocast(self.config.precision, committee.device):
             logits = plain.decode(plain.encode(images)).float()
             if dataset.is_dense:
-                statistics = committee_statistics(committee.logits(images), STATISTICS)
+                asked_at = None if plain.at_own_size else dataset.images.shape[2:]
+                statistics = committee_statistics(committee.logits(images), STATISTICS, asked_at)
                 members = np.empty((0, 0))
             else:
                 asked = [answer.float() for answer in committee.logits(images)]
@@ -143,7 +146,7 @@ class OpenedRun:
 
     def score_map(self, look: Look, name: str) -> np.ndarray:
         """Return a score of each pixel, (H, W) float32; (1,) for digits."""
-        return enlarged(applied(self.scores[name], look.statistics), self.train_set)[0].numpy()
+        return np.atleast_1d(enlarged(applied(self.scores[name], look.statistics), self.train_set)[0].numpy())
 
     @lru_cache(64)  # noqa: B019
     def limit(self, name: str) -> float:

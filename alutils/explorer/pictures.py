@@ -15,8 +15,8 @@ from alutils.results.figures.style import words
 
 SMALLEST, LARGEST = 300, 512  # pixels that a panel is wide, about
 PANELS = 4  # of a scene
-CAPTION, BAR, GAP = 20, 80, 4  # pixels
-CELL = 22  # pixels of a member's probability of a class
+CAPTION, BAR, GAP = 24, 96, 4  # pixels
+CELL, WORDS = 22, 220  # pixels of a member's probability of a class, and of what it votes for
 CHOSEN_NOW, CHOSEN_BEFORE = (255, 210, 0), (0, 170, 255)  # outlines of regions
 UNITS = {"consensus_entropy": " bits", "vote_entropy": " bits", "mutual_information": " bits"}
 
@@ -115,7 +115,7 @@ def captioned(picture: np.ndarray, title: str) -> np.ndarray:
 def caption(title: str, width: int) -> np.ndarray:
     """Return a line of text, (`CAPTION`, `width`, 3) uint8, black on white."""
     line = Image.new("RGB", (width, CAPTION), "white")
-    ImageDraw.Draw(line).text((2, 2), title, "black", ImageFont.load_default(13))
+    ImageDraw.Draw(line).text((2, 2), title, "black", ImageFont.load_default(17))
     return np.asarray(line)
 
 
@@ -125,7 +125,7 @@ def scale(height: int, limit: float, unit: str) -> np.ndarray:
     picture = Image.new("RGB", (BAR, height), "white")
     levels = np.linspace(255, 0, height - CAPTION).astype(np.uint8)
     picture.paste(Image.fromarray(colour_table()[levels][:, None].repeat(12, axis=1)), (0, CAPTION))
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
     draw.text((0, 3), f"{limit:.2f}{unit}", "black", font)
     draw.text((16, (height + CAPTION) // 2 - 8), f"{limit / 2:.2f}", "black", font)
     draw.text((16, height - 16), "0", "black", font)
@@ -147,20 +147,24 @@ def below(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _digit(run: OpenedRun, view: View, look: Look) -> np.ndarray:
-    """Return a digit, and beside it how probable each member finds each class."""
+    """Return a digit, and beside it how probable each member finds each class, from white to dark, and its vote."""
     dataset = run.images(view.split)
     item, names = dataset[view.index], dataset.class_names
     digit = zoomed(item.image[0][..., None].repeat(3, axis=2), zoom_of(item.image.shape[-1]))
+    squares = zoomed(255 - (look.members * 200).astype(np.uint8), CELL)[..., None].repeat(3, axis=2)
+    votes = [f"member {number + 1}: {names[vote]}" for number, vote in enumerate(look.members.argmax(axis=1))]
     label, predicted = names[int(item.label)], names[int(look.prediction[0])]
-    answers = Image.fromarray(zoomed(255 - (look.members * 200).astype(np.uint8), CELL)).convert("RGB")
-    draw, font = ImageDraw.Draw(answers), ImageFont.load_default(13)
-    for member, probabilities in enumerate(look.members):
-        vote = int(probabilities.argmax())
-        draw.text((CELL * vote + 7, CELL * member + 2), names[vote], "black", font)
-    value = float(run.score_map(look, view.score)[0])
-    title = f"{words(view.score)} {value:.3f}{UNITS.get(view.score, '')}; each row a member, its vote written in"
-    drawn = captioned(np.pad(np.asarray(answers), ((0, 0), (0, 300), (0, 0)), constant_values=255), title)
-    return beside([captioned(digit, f"{item.name}: label {label}, predicted {predicted}"), drawn])
+    value = f"{words(view.score)} {run.score_map(look, view.score)[0]:.3f}{UNITS.get(view.score, '')}"
+    asked = np.concatenate([squares, lines(votes, WORDS)], axis=1)
+    return beside([captioned(digit, f"{item.name}: label {label}, predicted {predicted}"), captioned(asked, value)])
+
+
+def lines(texts: Sequence[str], width: int) -> np.ndarray:
+    """Return lines of text as a picture, `CELL` pixels each."""
+    picture = Image.new("RGB", (width, CELL * len(texts)), "white")
+    for number, text in enumerate(texts):
+        ImageDraw.Draw(picture).text((6, CELL * number + 2), text, "black", ImageFont.load_default(15))
+    return np.asarray(picture)
 
 
 def thumbnail(run: OpenedRun, index: int, width: int = 112) -> np.ndarray:

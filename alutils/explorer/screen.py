@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from alutils.results.figures.style import words
 
 NOTHING = "nothing"  # is beside the run
 THUMBNAILS = 10
+ORDERS = 50  # kept
 BOTH, ONLY = (0, 158, 115), (190, 190, 190)  # frames: chosen by both runs, by one
 
 
@@ -58,7 +59,8 @@ class Screen:
     """
 
     def __init__(self, runs: Mapping[str, OpenedRun], tell: Callable[[int, int], None] = lambda done, total: None):
-        self.runs, self._tell = runs, tell
+        self.runs = runs
+        self._ordered = lru_cache(ORDERS)(partial(ordered, tell=tell))
 
     def shown(self, state: State) -> list[OpenedRun]:
         """Return the one or two runs that are looked at."""
@@ -66,7 +68,7 @@ class Screen:
 
     def images(self, state: State) -> list[int]:
         """Return the images that can be reached, the first one first."""
-        return ordered(self.runs[state.run], state.number, state.which, state.order, state.class_name, self._tell)
+        return self._ordered(self.runs[state.run], state.number, state.which, state.order, state.class_name)
 
     def views(self, state: State) -> list[View]:
         """Return the view of the image in each run that is looked at; none if there are no images."""

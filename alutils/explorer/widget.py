@@ -8,8 +8,8 @@ from typing import Any
 import ipywidgets
 from ipyevents import Event
 
-from alutils.errors import check_choice
-from alutils.explorer.newest import Newest
+from alutils.errors import check_choice, one_line
+from alutils.explorer.newest import Newest, Stale
 from alutils.explorer.opened import comparable, opened_runs
 from alutils.explorer.pictures import jpeg
 from alutils.explorer.ranking import AS_CHOSEN, EVERY_CLASS, WHICH, orders
@@ -111,8 +111,10 @@ class Explorer:
             if place:
                 self.pixel.value = self.screen.pixel(state, *place)
             self.said.value = ""
-        except (ValueError, OSError, RuntimeError) as error:
-            self.said.value = f'<span style="color:#a00">{escape(str(error))}</span>'
+        except Stale:
+            raise
+        except Exception as error:  # the thread must live on, whatever it was
+            self.said.value = f'<span style="color:#a00">{escape(one_line(error) or repr(error))}</span>'
 
     def _tell(self, done: int, total: int) -> None:
         self._newest.check_newest()

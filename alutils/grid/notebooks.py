@@ -61,6 +61,7 @@ NOTEBOOKS: dict[str, Notebook] = {
     "06_figures": Notebook(reads_results=True, uses_gpu=False),
     "07_compare_queries": Notebook(reads_results=True, uses_gpu=False),
     "08_label_next": Notebook(),
+    "09_explore": Notebook(reads_results=True),
 }
 
 
