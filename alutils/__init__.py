@@ -12,6 +12,7 @@ ground floor            what everything stands on
     yaml_text           YAML that people write, read within limits
     files               files written whole, files built once, locks, the YAML that people write
     progress            bars, and how far a run is
+    web_page            a web page in one file
     contents            hashes of files' contents, remembered; folders whose files are as they were built
     provenance          versions, code, device, memory and time of a run
 
@@ -109,6 +110,7 @@ explorer                what a finished run chose, image by image
     newest              work in a thread, for the newest wish only
     widget              the one screen, as widgets
     live                how far a grid is, in a cell
+    page                a page to send: what was found, and what was chosen
     example             two small runs to look at
 
 labelling               a person's own photographs

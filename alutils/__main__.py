@@ -76,6 +76,13 @@ def publish(chosen: argparse.Namespace) -> None:
     print(*publish_tables(chosen.experiment), sep="\n")  # noqa: T201
 
 
+def page(chosen: argparse.Namespace) -> None:
+    """Write an experiment's page to send."""
+    from alutils.explorer.page import write_page
+
+    print(write_page(chosen.experiment))  # noqa: T201
+
+
 def figures(chosen: argparse.Namespace) -> None:
     """Draw published figures; all of them, and the tables of the pages, if none is named."""
     from alutils.results.figures.published import draw
@@ -158,6 +165,7 @@ def add_results(commands: Commands) -> None:
     for call, what in (
         (show, "print the results of an experiment, and where its files are"),
         (compare, "compare the queries of an experiment"),
+        (page, "write what an experiment found and chose to one HTML file, to send"),
         (publish, "copy an experiment's tables to results/published/"),
     ):
         command = add(commands, call, what, "demo")

@@ -19,7 +19,10 @@ from alutils.results.pages import fill_tables
 
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 PAGES = [README, CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md"))]
-SUBCOMMANDS = {"run", "grid", "status", "show", "compare", "publish", "figures", "new-dataset", "check", "next", "read"}
+SUBCOMMANDS = {
+    *("run", "grid", "status", "show", "compare", "page", "publish", "figures"),
+    *("new-dataset", "check", "next", "read"),
+}
 COPY_MAP = "python tests/test_documents.py"
 GENERATED = re.compile(r"<!-- \w+: written by `[^`]*` -->\n.*?<!-- end -->", re.DOTALL)
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

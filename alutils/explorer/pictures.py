@@ -174,10 +174,12 @@ def thumbnail(run: OpenedRun, index: int, width: int = 112) -> np.ndarray:
     return np.asarray(small.resize((width, max(1, width * small.height // small.width))))
 
 
-def jpeg(picture: np.ndarray) -> bytes:
-    """Return a picture (H, W, 3) uint8 as the bytes of a JPEG."""
-    buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=88)
+def jpeg(picture: np.ndarray, most: int | None = None) -> bytes:
+    """Return a picture (H, W, 3) uint8 as the bytes of a JPEG, shrunk to a width of at most `most` pixels."""
+    buffer, drawn = BytesIO(), Image.fromarray(picture)
+    if most:
+        drawn.thumbnail((most, drawn.height))
+    drawn.save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
 
 

@@ -14,7 +14,8 @@ from alutils.explorer.opened import comparable, opened_runs
 from alutils.explorer.pictures import jpeg
 from alutils.explorer.ranking import AS_CHOSEN, EVERY_CLASS, WHICH, orders
 from alutils.explorer.screen import NOTHING, Screen, State
-from alutils.explorer.words import legend
+from alutils.explorer.words import colours_of
+from alutils.web_page import legend
 
 MILLISECONDS = 80  # between two messages of a moving pointer
 TOLD = 10  # images between two messages about progress
@@ -129,7 +130,7 @@ class Explorer:
         if before is None or (before.run, before.beside, before.number) != (state.run, state.beside, state.number):
             self.curve.value = jpeg(self.screen.curve(state.run, state.beside).marked(state.number))
             self.chosen.value = jpeg(self.screen.thumbnails(state))
-            self.classes.value = legend(self.screen.runs[state.run].train_set)
+            self.classes.value = legend(colours_of(self.screen.runs[state.run].train_set))
 
     def _ahead(self, wanted: tuple[State, Place | None]) -> Iterator[None]:
         return self.screen.ahead(wanted[0])

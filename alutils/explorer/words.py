@@ -5,30 +5,23 @@ from html import escape
 import numpy as np
 
 from alutils.datasets import IGNORE_INDEX, ImageDataset
+from alutils.datasets.base import Colour
 from alutils.explorer.opened import OpenedRun
 from alutils.explorer.pictures import UNITS, View
 from alutils.explorer.ranking import ERROR, facts
 from alutils.queries.scores import applied
 from alutils.results.analysis import measure_of
 from alutils.results.figures.style import words
+from alutils.web_page import chip
 
 MOST = 6  # classes named of a pixel
+VOID: Colour = (0, 0, 0)
 
 
-def chip(colour: tuple[int, int, int]) -> str:
-    """Return a small square of a colour."""
-    size = "display:inline-block;width:.8em;height:.8em;margin-right:.3em;border:1px solid #999"
-    style = f"{size};background:#{bytes(colour).hex()}"
-    return f'<i style="{style}"></i>'
-
-
-def legend(dataset: ImageDataset) -> str:
-    """Return the classes and their colours; nothing for digits, whose classes are written on them."""
-    if not dataset.is_dense:
-        return ""
-    named = dict(zip(dataset.class_names, dataset.colours, strict=True)) | {"void": (0, 0, 0)}
-    keys = [f'<span style="white-space:nowrap">{chip(to)}{escape(of)}</span>' for of, to in named.items()]
-    return " &ensp; ".join(keys)
+def colours_of(dataset: ImageDataset) -> dict[str, Colour]:
+    """Return the colours of classes and of void; none for digits, whose classes are written on their pictures."""
+    named = dict(zip(dataset.class_names, dataset.colours, strict=True)) | {"void": VOID}
+    return named if dataset.is_dense else {}
 
 
 def about_round(run: OpenedRun, number: int) -> str:
@@ -65,7 +58,7 @@ def about_pixel(run: OpenedRun, view: View, row: int, column: int) -> str:
     members = committee.members * len(committee.networks)
     probabilities, votes = (asked[name][0].numpy() for name in ("mean_probability", "vote_share"))
     rows = [
-        f"<tr><td>{chip([*dataset.colours, (0, 0, 0)][number])}{escape(names[number])}</td>"
+        f"<tr><td>{chip([*dataset.colours, VOID][number])}{escape(names[number])}</td>"
         f"<td>{probabilities[number]:.2f}</td><td>{round(votes[number] * members)} of {members}</td></tr>"
         for number in np.argsort(-probabilities, kind="stable")[:MOST]
     ]

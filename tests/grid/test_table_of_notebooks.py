@@ -22,7 +22,7 @@ def test_every_notebook_is_in_the_table():
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_is_what_the_table_says(name: str):
     source, known = code(name), NOTEBOOKS[name]
-    reads = ("alutils.results.tables", "alutils.explorer.widget")
+    reads = ("alutils.results.tables import Experiment", "alutils.explorer.widget")
     assert any(module in source for module in reads) == known.reads_results
     asks = ("alutils.runs.rounds", "alutils.runs.bulk", "alutils.labelling.rehearsal", "alutils.explorer.widget")
     assert any(module in source for module in asks) == known.uses_gpu
