@@ -2,8 +2,10 @@
 
 import json
 import os
+import sys
 import time
 from contextlib import suppress
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,48 @@ from alutils.files import read_mapping
 BARS = "ALUTILS_PROGRESS"  # "0": no bars; set by `alutils run` when its output is not a terminal
 STATUS = "ALUTILS_STATUS"  # the file that a run writes into; set by `alutils run`
 SECONDS_BETWEEN = 1.0
+DELAY = 1.0  # seconds before a bar appears
 
 
-def bar(total: int, description: str) -> Any:
-    """Return a tqdm bar over `total` steps; it appears after a second and vanishes when it is closed."""
+def bar(total: int, description: str) -> tqdm:
+    """Return a tqdm bar over `total` steps; it appears after a second and vanishes when it is closed.
+
+    In a notebook nothing is left of it. In a script or a log, one line says at the end what took how long.
+    """
+    kind = tqdm if sys.stderr.isatty() else _BarInCell if _is_in_notebook() else _LineAtEnd
     is_silent = os.environ.get(BARS) == "0"
-    return tqdm(total=total, desc=description, leave=False, mininterval=0.5, delay=1, disable=is_silent)
+    return kind(total=total, desc=description, leave=False, mininterval=0.5, delay=DELAY, disable=is_silent)
+
+
+def _is_in_notebook() -> bool:
+    """Tell whether a Jupyter kernel runs this code."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return hasattr(shell, "kernel")
+
+
+class _BarInCell(tqdm):
+    """A bar below a notebook's cell, as an output of its own; what is written to stderr would leave a coloured box."""
+
+    _shown: Any = None
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Show the bar, or nothing when it is closed."""
+        from IPython.display import HTML, display
+
+        text = HTML(f"<pre>{escape(str(self))}</pre>" if msg is None else "")
+        if self._shown is None:
+            self._shown = display(text, display_id=True)
+        else:
+            self._shown.update(text)
+
+
+class _LineAtEnd(tqdm):
+    """A line at the end, for files that people read later."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Show nothing before the end."""
+        if msg is not None:
+            self.fp.write(f"{self.desc}: {self.n} of {self.total} in {self.format_dict['elapsed']:.0f} s\n")
 
 
 class Status:

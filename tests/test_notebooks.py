@@ -59,7 +59,7 @@ def test_figures_are_drawn_and_queries_compared_from_finished_runs(results: Path
         parameters = SMOKE["03_active_learning_rounds"] | {"query": query}
         run_notebook(find_notebook("03_active_learning_rounds"), parameters)
     for name in READ_RUNS:
-        run_notebook(find_notebook(name), {})
+        run_notebook(find_notebook(name), {"experiment": "scratch"})
     (figure,) = (results / "scratch" / "06_figures").glob("*.png")
     assert figure.name == "streets_tiny-unet_small-rounds.png"
     compared = {path.name for path in (results / "scratch" / "07_compare_queries").glob("*.*")}

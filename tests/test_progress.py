@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from alutils import progress
 from alutils.progress import STATUS, Status, bar, read_status
@@ -14,6 +16,27 @@ def test_a_quick_loop_shows_no_bar(monkeypatch: pytest.MonkeyPatch, capfd: pytes
     ticks.update(3)
     ticks.close()
     assert capfd.readouterr().err == ""
+
+
+def test_a_log_gets_one_line_at_the_end(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("ALUTILS_PROGRESS", "1")
+    monkeypatch.setattr(progress, "DELAY", 0)
+    ticks = bar(300, "ticks")
+    for _ in range(300):
+        ticks.update()
+    assert capfd.readouterr().err == ""
+    ticks.close()
+    assert capfd.readouterr().err == "ticks: 300 of 300 in 0 s\n"
+
+
+def test_of_a_bar_in_a_notebook_nothing_is_left(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALUTILS_PROGRESS", "1")
+    loop = "from alutils import progress\nprogress.DELAY = 0\nticks = progress.bar(3, '<ticks>')\n"
+    loop += "ticks.refresh()\nticks.update(3)\nticks.refresh()\nticks.close()"
+    cell = nbformat.v4.new_code_cell(loop)
+    executed = NotebookClient(nbformat.v4.new_notebook(cells=[cell]), kernel_name="python3").execute()
+    shown = [output for output in executed.cells[0].outputs if output.output_type != "stream" or output.text]
+    assert [output.data["text/html"] for output in shown] == [""]
 
 
 def test_the_time_left_comes_from_what_this_process_has_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

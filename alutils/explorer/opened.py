@@ -14,7 +14,7 @@ from alutils.models.base import predicted_classes
 from alutils.queries.committee import Committee, committee_statistics, enlarged_pieces, probability
 from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
-from alutils.queries.scores import SCORES, applied, score_of
+from alutils.queries.scores import SCORES, applied, largest, score_of
 from alutils.queries.scoring import enlarged
 from alutils.runs.acquisition import WHOLE_IMAGE, check_items
 from alutils.runs.config import RoundsConfig, recipe_of
@@ -154,14 +154,11 @@ class OpenedRun:
 
         For a score of one's own, of which that is not known, it is the most among a few images in the first round.
         """
-        classes, committee = self.config.outputs(self.train_set), self.committee(0)
-        options = min(classes, committee.members * len(committee.networks))
         if name not in SCORES:
             few = range(min(FEW, len(self.train_set)))
             return max(float(self.score_map(self.look(0, "train", index), name).max()) for index in few)
-        limits = {"consensus_entropy": np.log2(classes), "least_confidence": 1 - 1 / classes, "margin": 1.0}
-        of_votes = {"variation_ratio": 1 - 1 / options}
-        return float((limits | of_votes).get(name, np.log2(options))) or 1.0  # one member never disagrees
+        committee = self.committee(0)
+        return largest(name, self.config.outputs(self.train_set), committee.members * len(committee.networks)) or 1.0
 
 
 def _scores(query: str, own: Callable[..., Tensor] | None) -> dict[str, Callable[..., Tensor]]:

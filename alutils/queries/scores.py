@@ -6,6 +6,7 @@ A score is a function whose parameters are names of committee statistics (`commi
 
 from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
+from math import log2
 from typing import Any
 
 from torch import Tensor
@@ -59,6 +60,13 @@ SCORES: dict[str, Callable[..., Tensor]] = {
     "least_confidence": least_confidence,
     "margin": margin,
 }
+
+
+def largest(name: str, classes: int, members: int) -> float:
+    """Return the largest value that a score of `SCORES` can have; one member never disagrees, 0 then."""
+    options = min(classes, members)
+    of_votes = {"vote_entropy": log2(options), "mutual_information": log2(options), "variation_ratio": 1 - 1 / options}
+    return {"consensus_entropy": log2(classes), "least_confidence": 1 - 1 / classes, "margin": 1.0, **of_votes}[name]
 
 
 def score_of(query: Query) -> Callable[..., Tensor] | None:

@@ -19,7 +19,7 @@ from alutils.errors import ParameterError
 from alutils.queries.committee import LN2, STATISTICS, committee_statistics
 from alutils.queries.query import QUERIES, Query
 from alutils.queries.reductions import interior_mean, mean_over_image
-from alutils.queries.scores import SCORES, applied, balanced, mutual_information, score_of, statistics_of
+from alutils.queries.scores import SCORES, applied, balanced, largest, mutual_information, score_of, statistics_of
 
 SCORED = [name for name, entry in QUERIES.items() if entry.score]
 OF_MEMBERS = ("consensus_entropy", "vote_entropy", "bald", "variation_ratio", "drop_query")
@@ -221,3 +221,19 @@ def test_only_what_is_asked_for_is_computed():
     allowed = "allowed: mean_probability, vote_share"
     with pytest.raises(ParameterError, match=rf"^a score's parameter is 'votes'; did you mean vote_share\? {allowed}"):
         statistics_of(lambda votes: votes)
+
+
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize(("classes", "members"), [(2, 1), (3, 2), (3, 3), (4, 7)])
+def test_no_score_is_larger_than_the_largest_and_some_committee_reaches_it(name: str, classes: int, members: int):
+    generator = torch.Generator().manual_seed(0)
+    one_vote_each = 50 * torch.eye(classes)[torch.arange(members) % classes][:, None]  # (T, 1, C)
+    undecided = torch.zeros(members, 1, classes)
+    drawn = 4 * torch.randn(members, 200, classes, generator=generator)
+    scores = [
+        applied(SCORES[name], committee_statistics(iter(logits), STATISTICS)).max().item()
+        for logits in (drawn, one_vote_each, undecided)
+    ]
+    assert max(scores) <= largest(name, classes, members) + 1e-4
+    if members % classes == 0 or members < classes:
+        assert max(scores) == pytest.approx(largest(name, classes, members), abs=1e-3)

@@ -63,6 +63,7 @@ def _curve_panel(axes: Axes, table: pd.DataFrame, query: str, baseline: str) -> 
             ends = (points["low"].to_numpy(), points["high"].to_numpy())
             axes.fill_between(points["labelled_percent"], *ends, color=style["color"], alpha=0.2, lw=0)
     axes.set_title(textwrap.fill(words(query), TITLE), fontsize=10)
+    axes.tick_params(labelbottom=True, labelleft=True)  # panels share axes, but each is read alone
     axes.grid(alpha=0.3)
 
 
@@ -113,7 +114,8 @@ def gains(comparisons: Sequence[Comparison]) -> Figure:
         axes.set_title(name, fontsize=10)
         axes.grid(alpha=0.3, axis="x")
     baseline, measure = words(comparisons[0].baseline), MEASURES[comparisons[0].measure]
-    figure.supxlabel(f"area under the curve minus that of {baseline} ({measure})", fontsize=10)
+    said = "filled: ahead or behind; grey band: too small to matter"
+    figure.supxlabel(f"area under the curve minus that of {baseline} ({measure})\n{said}", fontsize=10)
     despine(figure)
     return figure
 

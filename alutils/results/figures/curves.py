@@ -12,14 +12,17 @@ from alutils.results.figures.style import MEASURE_LABELS, despine, query_styles,
 def learning_curves(rows: pd.DataFrame) -> Figure:
     """Draw the learning curves of one setting: one curve per query; points are means, whiskers standard deviations.
 
-    Curves are shifted sideways a little so that whiskers do not overlap; a dashed line marks the score with all labels.
+    Curves are shifted sideways a little so that whiskers do not overlap, which the axis says; a dashed line marks the
+    score with all labels.
     """
     measure, summary = measure_of(rows), summarise(rows)
     summary["curve"] = curve_names(summary)
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     curves, styles = [curve for curve in summary["curve"].unique() if curve != "all"], query_styles(summary["query"])
-    percents = np.sort(summary["labelled_percent"].unique())
+    percents = np.sort(summary.loc[summary["query"] != "all", "labelled_percent"].unique())
     gap = min(1, 0.08 * np.diff(percents).min()) if len(percents) > 1 else 0.1
+    if len(percents) == 1:
+        axes.set_xticks(percents)
     for position, curve in enumerate(curves):
         points = summary[summary["curve"] == curve].sort_values("labelled")
         shifted = points["labelled_percent"] + gap * (position - (len(curves) - 1) / 2)
@@ -31,8 +34,9 @@ def learning_curves(rows: pd.DataFrame) -> Figure:
     first, seeds = rows.iloc[0], rows["seed"].nunique()
     what = f"{words(first['regime'])} rounds" if first["kind"] == "rounds" else "training from scratch on a share"
     axes.set_title(f"{first['dataset']}, {first['model']}: {what}, {seeds} seeds", fontsize=11)
-    axes.set_xlabel("labelled images, % of the training set")
-    axes.set_ylabel(MEASURE_LABELS[measure])
+    beside = "; points at one share stand side by side" if len(curves) > 1 else ""
+    axes.set_xlabel(f"labelled images, % of the training set{beside}")
+    axes.set_ylabel(f"{MEASURE_LABELS[measure]}, mean and sd")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     despine(figure)

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from PIL import Image
 
 from alutils.datasets import IGNORE_INDEX, ImageDataset, label_counts
@@ -27,6 +28,15 @@ def overlay(image: np.ndarray, label: np.ndarray, colours: list[tuple[int, int, 
     photo = image.transpose(1, 2, 0)
     mixed = photo // 2 + paint_labels(label, colours) // 2
     return np.where((label == IGNORE_INDEX)[..., None], photo, mixed)
+
+
+def class_legend(figure: Figure, dataset: ImageDataset) -> None:
+    """Add the classes and their colours below a figure of scenes, which becomes higher by as much."""
+    named = zip(dataset.class_names, dataset.colours, strict=True)
+    keys = [Patch(color=f"#{bytes(colour).hex()}", label=name) for name, colour in named]
+    columns = max(1, int(figure.get_figwidth() / 1.3))
+    figure.set_figheight(figure.get_figheight() + 0.1 + 0.18 * -(-len(keys) // columns))
+    figure.legend(handles=keys, loc="outside lower center", ncols=columns, frameon=False, fontsize=7)
 
 
 def show_image(axes: Axes, image: np.ndarray, title: str = "", limit: float | None = None) -> None:
@@ -49,6 +59,8 @@ def example_images(dataset: ImageDataset, indices: list[int]) -> Figure:
             show_image(axes[1], overlay(item.image, item.label, dataset.colours))
         else:
             show_image(axes[0], item.image[0], dataset.class_names[int(item.label)])
+    if dataset.is_dense:
+        class_legend(figure, dataset)
     return figure
 
 
@@ -68,6 +80,8 @@ def images_by_round(dataset: ImageDataset, acquired: pd.DataFrame, most: int = 5
         for axes, index in zip(row, indices, strict=False):
             item = dataset[index]
             axes.imshow(overlay(item.image, item.label, dataset.colours) if dataset.is_dense else item.image[0])
+    if dataset.is_dense:
+        class_legend(figure, dataset)
     return figure
 
 
@@ -137,6 +151,7 @@ def scene_with_maps(
     for axes, (name, scores) in zip(grid[3:], maps.items(), strict=True):
         show_image(axes, scores, f"{name}: mean {scores.mean():.3f} bits", limit)
     figure.colorbar(grid[-1].images[0], ax=grid[-1], label="bits")
+    class_legend(figure, dataset)
     return figure
 
 

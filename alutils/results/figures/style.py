@@ -5,12 +5,14 @@ from io import BytesIO
 from itertools import cycle
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alutils.queries.query import QUERIES
 from alutils.results.analysis import MEASURES
 
 # Colours after Okabe and Ito and after Tol, so that colour-blind readers tell them apart; the thesis's three queries
@@ -25,18 +27,31 @@ OTHER_COLOURS = (
     *("#999933", "#332288", "#8B5A2B", "#BB5566", "#000000"),
 )
 OTHER_MARKERS = ("D", "v", "P", "X", "*", "<", ">", "p", "h")
+OTHERS = [
+    {"color": colour, "marker": marker} for colour, marker in zip(OTHER_COLOURS, cycle(OTHER_MARKERS), strict=False)
+]
 DPI = 100
 MEASURE_LABELS = {measure: f"{name} on the test set" for measure, name in MEASURES.items()}
 
 
 def query_styles(queries: Iterable[object]) -> dict[str, dict[str, Any]]:
-    """Return each query's colour and marker as matplotlib's options; those not in `STYLES` get theirs by name order."""
-    others = sorted({*map(str, queries)} - {*STYLES, "all"})
-    styles = [
-        {"color": colour, "marker": marker}
-        for colour, marker, _ in zip(cycle(OTHER_COLOURS), cycle(OTHER_MARKERS), others, strict=False)
-    ]
-    return STYLES | dict(zip(others, styles, strict=True))
+    """Return each query's colour and marker as matplotlib's options.
+
+    A query without modifiers has the same ones in all figures. One with modifiers has those that its name leads to, or
+    the next ones that no other query of the figure has.
+    """
+    names = sorted({*map(str, queries)} - {"all"})
+    registered = [name for name in QUERIES if name not in STYLES]
+    found = STYLES | {name: OTHERS[registered.index(name)] for name in names if name in registered}
+    for name in names:
+        if name not in found:
+            first, taken = (
+                crc32(name.encode()) % len(OTHERS),
+                [found[other]["color"] for other in names if other in found],
+            )
+            in_turn = [*OTHERS[first:], *OTHERS[:first]]
+            found[name] = next((style for style in in_turn if style["color"] not in taken), in_turn[0])
+    return found
 
 
 def words(name: object) -> str:

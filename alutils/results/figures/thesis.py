@@ -58,9 +58,10 @@ def _gains_and_slopes(axes: Axes, points: pd.DataFrame) -> None:
         where = (percent, top + 0.03 * room)
         axes.annotate(f"{gain:+.4f}", where, ha="center", va="bottom", fontsize=8, color="#333333", bbox=behind)
     random = points[points["query"] == "random"].set_index("percent")["mean"]
-    for (start, end), slope in random_slopes(points).items():
+    for number, ((start, end), slope) in enumerate(random_slopes(points).items()):
         below = random[[start, end]] - 0.12 * room
-        axes.plot([start, end], below, color="#D55E00", ls="--", lw=1)
+        label = None if number else "slope of random"
+        axes.plot([start, end], below, color="#D55E00", ls="--", lw=1, label=label)
         where = ((start + end) / 2 + 1, below.mean() - 0.02 * room)
         axes.annotate(f"{slope:.5f} / %", where, ha="left", va="top", fontsize=8, color="#D55E00")
 
