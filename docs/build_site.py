@@ -1,5 +1,6 @@
 """Build the site in docs/_build/html: `make docs`."""
 
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ from sphinx.cmd.build import build_main
 
 from alutils.errors import RunError
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).resolve().parent
 BUILD = DOCS / "_build"
 SOURCE = BUILD / "source"
 
@@ -30,7 +31,9 @@ def main() -> int:
         return 1
     notebooks, reference = notebook_pages(BUILD / "results"), reference_pages()
     pages = site_pages.pages(names(notebooks), names(reference))
-    site_pages.write_files(pages | notebooks | reference, SOURCE)
+    if site_pages.write_files(pages | notebooks | reference, SOURCE):  # Sphinx would keep the pages of what is gone
+        shutil.rmtree(BUILD / "doctrees", ignore_errors=True)
+        shutil.rmtree(BUILD / "html", ignore_errors=True)
     options = ["-W", "--keep-going", "-n", "-q", "-j", "auto", "-d", BUILD / "doctrees", "-c", DOCS]
     return build_main([*map(str, options), str(SOURCE), str(BUILD / "html")])
 

@@ -86,12 +86,16 @@ def pages(notebooks: list[str], rooms: list[str]) -> dict[str, str | bytes]:
     return files | {f"{IMAGE_EXAMPLES.name}/{image.name}": image.read_bytes() for image in IMAGE_EXAMPLES.glob("*.png")}
 
 
-def write_files(files: Mapping[str, str | bytes], folder: Path) -> None:
-    """Let `folder` hold these files and no others. What is there already stays: Sphinx reads anew what is newer."""
-    for path in folder.rglob("*.*"):
-        if path.is_file() and path.relative_to(folder).as_posix() not in files:
-            path.unlink()
+def write_files(files: Mapping[str, str | bytes], folder: Path) -> list[Path]:
+    """Let `folder` hold these files and no others; return the files that are gone.
+
+    What is there already is not written again: Sphinx reads anew what is newer than its page.
+    """
+    gone = [path for path in folder.rglob("*.*") if path.relative_to(folder).as_posix() not in files]
+    for path in gone:
+        path.unlink()
     for place, content in files.items():
         data = content.encode() if isinstance(content, str) else content
         if not (folder / place).exists() or (folder / place).read_bytes() != data:
             write_whole(folder / place, data)
+    return gone

@@ -88,10 +88,10 @@ def test_the_site_has_every_page_and_the_front_page_leads_to_it():
 
 
 def test_files_that_are_written_stay_as_they_are_and_others_go(tmp_path: Path):
-    write_files({"a/b.md": "old", "c.png": b"c", "d.md": "d"}, tmp_path)
+    assert write_files({"a/b.md": "old", "c.png": b"c", "d.md": "d"}, tmp_path) == []
     for path in tmp_path.rglob("*.*"):
         os.utime(path, ns=(1, 1))
-    write_files({"a/b.md": "new", "c.png": b"c"}, tmp_path)
+    assert write_files({"a/b.md": "new", "c.png": b"c"}, tmp_path) == [tmp_path / "d.md"]
     assert (tmp_path / "a" / "b.md").read_text() == "new"
     assert (tmp_path / "c.png").stat().st_mtime_ns == 1
     assert not (tmp_path / "d.md").exists()
