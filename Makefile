@@ -11,7 +11,7 @@ LABEL_STUDIO_PIN := tests/labelling/label_studio_requirements.txt
 LABEL_STUDIO_READY := $(LABEL_STUDIO)/.ready-$(shell cksum $(LABEL_STUDIO_PIN) | cut -d' ' -f1)
 READY := .venv/.ready-$(shell cksum requirements.lock | cut -d' ' -f1)
 
-.PHONY: help reproduce grid status compare figures lab check test lint label-studio lock benchmark
+.PHONY: help reproduce grid status compare figures lab check docs test lint label-studio lock benchmark
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -40,9 +40,12 @@ lab: $(READY)  ## JupyterLab on the notebooks (ARGS=--no-browser)
 check: lint  ## lint, types and the quick tests: what to run while working
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not slow" -n $(CORES) tests
 
-test: lint  ## lint, types, unit tests, every notebook
+docs: $(READY)  ## the site, in docs/_build/html: pages, reference, executed notebooks
+	@OMP_NUM_THREADS=1 $(BIN)/python docs/build_site.py
+
+test: lint docs  ## lint, types, the site, unit tests, every notebook
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist worksteal tests
-	@ALUTILS_RESULTS=$$(mktemp -d) OMP_NUM_THREADS=1 \
+	@ALUTILS_RESULTS=docs/_build/results OMP_NUM_THREADS=1 \
 	    $(BIN)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env notebooks
 
 lint: $(READY)
