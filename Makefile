@@ -9,9 +9,12 @@ BIN := .venv/bin
 LABEL_STUDIO := .venv-label-studio
 LABEL_STUDIO_PIN := tests/labelling/label_studio_requirements.txt
 LABEL_STUDIO_READY := $(LABEL_STUDIO)/.ready-$(shell cksum $(LABEL_STUDIO_PIN) | cut -d' ' -f1)
+# JupyterLab writes outputs and its own settings into notebooks; git sees them without.
+OWN := codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version
+STRIP := .venv/bin/nbstripout --keep-id --extra-keys "cell.metadata.trusted $(OWN:%=metadata.language_info.%)"
 READY := .venv/.ready-$(shell cksum requirements.lock | cut -d' ' -f1)
 
-.PHONY: help reproduce grid status compare figures lab check docs test lint label-studio lock benchmark
+.PHONY: help reproduce grid status compare figures lab check docs test lint label-studio lock benchmark strip
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -34,7 +37,7 @@ compare: $(READY)  ## compare the queries of EXPERIMENT=: verdicts, notebook 07;
 figures: $(READY)  ## figures and tables of README and docs/, from results/published/
 	@$(BIN)/python -m alutils figures
 
-lab: $(READY)  ## JupyterLab on the notebooks (ARGS=--no-browser)
+lab: $(READY) strip  ## JupyterLab on the notebooks (ARGS=--no-browser)
 	@$(BIN)/jupyter lab notebooks --ServerApp.ip=localhost $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 check: lint  ## lint, types and the quick tests: what to run while working
@@ -72,7 +75,11 @@ $(READY):
 	    || $(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation --editable .
+	@$(MAKE) --no-print-directory strip
 	@touch $@
+
+strip:
+	@if git rev-parse --git-dir >/dev/null 2>&1; then git config filter.notebooks.clean '$(STRIP)'; fi
 
 # The empty database takes a minute to make: each test starts with a copy.
 $(LABEL_STUDIO_READY):

@@ -25,7 +25,7 @@ RESULTS = published_dir() / "benchmarks"
 SPEED = [
     *("frozen_rounds", "committee_scoring", "scoring_memory", "feeding", "selection"),
     *("whole_loop", "first_round", "training_step", "startup", "content_hash"),
-    *("parallel_kernels", "overhead", "labelling"),
+    *("parallel_kernels", "overhead", "labelling", "explorer"),
 ]
 RELIABILITY = ["torture", "fuzz", "mutation"]
 NAMES = [*SPEED, *RELIABILITY]

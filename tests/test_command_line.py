@@ -13,7 +13,7 @@ from alutils import __main__ as command_line
 from alutils.__main__ import main, parser
 from alutils.paths import ROOT
 
-COMMANDS = ["run", "grid", "status", "show", "compare", "publish", "figures"]
+COMMANDS = ["run", "grid", "status", "show", "compare", "page", "publish", "figures"]
 
 
 def python(*words: str) -> "subprocess.CompletedProcess[str]":
