@@ -1,5 +1,6 @@
 """Pages and JupyterLab in headless Chromium, for benchmarks and tests."""
 
+import json
 import os
 import shutil
 import socket
@@ -84,7 +85,7 @@ def run_all_cells(page: Page, address: str, seconds: float) -> dict[str, Any]:
     )
     page.evaluate(f"() => {running}")
     page.wait_for_function("() => isDone", timeout=1000 * seconds)
-    return page.evaluate("jupyterapp.shell.currentWidget.context.model.toJSON()")
+    return json.loads(page.evaluate("JSON.stringify(jupyterapp.shell.currentWidget.context.model.toJSON())"))
 
 
 def show_cell(page: Page, number: int) -> None:

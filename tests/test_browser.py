@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from alutils.explorer.page import write_page
-from alutils.paths import NOTEBOOKS, ROOT
+from alutils.paths import NOTEBOOKS, ROOT, cache_dir
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from browser import INSTALL, PICTURE, browser, chromium, jupyter_lab, milliseconds_to_picture, run_all_cells, show_cell
@@ -22,6 +22,7 @@ from browser import INSTALL, PICTURE, browser, chromium, jupyter_lab, millisecon
 BUILT = ROOT / "docs" / "_build"  # by `make docs`, which `make test` does first
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 EXPLORER = "09_explore"
+CACHE = str(cache_dir())  # each test run has one of its own, which would be empty here
 MOST = 600.0  # seconds of a notebook, with nothing finished before, on a busy machine
 
 pytestmark = [
@@ -36,7 +37,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve copies of the notebooks, which find the finished runs of the site's."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(NOTEBOOKS, folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    kept = {"ALUTILS_RESULTS": str(BUILT / "results"), "ALUTILS_PROGRESS": "1", "OMP_NUM_THREADS": "1"}
+    kept = {"ALUTILS_RESULTS": str(BUILT / "results"), "ALUTILS_CACHE": CACHE}
+    kept |= {"ALUTILS_PROGRESS": "1", "OMP_NUM_THREADS": "1"}
     with jupyter_lab(folder / "notebooks", folder / "settings", **kept) as address:
         yield address
 
@@ -48,7 +50,8 @@ def without_outputs(notebook: dict[str, Any]) -> dict[str, Any]:
     assert command
     _, *options = shlex.split(command[1])
     stripped = [sys.executable, "-m", "nbstripout", *options]
-    done = subprocess.run(stripped, input=json.dumps(notebook), capture_output=True, text=True, check=True)
+    done = subprocess.run(stripped, input=json.dumps(notebook), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
@@ -87,6 +90,7 @@ def test_the_explorer_follows_sliders_pointer_and_clicks(lab: str):
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, results: Path) -> str:
     """Return the address of an experiment's page, in a folder where nothing else lies."""
+    monkeypatch.setenv("ALUTILS_CACHE", CACHE)
     shutil.copytree(BUILT / "results" / "explored", results / "explored")
     shutil.move(write_page("explored"), tmp_path / "page.html")
     return (tmp_path / "page.html").as_uri()
