@@ -167,7 +167,7 @@ def _is_image(path: Path) -> bool:
         raise DataError(f"{path}: a folder with images; allowed: images beside each other, as subfolders are not read")
     if suffix not in IMAGE_SUFFIXES and suffix in {*Image.registered_extensions(), *PHOTO_SUFFIXES} and path.is_file():
         check_names([path])
-        raise DataError(f"{path}: image files of this kind are not read; allowed: {SUFFIXES}")
+        raise DataError(f"{path}: image files of this kind are not read; convert them to {SUFFIXES}")
     return suffix in IMAGE_SUFFIXES
 
 

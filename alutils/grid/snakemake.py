@@ -3,10 +3,12 @@
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -87,12 +89,21 @@ def run(preset: Path, words: list[str], profile: Path) -> int:
         raise ParameterError(f"{log} is in the way; allowed: a file, or none")
     with log.open("a") as file, environment({"PATH": f"{profile}:{os.environ['PATH']}"}):
         start = file.tell()
-        process = subprocess.Popen(words, cwd=folder, stdout=file, stderr=file)
+        process = subprocess.Popen(words, cwd=folder, stdout=file, stderr=file, process_group=0)
+
+    def pass_on(number: int, frame: object = None) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)  # Snakemake and its runs, for Snakemake alone would wait for them
+
+    before = signal.signal(signal.SIGTERM, pass_on)
     try:
         _watch(process, log, start, preset.stem, jobs)
     except KeyboardInterrupt:
+        pass_on(signal.SIGINT)
         process.wait()
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
     with log.open(errors="replace") as file:
         file.seek(start)
         return _conclude(preset.stem, jobs, process.returncode, file.read(), log)

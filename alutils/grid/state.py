@@ -13,6 +13,7 @@ from alutils.grid.preset import Job, load_jobs
 from alutils.progress import read_status
 from alutils.runs.folder import RunFolder, differences
 
+WIDTH = 48  # characters of a name in a table, at least
 STATES = ("done", "out of date", "running", "failed", "begun", "new")
 
 
@@ -32,8 +33,12 @@ class JobState:
 
     def __str__(self) -> str:
         """Return a line for a person."""
+        return self.line(WIDTH)
+
+    def line(self, width: int) -> str:
+        """Return a line for a person, in which the name has so many characters."""
         told = _progress(self.where) if self.state in ("done", "running", "begun") else self.reason
-        return f"{self.name:48} {self.state:11}  {told}".rstrip()
+        return f"{self.name:{width}} {self.state:11}  {told}".rstrip()
 
 
 def _progress(where: dict[str, Any]) -> str:
@@ -163,7 +168,12 @@ def summary(found: Sequence[JobState]) -> str:
     """Return one line per job, and how many jobs are in each state."""
     counts = Counter(state.state for state in found)
     in_words = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    return "\n".join([*map(str, found), f"{len(found)} jobs: {in_words}"])
+    return "\n".join([*(state.line(_widest(found)) for state in found), f"{len(found)} jobs: {in_words}"])
+
+
+def _widest(found: Sequence[JobState]) -> int:
+    """Return the width of a column of names."""
+    return max([WIDTH, *(len(state.name) for state in found)])
 
 
 def status(preset: Path) -> str:
@@ -175,5 +185,6 @@ def plan(preset: Path) -> str:
     """Return a line for each job of the preset that would run, with the reason, and how many these are."""
     found = states(preset)
     would_run = [state for state in found if state.state != "done"]
-    lines = [f"{state.name:48} {'failed: ' * (state.state == 'failed')}{state.reason}" for state in would_run]
+    width = _widest(would_run)
+    lines = [f"{state.name:{width}} {'failed: ' * (state.state == 'failed')}{state.reason}" for state in would_run]
     return "\n".join([*lines, f"{len(would_run)} of {len(found)} jobs would run"])

@@ -24,7 +24,7 @@ from alutils.labelling.shapes import REGION, VOID, Drawing, Outline
 from alutils.labelling.sheet import Tile, contact_sheet, jpeg, painted, small
 from alutils.labelling.stopping import save_confusions
 from alutils.paths import labelling_dir
-from alutils.queries.regions import divide
+from alutils.queries.regions import corners, divide
 from alutils.queries.scores import SCORES, applied, statistics_of
 from alutils.queries.scoring import ask_committee
 
@@ -196,12 +196,8 @@ def _drawing(photos: Photos, position: int, drawn: np.ndarray | None, regions: n
 
 
 def outlines_of(area: np.ndarray) -> list[Outline]:
-    """Return the outlines of the parts of an area (H, W) bool."""
-    from skimage.measure import approximate_polygon, find_contours
-
-    contours = find_contours(np.pad(area, 1).astype(np.float32), 0.5)
-    simple = [approximate_polygon(contour, 1.0)[:-1] for contour in contours]
-    return [Outline(REGION, [(x - 0.5, y - 0.5) for y, x in points]) for points in simple if len(points) > 2]
+    """Return the outlines of the parts of an area (H, W) bool, in pixels from the upper left corner of the image."""
+    return [Outline(REGION, [(x + 0.5, y + 0.5) for y, x in points]) for points in corners(area) if len(points) > 2]
 
 
 def _tile(one: Shown, photos: Photos) -> Tile:

@@ -4,8 +4,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from alutils.datasets import label_counts
 from alutils.datasets.folder import listed, read_description
-from alutils.errors import check_choice, check_range
+from alutils.errors import DataError, check_choice, check_range
+from alutils.files import try_lock
 from alutils.labelling.batch import batches, chosen_before, write_batch
 from alutils.labelling.choose import Choice, choose, query_for
 from alutils.labelling.heads import Heads, train_heads
@@ -46,24 +48,34 @@ def next_batch(
     prelabel : what annotation tools show: "all" of the prediction, what is "sure" of it, "none"
     size : height and width that the network reads
 
-    Raises `ParameterError` for an impossible value, `DataError` for a file that is wrong.
+    Raises `ParameterError` for an impossible value, `DataError` for a file that is wrong, or while another process
+    chooses photographs of this data set.
     """
-    started = time.monotonic()
     check_choice("prelabel", prelabel, PRELABELS)
-    listing = listed(read_description(path), path.resolve().parent, split)
+    description = read_description(path)
+    listing = listed(description, path.resolve().parent, split)
     query_for(query, regions, has_labels=bool(listing.labels))
     check_range("k", k, 1, len(listing.images) if not regions else 1_000_000)
-    photos = read_photos(path, split, size)
+    lock = try_lock(labelling_dir(description.name) / ".next.lock")
+    if lock is None:
+        raise DataError(f"{path}: another process chooses photographs of {description.name}; wait until it is done")
+    with lock:
+        started = time.monotonic()
+        made = _next_batch(read_photos(path, split, size), k, query, regions, prelabel, seed)
+        row = {"batch": made.folder.name, "labelled": len(made.photos.labelled), "chosen": len(made.choice.positions)}
+        row |= {"query": str(made.choice.query)}
+        row |= {"score": round(score(made.heads.confusions), 4) if made.heads.confusions else None}
+        note(labelling_dir(description.name), row | {"seconds": round(time.monotonic() - started, 1)})
+        return made
+
+
+def _next_batch(photos: Photos, k: int, query: str, regions: str, prelabel: str, seed: int) -> NextBatch:
+    """Train, choose, and write the folder."""
     heads = train_heads(photos.dataset, photos.labelled, seed=seed)
     asked = query_for(query, regions, has_labels=bool(heads.networks))
     choice = choose(photos, heads, asked, k, seed=seed)
-    name = photos.description.name
     said = _said(photos, heads, choice)
-    folder = write_batch(photos, heads, choice, prelabel, said)
-    row = {"batch": folder.name, "labelled": len(photos.labelled), "chosen": len(choice.positions), "query": str(asked)}
-    row |= {"score": round(score(heads.confusions), 4) if heads.confusions else None}
-    note(labelling_dir(name), row | {"seconds": round(time.monotonic() - started, 1)})
-    return NextBatch(photos, heads, choice, folder, said)
+    return NextBatch(photos, heads, choice, write_batch(photos, heads, choice, prelabel, said), said)
 
 
 def _said(photos: Photos, heads: Heads, choice: Choice) -> list[str]:
@@ -75,6 +87,9 @@ def _said(photos: Photos, heads: Heads, choice: Choice) -> list[str]:
         said.append(f"mean IoU on photographs that a network has not seen, by the number of labels: {curve(scores)}")
         helped = gain(last_confusions(batches(photos.description.name), len(heads.confusions)), heads.confusions)
         said += [str(helped)] if helped else []
+    counts = label_counts(photos.dataset, photos.labelled)
+    missing = [name for name, pixels in zip(photos.description.classes, counts, strict=True) if not pixels]
+    said += [f"no label has yet: {', '.join(missing)}"] if count and missing else []
     again = {photos.files[position].name for position in choice.positions} & chosen_before(photos)
     said += [f"{len(again)} of these photographs were chosen before and have no label yet"] if again else []
     left_out = f"; {choice.left_out} left out that look like others" if choice.left_out else ""

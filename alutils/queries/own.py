@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alutils.errors import ParameterError, did_you_mean, one_line
+from alutils.paths import ROOT
 
 COMMITTEE_STATISTICS = ("mean_probability", "vote_share", "mean_entropy")  # keys of committee.STATISTICS, without torch
 
@@ -22,7 +23,7 @@ def split_text(text: str) -> tuple[str, list[str]]:
 def file_and_name(query_name: str) -> tuple[Path, str] | None:
     """Return the file that a query is in and its name there; `None` for a query of the registry.
 
-    The path is relative to the current folder.
+    The path is relative to the current folder or, if there is no such file there, to the project.
     """
     stem, found, name = query_name.rpartition(".py:")
     return (Path(f"{stem}.py"), name) if found else None
@@ -85,14 +86,19 @@ def check_statistics(where: str, parameters: Iterable[str]) -> None:
 def run_file(path: Path, name: str) -> Any:
     """Return what `name` stands for after running the file; an error in the file is one line."""
     try:
-        return runpy.run_path(str(path), run_name=path.stem)[name]
+        return runpy.run_path(str(_found(path)), run_name=path.stem)[name]
     except Exception as error:
         raise ParameterError(f"{path}: {type(error).__name__} while it is run: {one_line(error)}") from error
 
 
+def _found(path: Path) -> Path:
+    """Return where a file is: below the current folder or else, as in a preset, below the project."""
+    return ROOT / path if not path.exists() and (ROOT / path).exists() else path
+
+
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return _found(path).read_bytes()
     except OSError as error:
         allowed = "FILE.py:NAME, with the file's path from the current folder"
         raise ParameterError(f"{path.absolute()}: {error.strerror}; allowed: {allowed}") from None

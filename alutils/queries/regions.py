@@ -134,17 +134,24 @@ class Pieces:
         return {"pixels": int(area.sum()), "clicks": clicks(label, area)}
 
 
-def clicks(label: np.ndarray, area: np.ndarray) -> int:
-    """Return how many clicks it takes to label an area of a scene; label (H, W), area (H, W) bool.
+def corners(area: np.ndarray) -> list[np.ndarray]:
+    """Return polygons that outline the parts of an area (H, W) bool, holes included, at most `TOLERANCE` from it.
 
-    Each part of each class is outlined by a polygon, at most `TOLERANCE` from its outline; a click sets a corner. An
-    area of one class takes one click, a void area none.
+    Each is (corners, 2): row and column of each corner, in pixels; the last one leads back to the first.
     """
     from skimage.measure import approximate_polygon, find_contours
 
+    outlines = find_contours(np.pad(area, 1).astype(np.float32), 0.5)
+    return [approximate_polygon(outline, TOLERANCE)[:-1] - 1 for outline in outlines]
+
+
+def clicks(label: np.ndarray, area: np.ndarray) -> int:
+    """Return how many clicks it takes to label an area of a scene; label (H, W), area (H, W) bool.
+
+    Each part of each class is outlined by a polygon; a click sets a corner. An area of one class takes one click, a
+    void area none.
+    """
     classes = [value for value in np.unique(label[area]) if value != IGNORE_INDEX]
     if len(classes) <= 1:
         return len(classes)
-    parts = [np.pad((label == value) & area, 1).astype(np.float32) for value in classes]
-    outlines = [outline for part in parts for outline in find_contours(part, 0.5)]
-    return sum(max(1, len(approximate_polygon(outline, TOLERANCE)) - 1) for outline in outlines)
+    return sum(max(1, len(polygon)) for value in classes for polygon in corners((label == value) & area))

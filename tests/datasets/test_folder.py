@@ -402,7 +402,9 @@ def test_names_go_through_a_run_unharmed(tmp_path: Path) -> None:
 def test_an_image_of_a_kind_that_is_not_read_is_one_line(folder: str, name: str, tmp_path: Path) -> None:
     description = write_data_set(tmp_path)
     (tmp_path / folder / name).write_bytes(b"content")
-    with pytest.raises(DataError, match=rf"/{folder}/{name}: image files of this kind are not read; allowed: \.bmp, "):
+    with pytest.raises(
+        DataError, match=rf"/{folder}/{name}: image files of this kind are not read; convert them to \.bmp, "
+    ):
         load(description)
 
 

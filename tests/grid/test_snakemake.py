@@ -10,10 +10,12 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import nbformat
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -285,3 +287,22 @@ def test_kubernetes_jobs_are_made_and_followed_through_kubectl(
     assert spec["volumes"] == [{"name": "shared", "persistentVolumeClaim": {"claimName": "shared"}}]
     assert spec["containers"][0]["resources"] == {"requests": {"cpu": 1, "memory": "8000Mi"}, "limits": {}}
     assert {"name": "ALUTILS_RESULTS", "value": str(results)} in spec["containers"][0]["env"]
+
+
+@pytest.mark.slow
+def test_whoever_ends_a_grid_ends_its_runs_too(tmp_path: Path, results: Path):
+    preset = tmp_path / "ended.yaml"
+    parameters = {"height": 32, "width": 64, "rounds": 2, "steps": 100_000, "committee_members": 2}
+    preset.write_text(f"runs: [{{notebook: 03_active_learning_rounds, parameters: {parameters}}}]")
+    grid = subprocess.Popen([sys.executable, "-m", "alutils", "grid", str(preset)], stderr=subprocess.PIPE, text=True)
+    family = psutil.Process(grid.pid)
+    while not [*results.glob("ended/*/config.json")]:
+        assert grid.poll() is None
+        time.sleep(0.2)
+    started = family.children(recursive=True)
+    assert len(started) >= 3, "Snakemake, the run, its kernel"
+    grid.terminate()
+    said = grid.communicate(timeout=60)[1]
+    assert "0 of 1 jobs done; the same command goes on with the others" in said
+    _, left = psutil.wait_procs(started, timeout=10)
+    assert left == []

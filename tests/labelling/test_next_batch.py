@@ -11,6 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from alutils import files
 from alutils.__main__ import main
 from alutils.datasets import load_dataset
 from alutils.datasets.duplicates import near_duplicates, thumbnail
@@ -20,6 +21,7 @@ from alutils.labelling.choose import query_for
 from alutils.labelling.next_batch import next_batch
 from alutils.labelling.reading import read
 from alutils.labelling.shapes import UNCOVERED, Drawing, classes_of
+from alutils.paths import labelling_dir
 
 HIDDEN = load_dataset("streets_tiny", "train", 64, 128)
 CLASSES = dict(zip(HIDDEN.class_names, HIDDEN.colours, strict=True))
@@ -257,3 +259,21 @@ def test_a_class_named_like_a_mark_is_one_line(photos: Path):
     photos.write_text(photos.read_text().replace("road:", "ignore:", 1))
     with pytest.raises(DataError, match="own: a class is named ignore or region; allowed: other names"):
         next_batch(photos, 3)
+
+
+def test_a_second_process_is_told_to_wait(photos: Path):
+    held, said = (
+        labelling_dir("own") / ".next.lock",
+        "another process chooses photographs of own; wait until it is done",
+    )
+    with files.locked(held, "photographs"), pytest.raises(DataError, match=said):
+        next_batch(photos, 3)
+    assert next_batch(photos, 3, size=(64, 128)).folder.name == "batch1"
+
+
+def test_classes_that_no_label_has_are_named(photos: Path, tmp_path: Path):
+    label = np.full((192, 384), HIDDEN.class_names.index("road"), np.uint8)
+    Image.fromarray(label).save(tmp_path / "labels" / f"{HIDDEN.item_names[3]}.png")
+    said = next_batch(photos, 2, size=(64, 128)).said
+    (line,) = [line for line in said if line.startswith("no label has yet: ")]
+    assert line == f"no label has yet: {', '.join(name for name in HIDDEN.class_names if name != 'road')}"

@@ -56,6 +56,18 @@ def test_a_query_of_a_file_has_a_text_a_word_and_a_digest(own_file: Path):
     assert query_digest("bald+top0.1") is None is query_digest("all")
 
 
+def test_a_file_of_the_project_is_found_from_any_folder(own_file: Path, monkeypatch: pytest.MonkeyPatch):
+    """A grid's jobs are listed in another folder than they run in."""
+    digest = query_digest("my_scores.py:my_query")
+    (own_file.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(own_file.parent / "elsewhere")
+    monkeypatch.setattr("alutils.queries.own.ROOT", own_file.parent)
+    assert parse_query("my_scores.py:my_query").loaded().entry.score is not None
+    assert query_digest("my_scores.py:my_query") == digest
+    Path("my_scores.py").write_text("def my_query(vote_share): return vote_share.amax(dim=1)\n")
+    assert query_digest("my_scores.py:my_query") != digest, "the current folder's comes first"
+
+
 def test_the_file_is_not_run_before_the_query_is_used():
     query = parse_query("my_scores.py:my_query+top0.1")
     assert not Path("was_run").exists()
