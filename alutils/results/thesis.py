@@ -10,7 +10,7 @@ from alutils.results.significance import with_interval
 from alutils.runs.schemas import read_csv
 
 # For each result figure of the thesis, what may stand beside it: our experiment, the trained network, and the network
-# that acquired the orders. The first experiment that is published is taken.
+# that acquired the orders.
 THESIS_FIGURES = {
     "bulk_all": [
         ("cityscapes", "deeplabv3_resnet101", "deeplabv3_resnet101"),
@@ -36,8 +36,19 @@ def thesis_points(figure: str) -> pd.DataFrame:
 
 
 def our_bulk(figure: str) -> tuple[str, str, str]:
-    """Return our experiment, the trained network and the orders' network that stand beside a figure of the thesis."""
-    return next(ours for ours in THESIS_FIGURES[figure] if (published_dir() / f"{ours[0]}.csv").exists())
+    """Return our experiment, the trained network and the orders' network that stand beside a figure of the thesis.
+
+    It is the first one that is published with such trainings.
+    """
+    return next(ours for ours in THESIS_FIGURES[figure] if _is_published(*ours))
+
+
+def _is_published(experiment: str, model: str, order_model: str) -> bool:
+    path = published_dir() / f"{experiment}.csv"
+    if not path.exists():
+        return False
+    rows = read_csv(path)
+    return bool(((rows["kind"] == "bulk") & (rows["model"] == model) & (rows["order_model"] == order_model)).any())
 
 
 def _of_orders(rows: pd.DataFrame, model: str, order_model: str) -> pd.DataFrame:

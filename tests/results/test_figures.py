@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from alutils.datasets import ImageDataset, load_dataset
+from alutils.queries.query import QUERIES
 from alutils.results.analysis import least_and_most_sure, score_histograms
 from alutils.results.figures import curves, digits, scenes, style, thesis
+from alutils.results.figures.style import query_styles
 from alutils.results.maps import SavedMaps
 from alutils.results.thesis import committee_gain, thesis_points
 
@@ -191,3 +193,14 @@ def test_the_thesiss_figure_writes_gains_above_and_slopes_below():
     assert y > at_20["mean"].max()
     low, high = axes.get_ylim()
     assert all(low < y < high for _, y in texts.values())
+
+
+def test_a_query_has_one_colour_in_all_figures_and_no_two_of_a_figure_share_one():
+    alone = {name: query_styles([name])[name] for name in QUERIES}
+    assert len({style["color"] for style in alone.values()}) == len(QUERIES)
+    assert all(query_styles(QUERIES)[name] == style for name, style in alone.items())
+    modified = [f"vote_entropy+windows{size}x{size}" for size in range(1, 6)] + ["bald", "margin", "random"]
+    styles = query_styles(modified)
+    assert len({styles[name]["color"] for name in modified}) == len(modified)
+    assert styles["bald"] == alone["bald"]
+    assert query_styles(["vote_entropy+diverse4"]) == query_styles(["vote_entropy+diverse4", "random"])

@@ -25,6 +25,7 @@ STYLES: dict[str, dict[str, Any]] = {
 OTHER_COLOURS = (
     *("#D55E00", "#CC79A7", "#56B4E9", "#882255", "#666666"),
     *("#999933", "#332288", "#8B5A2B", "#BB5566", "#000000"),
+    *("#AA4499", "#DDCC77", "#44AA99"),
 )
 OTHER_MARKERS = ("D", "v", "P", "X", "*", "<", ">", "p", "h")
 OTHERS = [
