@@ -21,6 +21,11 @@ def gain_text(mean: float, low: float, high: float) -> str:
     return f"{mean:+.4f}" + ("" if math.isnan(low) else f" [{low:+.4f}, {high:+.4f}]")
 
 
+def p_text(p: float) -> str:
+    """Return a p with four decimals; one that these cannot tell from 0 is below the smallest that they can."""
+    return "<0.0001" if p < 0.00005 else f"{p:.4f}"
+
+
 def percent_text(percent: float) -> str:
     """Return labels in percent of the pool, "not reached" for infinity, or "" for NaN."""
     return "not reached" if math.isinf(percent) else "" if math.isnan(percent) else f"{percent:.3g}"
@@ -39,7 +44,8 @@ def score_table(comparison: Comparison) -> pd.DataFrame:
     text = {"seeds": table["seeds"].map("{:.0f}".format), "area": table["area"].map("{:.4f}".format)}
     if table["gain"].notna().any():
         text[f"gain {INTERVAL}"] = _cells(table, gain_text, "gain", "gain_low", "gain_high")
-        text |= {"sign-flip p": _numbers(table["p"], "{:.4f}"), "p, Holm": _numbers(table["p_holm"], "{:.4f}")}
+        for title, column in (("sign-flip p", "p"), ("p, Holm", "p_holm")):
+            text[title] = table[column].map(p_text, na_action="ignore").fillna("")
         text["verdict"] = table["verdict"].fillna("")
     last = comparison.rows["labelled_percent"].max()
     for name, percent in ((f"percent_of_full_{EARLY}", EARLY), ("percent_of_full_last", last)):
@@ -108,7 +114,7 @@ def read_gains(comparison: Comparison) -> str:
     for verdict, rows in found.groupby("verdict", sort=True):
         gains = _cells(rows, gain_text, "gain", "gain_low", "gain_high")
         named = zip(rows.index, gains, rows["p_holm"], strict=True)
-        parts.append(f"{verdict}: {', '.join(f'{query} ({gain}, p {p:.4f})' for query, gain, p in named)}")
+        parts.append(f"{verdict}: {', '.join(f'{query} ({gain}, p {p_text(p)})' for query, gain, p in named)}")
     rule = f"p is corrected after Holm over these queries; as good as: the interval lies within ±{MARGIN:g}."
     return f"By area, {'; '.join(parts)}. {rule}"
 

@@ -77,7 +77,7 @@ def test_scores_have_a_row_a_query_and_text_in_each_cell(rich: Comparison):
     ]  # fmt: skip
     assert list(table.index) == ["better", "mixed", "random", "worse"], "the largest area first"
     assert list(table.loc["better"]) == [
-        "3", "0.6000", "+0.1000 [+0.1000, +0.1000]", "0.2500", "0.0000", "ahead of random", "116.7",
+        "3", "0.6000", "+0.1000 [+0.1000, +0.1000]", "0.2500", "<0.0001", "ahead of random", "116.7",
     ]  # fmt: skip
     assert table.loc["mixed", "verdict"] == "undecided"
     assert list(table.loc["random"]) == ["3", "0.5000", "", "", "", "", "100.0"]
@@ -104,7 +104,7 @@ def test_labels_have_a_row_a_query_and_text_in_each_cell(rich: Comparison):
 
 def test_gains_are_read_by_verdict(rich: Comparison):
     assert read_gains(rich) == (
-        "By area, ahead of random: better (+0.1000 [+0.1000, +0.1000], p 0.0000);"
+        "By area, ahead of random: better (+0.1000 [+0.1000, +0.1000], p <0.0001);"
         " behind random: worse (-0.1050 [-0.1174, -0.0926], p 0.0015);"
         " undecided: mixed (+0.0083 [-0.1480, +0.1646], p 0.8399)."
         " p is corrected after Holm over these queries; as good as: the interval lies within ±0.005."
