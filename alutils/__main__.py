@@ -165,7 +165,7 @@ def add_results(commands: Commands) -> None:
     for call, what in (
         (show, "print the results of an experiment, and where its files are"),
         (compare, "compare the queries of an experiment"),
-        (page, "write what an experiment found and chose to one HTML file, to send"),
+        (page, "write what an experiment found to one HTML file"),
         (publish, "copy an experiment's tables to results/published/"),
     ):
         command = add(commands, call, what, "demo")

@@ -14,12 +14,11 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from alutils.errors import RunError
-from alutils.grid.notebooks import about
 from alutils.paths import NOTEBOOKS, ROOT
 
 sys.path.insert(0, str(ROOT / "docs"))
 import site_notebooks
-from site_notebooks import INTERACTIVE, WIDGET, clean, clean_output, executed_copies, outdated
+from site_notebooks import INTERACTIVE, LONG, WIDGET, clean, clean_output, executed_copies, outdated
 from site_pages import contents, for_site, pages, place, write_files
 from site_reference import as_rst, readable_signature, room_page, rooms
 
@@ -209,9 +208,7 @@ def test_notebooks_that_are_new_or_older_than_the_code_are_executed(tmp_path: Pa
     assert outdated([made, old, new], tmp_path) == [old, new]
 
 
-def test_notebooks_that_read_others_come_last_and_a_failure_ends_the_build(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_long_notebooks_come_first_and_a_failure_ends_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     started: list[str] = []
 
     def exit_code(notebook: Path, results: Path) -> int:
@@ -221,8 +218,7 @@ def test_notebooks_that_read_others_come_last_and_a_failure_ends_the_build(
     monkeypatch.setattr(site_notebooks, "_exit_code", exit_code)
     with pytest.raises(RunError, match=r"notebooks that failed: 07_compare_queries$"):
         site_notebooks.execute(tmp_path)
-    readers = [name for name in started if about(name).reads_results]
-    assert {"06_figures", "07_compare_queries"} <= {*readers} == {*started[-len(readers) :]}
+    assert {*started[: len(LONG)]} == {*LONG}
     assert sorted(started) == sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 
 

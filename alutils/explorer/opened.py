@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from alutils.training.loop import autocast
 FEW = 8
 LOOKS = 200  # kept of networks on frozen maps, a quarter of a megabyte each
 LARGE_LOOKS = 10  # kept of others, whose committees are asked at the size of the images
+LOADED_BY = ("dataset", "height", "width", "model", "encoder", "encoder_weights")
 STATISTICS = ("mean_probability", "vote_share", "mean_entropy")
 
 
@@ -51,9 +53,10 @@ class OpenedRun:
     query : the run's query
     rounds, acquired : `rounds.csv` and `acquisitions.csv`
     scores : the functions of every score that can be shown, by name; the query's own comes first
+    loaded : data sets that runs share, by what they are loaded by
     """
 
-    def __init__(self, run: RunFolder):
+    def __init__(self, run: RunFolder, loaded: dict[tuple[Any, ...], ImageDataset] | None = None):
         if not run.is_finished:
             raise ParameterError(
                 f"{run.path} is no finished run; allowed: one that alutils run or alutils grid finished"
@@ -67,13 +70,14 @@ class OpenedRun:
         self.config = RoundsConfig.from_names(content | {"experiment": run.path.parent.name})
         self.query = parse_query(self.config.query).loaded()
         self.rounds, self.acquired = run.rounds(), run.acquisitions()
+        self._loaded = {} if loaded is None else loaded
         self.scores = _scores(self.config.query, score_of(self.query))
         self.look = lru_cache(LOOKS if self.config.is_frozen else LARGE_LOOKS)(self._look)
 
     @cached_property
     def train_set(self) -> ImageDataset:
         """Return the pool; raise `DataError` if it is not the one that the run had."""
-        dataset = load_split(self.config, "train")
+        dataset = self._load("train")
         check_items(self.acquired, dataset)
         if self.run.config()["train_data"] != dataset.fingerprint:
             raise DataError(f"{self.name} had other images or labels than {dataset.name} has now; run it again")
@@ -82,7 +86,13 @@ class OpenedRun:
     @cached_property
     def test_set(self) -> ImageDataset:
         """Return the test set, with labels at the size of the images."""
-        return load_split(self.config, self.config.test_split)
+        return self._load(self.config.test_split)
+
+    def _load(self, split: str) -> ImageDataset:
+        by = split, *(getattr(self.config, name) for name in LOADED_BY)
+        if by not in self._loaded:
+            self._loaded[by] = load_split(self.config, split)
+        return self._loaded[by]
 
     def images(self, split: str) -> ImageDataset:
         """Return the split of that name: train or test."""

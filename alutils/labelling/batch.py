@@ -30,6 +30,7 @@ from alutils.queries.scoring import ask_committee
 
 IMAGES, GUESSES, TABLE = "images", "guesses", "next.csv"
 WRITTEN = ("cvat", "label_studio")  # folders with what is imported into a tool
+ON_PAGE = 2  # times as large as on the contact sheet
 SURE = 0.75  # the probability from which a guess is sure
 MARKS: dict[str, Colour] = {VOID: (0, 0, 0), REGION: (255, 255, 0)}
 SCORE = "vote_entropy"  # shown as disagreement where the query has no score of its own
@@ -202,7 +203,7 @@ def outlines_of(area: np.ndarray) -> list[Outline]:
 
 def _tile(one: Shown, photos: Photos) -> Tile:
     """Return a photograph, dark where nothing is to be labelled, the prediction and the disagreement."""
-    photo = small(read_image(one.file))
+    photo = small(read_image(one.file), ON_PAGE)
     if one.drawing.elsewhere is not None:
         is_dark = Image.fromarray(one.drawing.elsewhere).resize(photo.size)
         photo.paste(photo.point(lambda value: value // 3), mask=is_dark)

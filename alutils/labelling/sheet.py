@@ -21,9 +21,9 @@ class Tile(NamedTuple):
     lines: Sequence[str]
 
 
-def small(photo: Image.Image) -> Image.Image:
-    """Return a photograph at the size of a contact sheet, in its own proportions."""
-    scale = min(HEIGHT / photo.height, WIDEST / photo.width)
+def small(photo: Image.Image, times: int = 1) -> Image.Image:
+    """Return a photograph at so many times the size of a contact sheet, in its own proportions."""
+    scale = times * min(HEIGHT / photo.height, WIDEST / photo.width)
     return photo.resize((max(1, round(scale * photo.width)), max(1, round(scale * photo.height))))
 
 
@@ -37,6 +37,7 @@ def painted(photo: Image.Image, classes: np.ndarray, colours: Sequence[tuple[int
 
 def contact_sheet(tiles: Sequence[Tile], columns: int = COLUMNS) -> Image.Image:
     """Return a picture of all tiles, in rows; all columns are as wide as the widest tile needs."""
+    tiles = [tile._replace(pictures=[small(picture) for picture in tile.pictures]) for tile in tiles]
     wide = max(sum(picture.width + GAP for picture in tile.pictures) for tile in tiles)
     high = HEIGHT + GAP + LINE * max(len(tile.lines) for tile in tiles)
     columns = min(columns, len(tiles))

@@ -122,6 +122,7 @@ def test_runs_of_one_seed_and_recipe_can_stand_beside_each_other():
         finished(config)
     runs = opened_runs("e")
     assert comparable(runs[SCENES.run_name], runs.values()) == [configs[1].run_name]
+    assert len({id(run.train_set) for run in runs.values()}) == 1, "a GPU keeps a data set once"
 
 
 @of_tiny_scenes

@@ -35,7 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def started(project: Path, **values: object) -> list[str]:
     """Run the grid with `values` in its preset; return the names of the jobs that were started.
 
-    These are the jobs that a dry run lists before, and afterwards none is left.
+    These are the jobs that a dry run lists before.
     """
     preset = project / "params" / "small.yaml"
     preset.write_text(PRESET.format(**values))
@@ -43,7 +43,6 @@ def started(project: Path, **values: object) -> list[str]:
     said = called(project, "grid", "small", "--cores", "2").stderr.splitlines()
     names = sorted(line.split()[-2].rstrip(":") for line in said if line.endswith(": started"))
     assert names == sorted(line.split()[0] for line in planned)
-    assert re.match(r"0 of \d jobs would run", called(project, "grid", "small", "--dry-run").stdout)
     return names
 
 
@@ -59,6 +58,7 @@ def test_only_what_is_needed_is_run(project: Path, results: Path):
     folder = results / "small"
     assert started(project, steps=2, seeds=[0]) == ["06_figures", f"{RUN}0"]
     first = (folder / f"{RUN}0" / "rounds.csv").read_bytes()
+    assert re.match(r"0 of \d jobs would run", called(project, "grid", "small", "--dry-run").stdout)
     assert started(project, steps=2, seeds=[0]) == []
     assert started(project, steps=2, seeds=[0, 1]) == ["06_figures", f"{RUN}1"], "an added seed"
 
