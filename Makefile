@@ -38,7 +38,7 @@ figures: $(READY)  ## figures and tables of README and docs/, from results/publi
 	@$(BIN)/python -m alutils figures
 
 lab: $(READY) strip  ## JupyterLab on the notebooks (ARGS=--no-browser)
-	@$(BIN)/jupyter lab notebooks --ServerApp.ip=localhost $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+	@$(BIN)/jupyter lab notebooks --config=workflow/jupyter_config.py --ServerApp.ip=localhost $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 check: lint  ## lint, types and the quick tests: what to run while working
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not slow" -n $(CORES) tests

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
 
@@ -55,3 +57,26 @@ def test_jupyterlab_listens_on_this_machine_only_and_wants_its_token(tmp_path: P
     finally:
         process.terminate()
         process.wait()
+
+
+def test_git_sees_a_notebook_that_was_only_run_as_unchanged(tmp_path: Path):
+    tell_git = runpy.run_path(str(ROOT / "workflow" / "jupyter_config.py"))["tell_git"]
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    def save(source: str, outputs: list[nbformat.NotebookNode]) -> None:
+        cell = nbformat.v4.new_code_cell(source, outputs=outputs, id="a")
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "n.ipynb")
+        tell_git(os_path=str(tmp_path / "n.ipynb"), model={}, contents_manager=None)
+
+    git("init", "-q")
+    git("config", "filter.notebooks.clean", f"{sys.executable} -m nbstripout --keep-id")
+    (tmp_path / ".gitattributes").write_text("*.ipynb filter=notebooks\n")
+    save("1 + 1", [])
+    git("add", "-A")
+    save("1 + 1", [nbformat.v4.new_output("stream", text="2")])
+    assert git("status", "--porcelain").splitlines() == ["A  .gitattributes", "A  n.ipynb"], "nothing to add"
+    save("1 + 2", [nbformat.v4.new_output("stream", text="3")])
+    assert "AM n.ipynb" in git("status", "--porcelain"), "a changed cell is a change, and is not staged"
+    assert 'outputs": []' in git("show", ":n.ipynb")

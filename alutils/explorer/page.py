@@ -137,14 +137,15 @@ def _first_seeds(runs: Mapping[str, OpenedRun]) -> dict[Any, OpenedRun]:
 
 def _views(runs: list[OpenedRun]) -> Iterator[str]:
     """Yield views until the page is full: the first choice of each round of each run, then the second ones ..."""
-    left, rounds = VIEWS, max(run.last_round for run in runs)
+    left, rounds, score = VIEWS, max(run.last_round for run in runs), next(iter(runs[0].scores))  # one for all
     progress = bar(RANKS * rounds * len(runs), "views")
     for rank, number, which in product(range(RANKS), range(rounds), range(len(runs))):
         progress.update()
         chosen = runs[which].chosen(number)
         if rank >= len(chosen):
             continue
-        view = View(number, "train", chosen[rank], next(iter(runs[which].scores)))
+        own = score if score in runs[which].scores else next(iter(runs[which].scores))
+        view = View(number, "train", chosen[rank], own)
         content = jpeg(panels(runs[which], view), WIDTH)
         left -= len(content)
         if left < 0:

@@ -74,7 +74,7 @@ def panels(run: OpenedRun, view: View) -> np.ndarray:
     photo = with_regions(run, view, item.image.transpose(1, 2, 0))
     label = paint_labels(item.label, dataset.colours)
     shown = {
-        item.name: photo,
+        f"{item.name}, {words(run.config.query)}": photo,
         "label": label,
         "prediction": paint_labels(look.prediction, dataset.colours),
         f"{words(view.score)}, mean {disagreement.mean():.3f}": colour_table()[level],

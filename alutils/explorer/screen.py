@@ -27,6 +27,7 @@ from alutils.results.figures.style import words
 
 NOTHING = "nothing"  # is beside the run
 THUMBNAILS = 10
+WIDEST = 1240  # pixels of so many thumbnails, so that a few are not enlarged
 ORDERS = 50  # kept
 BOTH, ONLY = (0, 158, 115), (190, 190, 190)  # frames: chosen by both runs, by one
 
@@ -126,7 +127,8 @@ class Screen:
             small = [framed(thumbnail(run, index), BOTH if index in both else ONLY) for index in images[:THUMBNAILS]]
             common = f"; {len(both)} of them chosen by both (green)" if len(chosen) > 1 else ""
             title = f"{words(run.config.query)} chose {len(images)} images{common}"
-            rows.append(captioned(beside(small), title) if small else blank(title))
+            row = beside([*small, np.full((1, max(0, WIDEST - sum(one.shape[1] for one in small)), 3), 255, np.uint8)])
+            rows.append(captioned(row, title))
         return below(rows)
 
     def at_thumbnail(self, state: State, column: int, row: int) -> State | None:

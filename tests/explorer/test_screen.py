@@ -38,7 +38,7 @@ def test_two_runs_look_at_the_same_image(screen: Screen):
     start, later = (screen.picture(replace(TWO, number=number)) for number in (0, 1))
     assert screen.views(TWO)[0] == screen.views(TWO)[1]
     assert len(start) == 2 * height
-    assert (start[:height] == start[height:]).all(), "they start with the same network"
+    assert (start[CAPTION:height] == start[height + CAPTION :]).all(), "they start with the same network"
     assert (later[:height] != later[height:]).any()
     assert "vote entropy</b>, round 0" in screen.text(TWO)
     assert "random</b>, round 0" in screen.text(TWO)
