@@ -181,7 +181,9 @@ def _scores(query: str, own: Callable[..., Tensor] | None) -> dict[str, Callable
 
 def opened_runs(experiment: str) -> dict[str, OpenedRun]:
     """Return the finished runs of rounds of an experiment, by name; raise `ParameterError` if there are none."""
-    found = {run.path.name: OpenedRun(run) for run in finished_runs(experiment) if run.config().get("kind") == "rounds"}
+    rounds = [run for run in finished_runs(experiment) if run.config().get("kind") == "rounds"]
+    loaded: dict[tuple[Any, ...], ImageDataset] = {}
+    found = {run.path.name: OpenedRun(run, loaded) for run in rounds}
     if not found:
         raise ParameterError(
             f"experiment {experiment} has no finished run of rounds; allowed: one that notebook 03 ran"

@@ -55,7 +55,8 @@ def ordered(
     }[which]()
     shares = dict.fromkeys(found, 0.0)
     if class_name != EVERY_CLASS:
-        shares = {index: class_share(dataset.labels[index], dataset.class_names.index(class_name)) for index in found}
+        number_of_class = dataset.class_names.index(class_name)
+        shares = {index: float((dataset.labels[index] == number_of_class).mean()) for index in found}
         found = [index for index in found if shares[index] > 0]
     if order == SHARE:
         return sorted(found, key=lambda index: -shares[index])
@@ -66,11 +67,6 @@ def ordered(
         tell(done, len(found))
         values[index] = facts(run, number, split_of(which), index)[order]
     return sorted(found, key=lambda index: -values[index])
-
-
-def class_share(label: np.ndarray, number: int) -> float:
-    """Return the share of a class in a label."""
-    return float((label == number).mean())
 
 
 @lru_cache(FACTS)

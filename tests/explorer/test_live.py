@@ -42,8 +42,10 @@ def test_a_preset_that_is_being_edited_is_said_and_followed_further(preset: Path
     good = preset.read_text()
     preset.write_text("runs: [")
     until(lambda: "e.yaml" in shown.value and "jobs" not in shown.value)
+    assert "e.yaml" in shown.value
     preset.write_text(good)
     until(lambda: "1 jobs: 1 new" in shown.value)
+    assert "e.yaml" not in shown.value
 
 
 def test_an_unknown_preset_is_one_line():

@@ -16,6 +16,7 @@ from alutils.queries.scores import SCORES
 from alutils.queries.scoring import score_maps
 from alutils.runs import data
 from alutils.runs.bulk import run_bulk
+from alutils.runs.config import RoundsConfig
 from alutils.runs.folder import RunFolder
 from alutils.runs.kept import committee_of_round, kept_networks
 
@@ -112,7 +113,7 @@ def test_of_digits_every_member_is_known():
 
 
 @of_tiny_scenes
-def test_runs_of_one_seed_and_recipe_can_stand_beside_each_other():
+def test_runs_of_one_seed_and_recipe_can_stand_beside_each_other(monkeypatch: pytest.MonkeyPatch):
     configs = [
         SCENES,
         replace(SCENES, query="random"),
@@ -123,7 +124,15 @@ def test_runs_of_one_seed_and_recipe_can_stand_beside_each_other():
         finished(config)
     runs = opened_runs("e")
     assert comparable(runs[SCENES.run_name], runs.values()) == [configs[1].run_name]
-    assert len({id(run.train_set) for run in runs.values()}) == 1, "a GPU keeps a data set once"
+    asked = list[str]()
+
+    def load(config: RoundsConfig, split: str) -> ImageDataset:
+        asked.append(split)
+        return data.load_split(config, split)
+
+    monkeypatch.setattr("alutils.explorer.opened.load_split", load)
+    assert len({id(run.train_set) for run in runs.values()}) == 1
+    assert asked == ["train"], "runs share a data set, which a GPU then keeps once"
 
 
 @of_tiny_scenes
