@@ -14,7 +14,7 @@ OWN := codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer
 STRIP := .venv/bin/nbstripout --keep-id --extra-keys "cell.metadata.trusted $(OWN:%=metadata.language_info.%)"
 READY := .venv/.ready-$(shell cksum requirements.lock | cut -d' ' -f1)
 
-.PHONY: help reproduce grid status compare figures lab check docs test lint label-studio lock benchmark strip
+.PHONY: help environment reproduce grid status compare figures lab check docs test lint label-studio lock benchmark strip
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -36,6 +36,8 @@ compare: $(READY)  ## compare the queries of EXPERIMENT=: verdicts, notebook 07;
 
 figures: $(READY)  ## figures and tables of README and docs/, from results/published/
 	@$(BIN)/python -m alutils figures
+
+environment: $(READY)  ## only .venv, with what requirements.lock says
 
 lab: $(READY) strip  ## JupyterLab on the notebooks (ARGS=--no-browser)
 	@$(BIN)/jupyter lab notebooks --config=workflow/jupyter_config.py --ServerApp.ip=localhost $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)

@@ -84,6 +84,12 @@ class Status:
                 Path(os.environ[STATUS]).write_text(json.dumps(where | {"seconds_left": seconds_left}))
 
 
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes:.0f} min" if minutes < 120 else f"{hours:.1f} h"
+
+
 def read_status(path: Path) -> dict[str, Any]:
     """Return what a run last wrote into the file `path`; empty if there is no file, or only a part of one."""
     return read_mapping(path)

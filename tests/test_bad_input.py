@@ -80,6 +80,7 @@ PRESETS = {
 # arguments, what is prepared in the folder that they are called in, a part of the line that is printed
 QUICK = [
     (["run", "no_such_notebook"], nothing, "no_such_notebook is no notebook; known: 01_mnist"),
+    (["run", "07_compare_queries", *p(experiment="nowhere")], nothing, "'nowhere' is no experiment with finished"),
     (
         ["run", ROUNDS, *p(querry="random")],
         nothing,

@@ -54,6 +54,8 @@ def test_jupyterlab_listens_on_this_machine_only_and_wants_its_token(tmp_path: P
             urllib.request.urlopen(url)
         with urllib.request.urlopen(f"{url}?token={server['token']}") as answer:
             assert answer.status == 200
+        with urllib.request.urlopen(f"http://127.0.0.1:{server['port']}/lab?token={server['token']}") as answer:
+            assert '"news": {"disabled": true}' in answer.read().decode(), "it asks nobody about news"
     finally:
         process.terminate()
         process.wait()

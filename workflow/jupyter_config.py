@@ -18,4 +18,6 @@ def tell_git(os_path: str, **_: Any) -> None:
 
 
 if "get_config" in globals():  # JupyterLab reads this file as its settings
-    get_config().FileContentsManager.post_save_hook = tell_git  # type: ignore[name-defined]  # noqa: F821
+    settings = get_config()  # type: ignore[name-defined]  # noqa: F821
+    settings.FileContentsManager.post_save_hook = tell_git
+    settings.LabApp.news_url = None  # nor does it ask at its first start whether it may fetch news

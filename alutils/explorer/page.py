@@ -7,16 +7,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from alutils.errors import DataError, ParameterError
 from alutils.explorer.opened import OpenedRun, opened_runs
-from alutils.explorer.pictures import View, jpeg, panels
+from alutils.explorer.pictures import View, jpeg, parts_of
 from alutils.explorer.words import about_image, about_round, colours_of
 from alutils.files import write_whole
 from alutils.paths import results_dir
-from alutils.progress import bar
+from alutils.progress import bar, duration
 from alutils.results.acquired import of_setting
 from alutils.results.analysis import settings
 from alutils.results.comparison import Comparison
@@ -30,13 +31,15 @@ from alutils.runs.config import setting_of
 from alutils.web_page import document, legend, picture
 
 VIEWS = 9_500_000  # bytes of all views; the text of a page takes a third more, and a page at most 15 million
-WIDTH = 1600  # pixels of a view
+WIDTH = 1600  # pixels of all parts of a view
 RANKS = 5  # images of a round at most
 STYLE = """
 body { max-width: 84rem }
 .controls { position: sticky; top: 0; background: #fff; padding: .5rem 0 }
 .controls label { display: inline-block; margin-right: 1rem } .controls select { max-width: 90vw }
 .controls input { vertical-align: middle; width: 12rem }
+.parts { display: flex; gap: 4px; align-items: flex-start } .parts img { min-width: 0 }
+@media (max-width: 50rem) { .parts { display: block } .parts img { width: 100% } }
 """
 SCRIPT = """
 const views = [...document.querySelectorAll(".view")]
@@ -73,7 +76,7 @@ def write_page(name: str) -> Path:
     Raises `DataError` if the experiment has neither finished runs nor a published table.
     """
     experiment = Experiment.find(name)
-    parts = [*_found(experiment), *(_chosen(name) if experiment.runs else []), *_made(experiment)]
+    parts = [*_found(experiment), *_chosen(experiment), *_made(experiment)]
     path = results_dir() / name / "page.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, document(f"{name}: what was found, and what was chosen", "\n".join(parts), STYLE))
@@ -114,10 +117,12 @@ def _compared(comparison: Comparison) -> Iterator[str]:
         yield _figure(costs(comparison), "Score against the pixels and the clicks that were spent")
 
 
-def _chosen(name: str) -> Iterator[str]:
+def _chosen(experiment: Experiment) -> Iterator[str]:
     """Yield the explorer's views of what each query chose, or a line that says why there are none."""
     try:
-        runs = [*_first_seeds(opened_runs(name)).values()]
+        if not experiment.runs:
+            raise DataError(f"only the published table is here; `alutils grid {experiment.name}` makes the runs")
+        runs = [*_first_seeds(opened_runs(experiment.name)).values()]
         views = [*_views(runs)]
     except (DataError, ParameterError) as error:
         yield f"<h2>What was chosen</h2><p>There are no views: {escape(str(error))}.</p>"
@@ -146,15 +151,23 @@ def _views(runs: list[OpenedRun]) -> Iterator[str]:
             continue
         own = score if score in runs[which].scores else next(iter(runs[which].scores))
         view = View(number, "train", chosen[rank], own)
-        content = jpeg(panels(runs[which], view), WIDTH)
-        left -= len(content)
+        contents = _jpegs(parts_of(runs[which], view))
+        left -= sum(map(len, contents.values()))
         if left < 0:
             break
-        said = f"{about_round(runs[which], number)}<br>choice {rank + 1}: {about_image(runs[which], view)}"
-        shown = picture(content, f"Choice {rank + 1} of round {number}: photo, label, prediction and disagreement")
+        image = escape(runs[which].train_set.item_names[chosen[rank]])
+        said = f"{about_round(runs[which], number)}<br>choice {rank + 1}: {image}: {about_image(runs[which], view)}"
+        shown = [picture(content, f"Choice {rank + 1} of round {number}: {name}") for name, content in contents.items()]
         place = f'data-query="{which}" data-round="{number}" data-rank="{rank}"'
-        yield f'<figure class="view" {place}><figcaption>{said}</figcaption><div class="wide">{shown}</div></figure>'
+        figure = f'<figcaption>{said}</figcaption><div class="parts">{"".join(shown)}</div>'
+        yield f'<figure class="view" {place}>{figure}</figure>'
     progress.close()
+
+
+def _jpegs(parts: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+    """Return the parts of a view as JPEGs, all shrunk alike so that they fit side by side."""
+    zoom = min(1, WIDTH / sum(part.shape[1] for part in parts.values()))
+    return {name: jpeg(part, round(part.shape[1] * zoom)) for name, part in parts.items()}
 
 
 def _made(experiment: Experiment) -> Iterator[str]:
@@ -167,7 +180,7 @@ def _made(experiment: Experiment) -> Iterator[str]:
         "runs": len(records),
         "devices": ", ".join(sorted({made["device"] for made in provenances})),
         "commits of the code": ", ".join(commit[:12] for commit in commits) or "not recorded",
-        "hours of all runs": f"{sum(made.get('seconds', 0) for made in provenances) / 3600:.1f}",
+        "time of all runs": duration(sum(made.get("seconds", 0) for made in provenances)),
     }
     yield "<h2>How it was made</h2>"
     yield _rows(told)

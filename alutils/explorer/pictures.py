@@ -64,7 +64,12 @@ def pixel_at(size: Sequence[int], column: int, row: int) -> tuple[int, int, int]
 
 
 def panels(run: OpenedRun, view: View) -> np.ndarray:
-    """Return the picture of a view, (H, W, 3) uint8: panels side by side with a caption each, and the colour scale."""
+    """Return the picture of a view, (H, W, 3) uint8: its parts side by side."""
+    return beside([*parts_of(run, view).values()])
+
+
+def parts_of(run: OpenedRun, view: View) -> dict[str, np.ndarray]:
+    """Return the parts of a view by what they show, (h, w, 3) uint8 with a caption each; the last has the scale."""
     dataset, look = run.images(view.split), run.look(view.number, view.split, view.index)
     item, zoom = dataset[view.index], zoom_of(dataset.images.shape[-1])
     if not dataset.is_dense:
@@ -74,13 +79,14 @@ def panels(run: OpenedRun, view: View) -> np.ndarray:
     photo = with_regions(run, view, item.image.transpose(1, 2, 0))
     label = paint_labels(item.label, dataset.colours)
     shown = {
-        f"{item.name}, {words(run.config.query)}": photo,
-        "label": label,
-        "prediction": paint_labels(look.prediction, dataset.colours),
-        f"{words(view.score)}, mean {disagreement.mean():.3f}": colour_table()[level],
+        "photo": (f"{item.name}, {words(run.config.query)}", photo),
+        "label": ("label", label),
+        "prediction": ("prediction", paint_labels(look.prediction, dataset.colours)),
+        "disagreement": (f"{words(view.score)}, mean {disagreement.mean():.3f}", colour_table()[level]),
     }
-    parts = [captioned(zoomed(picture, zoom), title) for title, picture in shown.items()]
-    return beside([*parts, scale(len(parts[0]), limit, UNITS.get(view.score, ""))])
+    parts = {name: captioned(zoomed(picture, zoom), title) for name, (title, picture) in shown.items()}
+    bar = scale(len(parts["label"]), limit, UNITS.get(view.score, ""))
+    return parts | {"disagreement": beside([parts["disagreement"], bar])}
 
 
 def with_regions(run: OpenedRun, view: View, photo: np.ndarray) -> np.ndarray:
@@ -146,8 +152,8 @@ def below(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(padded)
 
 
-def _digit(run: OpenedRun, view: View, look: Look) -> np.ndarray:
-    """Return a digit, and beside it how probable each member finds each class, from white to dark, and its vote."""
+def _digit(run: OpenedRun, view: View, look: Look) -> dict[str, np.ndarray]:
+    """Return a digit, and how probable each member finds each class, from white to dark, and its vote."""
     dataset = run.images(view.split)
     item, names = dataset[view.index], dataset.class_names
     digit = zoomed(item.image[0][..., None].repeat(3, axis=2), zoom_of(item.image.shape[-1]))
@@ -156,7 +162,10 @@ def _digit(run: OpenedRun, view: View, look: Look) -> np.ndarray:
     label, predicted = names[int(item.label)], names[int(look.prediction[0])]
     value = f"{words(view.score)} {run.score_map(look, view.score)[0]:.3f}{UNITS.get(view.score, '')}"
     asked = np.concatenate([squares, lines(votes, WORDS)], axis=1)
-    return beside([captioned(digit, f"{item.name}: label {label}, predicted {predicted}"), captioned(asked, value)])
+    return {
+        "digit": captioned(digit, f"{item.name}: label {label}, predicted {predicted}"),
+        "votes": captioned(asked, value),
+    }
 
 
 def lines(texts: Sequence[str], width: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from alutils.datasets import IGNORE_INDEX
-from alutils.errors import check_choice
+from alutils.errors import ParameterError, check_choice
 from alutils.explorer.opened import OpenedRun
 
 CHOSEN, LABELLED, UNLABELLED, TEST = "chosen next", "labelled so far", "not labelled", "test images"
@@ -47,6 +47,8 @@ def ordered(
     check_choice("order", order, orders(run))
     dataset = run.images(split_of(which))
     check_choice("class", class_name, [EVERY_CLASS, *dataset.class_names])
+    if order == SHARE and class_name == EVERY_CLASS:
+        raise ParameterError(f"order is {SHARE}, with class is {EVERY_CLASS}; allowed: with one class")
     found = {
         CHOSEN: lambda: run.chosen(number),
         LABELLED: lambda: run.labelled(number),

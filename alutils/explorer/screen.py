@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from html import escape
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from alutils.explorer.pictures import (
     pixel_at,
     thumbnail,
 )
-from alutils.explorer.ranking import AS_CHOSEN, CHOSEN, EVERY_CLASS, LABELLED, UNLABELLED, ordered, split_of
+from alutils.explorer.ranking import AS_CHOSEN, CHOSEN, EVERY_CLASS, LABELLED, TEST, UNLABELLED, ordered, split_of
 from alutils.explorer.words import about_image, about_pixel, about_round
 from alutils.results.figures.style import words
 
@@ -40,7 +41,7 @@ class State:
     number : of the round
     which, order, class_name : of the images that can be reached, as `ordered` takes them
     score : the name of the score that is drawn
-    rank : of the image among them
+    rank : of the image among them; the first one has 1
     """
 
     run: str
@@ -76,7 +77,7 @@ class Screen:
         images = self.images(state)
         if not images:
             return []
-        index, split = images[min(state.rank, len(images) - 1)], split_of(state.which)
+        index, split = images[min(state.rank, len(images)) - 1], split_of(state.which)
         return [
             View(min(state.number, run.last_round), split, index, state.score if state.score in run.scores else score)
             for run in self.shown(state)
@@ -87,15 +88,25 @@ class Screen:
         """Return the panels of the image, one row a run."""
         views = self.views(state)
         rows = [panels(run, view) for run, view in zip(self.shown(state), views, strict=False)]
-        return below(rows) if rows else blank("there are no such images")
+        return below(rows) if rows else blank(self._why_none(state))
+
+    def _why_none(self, state: State) -> str:
+        """Return why there are no images, and what to look at instead."""
+        if state.which == CHOSEN and state.number >= self.runs[state.run].last_round:
+            return f"after the last round nothing is chosen; images: {LABELLED}, {UNLABELLED} and {TEST} are there"
+        return "there are no such images"
 
     def text(self, state: State) -> str:
         """Return what is said of the round and of the image, as HTML."""
         shown, views = self.shown(state), self.views(state)
         lines = [about_round(run, min(state.number, run.last_round)) for run in shown]
         if views:
-            count = len(self.images(state))
-            lines.append(f"image {min(state.rank + 1, count)} of {count}: {about_image(shown[0], views[0])}")
+            count, name = len(self.images(state)), shown[0].images(views[0].split).item_names[views[0].index]
+            lines.append(f"image {min(state.rank, count)} of {count}: {escape(name)}")
+            lines += [
+                (f"{escape(words(run.config.query))}: " if len(shown) > 1 else "") + about_image(run, view)
+                for run, view in zip(shown, views, strict=True)
+            ]
         return "<br>".join(lines)
 
     def pixel(self, state: State, column: int, row: int) -> str:
@@ -145,12 +156,12 @@ class Screen:
             there = replace(state, which=which, order=AS_CHOSEN, class_name=EVERY_CLASS)
             images = self.images(there)
             if index in images:
-                return replace(there, rank=images.index(index))
+                return replace(there, rank=1 + images.index(index))
         raise ValueError(f"image is {index}; allowed: 0 to {len(self.runs[state.run].train_set) - 1}")
 
     def ahead(self, state: State) -> Iterator[None]:
         """Ask about what the next movement of a slider may show, one image at a time: neighbours in rank and round."""
-        ranks = [replace(state, rank=state.rank + step) for step in (1, -1, 2) if state.rank + step >= 0]
+        ranks = [replace(state, rank=state.rank + step) for step in (1, -1, 2) if state.rank + step >= 1]
         last = self.runs[state.run].last_round
         rounds = [replace(state, number=state.number + step) for step in (1, -1)]
         for there in [*ranks, *(one for one in rounds if 0 <= one.number <= last and one.order == AS_CHOSEN)]:

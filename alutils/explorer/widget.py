@@ -125,7 +125,7 @@ class Explorer:
     def _show(self, state: State) -> None:
         picture, text = jpeg(self.screen.picture(state)), self.screen.text(state)
         self.picture.value, self.text.value = picture, text
-        self._controls["rank"].max = max(0, len(self.screen.images(state)) - 1)
+        self._controls["rank"].max = max(1, len(self.screen.images(state)))
         before, self._shown = self._shown, state
         if before is None or (before.run, before.beside, before.number) != (state.run, state.beside, state.number):
             self.curve.value = jpeg(self.screen.curve(state.run, state.beside).marked(state.number))
@@ -157,18 +157,18 @@ def _new_controls(runs: list[str], first: str) -> dict[str, Any]:
     def choice(description: str, options: Any, **more: Any) -> ipywidgets.Dropdown:
         return ipywidgets.Dropdown(options=options, description=description, **more)
 
-    def slider(description: str) -> ipywidgets.IntSlider:
-        return ipywidgets.IntSlider(value=0, min=0, max=0, description=description, layout=wide)
+    def slider(description: str, first: int) -> ipywidgets.IntSlider:
+        return ipywidgets.IntSlider(value=first, min=first, max=first, description=description, layout=wide)
 
     return {
         "run": choice("run", runs, value=first, layout=wide),
         "beside": choice("beside it", [NOTHING], layout=wide),
-        "number": slider("round"),
+        "number": slider("round", 0),
         "which": choice("images", WHICH),
         "order": choice("order", [AS_CHOSEN]),
         "class_name": choice("with class", [EVERY_CLASS]),
         "score": choice("score", [""]),
-        "rank": slider("rank"),
+        "rank": slider("rank", 1),
     }
 
 

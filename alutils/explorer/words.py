@@ -37,13 +37,13 @@ def about_round(run: OpenedRun, number: int) -> str:
 
 def about_image(run: OpenedRun, view: View) -> str:
     """Return one line about an image in a round: when it was labelled, how wrong the prediction is, its score."""
-    found, name = facts(run, view.number, view.split, view.index), run.images(view.split).item_names[view.index]
+    found = facts(run, view.number, view.split, view.index)
     rounds = run.acquired.loc[run.acquired["index"] == view.index, "round"]
     then = "labelled since" if view.number >= rounds.min() else "chosen for"
     when = f"{then} round {rounds.min()}" if len(rounds) else "never labelled"
     when = "a test image" if view.split == "test" else when
     value = f"{words(view.score)} {found[view.score]:.3f}{UNITS.get(view.score, '')}"
-    return f"{escape(name)}: {when}; {100 * found[ERROR]:.1f} % of it predicted wrongly; {value}"
+    return f"{when}; {100 * found[ERROR]:.1f} % of it predicted wrongly; {value}"
 
 
 def about_pixel(run: OpenedRun, view: View, row: int, column: int) -> str:

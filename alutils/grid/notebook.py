@@ -20,6 +20,7 @@ from typing import Any
 from alutils.errors import RunError, shortened
 from alutils.files import is_locked, locked, own_folder, write_whole
 from alutils.grid.gpus import claimed
+from alutils.grid.notebooks import about
 from alutils.grid.parameters import (
     check_names,
     check_parameters,
@@ -41,11 +42,17 @@ START_TIMEOUT = 600  # seconds for a kernel to start, on a machine that many run
 def run_notebook(notebook: Path, given: Mapping[str, Any], cell_timeout: int | None = None) -> Path:
     """Run `notebook` with the parameters `given`; return the path of the executed notebook.
 
-    While another process runs the same, this one waits, and then has nothing left to do. Raises `ParameterError`
-    before anything starts, or `RuntimeError` with the failing cell's error.
+    While another process runs the same, this one waits, and then has nothing left to do. Raises before
+    anything starts: `ParameterError`, or `DataError` if the experiment whose results it shows is not there. Raises
+    `RuntimeError` with a failing cell's error.
     """
     parameters = check_parameters(notebook, given)
     check_names(notebook.stem, parameters)
+    experiment, default = parameters["experiment"], check_parameters(notebook, {})["experiment"]
+    if about(notebook.stem).reads_results and experiment != default:
+        from alutils.results.tables import check_experiment  # loads pandas, which takes a second
+
+        check_experiment(experiment)
     name = run_name(notebook.stem, parameters)
     run = RunFolder(parameters["experiment"], name)
     title = name if name.startswith(notebook.stem) else f"{notebook.stem} {name}"

@@ -10,7 +10,7 @@ from alutils.errors import DataError, shortened
 from alutils.files import is_locked, read_mapping
 from alutils.grid.parameters import checksums
 from alutils.grid.preset import Job, load_jobs
-from alutils.progress import read_status
+from alutils.progress import duration, read_status
 from alutils.runs.folder import RunFolder, differences
 
 WIDTH = 48  # characters of a name in a table, at least
@@ -60,13 +60,8 @@ def _numbers(where: dict[str, Any]) -> list[str]:
             parts.append(f"{title} {float(where[measure]):.3f}")
             break
     if where.get("seconds_left") is not None:
-        parts.append(f"{_duration(where['seconds_left'])} left")
+        parts.append(f"{duration(where['seconds_left'])} left")
     return parts
-
-
-def _duration(seconds: float) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
-    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes:.0f} min" if minutes < 120 else f"{hours:.1f} h"
 
 
 def states_of(experiment: str, jobs: dict[str, Job]) -> dict[str, JobState]:

@@ -22,6 +22,7 @@ from alutils.labelling.batch import WRITTEN, batches, newest_guess
 from alutils.labelling.exports import Export
 from alutils.labelling.photos import default_size
 from alutils.labelling.shapes import UNCOVERED, VOID, Shapes, classes_of
+from alutils.paths import labelling_dir
 from alutils.queries.regions import clicks
 
 if TYPE_CHECKING:
@@ -102,11 +103,16 @@ class Change(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What was read from an export of some kind; the labels are in `folder`."""
+    """What was read from an export of some kind.
+
+    folder : of the labels
+    replaced : the folder with what the changed labels were before; `None` if none is changed
+    """
 
     kind: str
     changes: list[Change]
     folder: Path
+    replaced: Path | None
 
     def __str__(self) -> str:
         """Return it in words."""
@@ -116,6 +122,8 @@ class Reading(NamedTuple):
             f"{self.kind}: {count} photographs, {new} new labels, {changed} changed, {count - new - changed} as before;"
             f" they are in {self.folder}"
         )
+        if self.replaced:
+            said += f"\n  what the changed labels were before is in {self.replaced}"
         guessed = sum(change.guessed for change in self.changes)
         if not guessed:
             return said
@@ -143,7 +151,8 @@ def read(
     rest : the class of pixels that no shape covers; by default they are void
     later_wins : whether of two shapes on one pixel the later one counts
 
-    Nothing is written until all is read and checked. Raises `DataError` for anything that is wrong.
+    Nothing is written until all is read and checked. Labels that change are copied before, and those that stay as they
+    are are left alone. Raises `DataError` for anything that is wrong.
     """
     description = read_description(path)
     base = path.resolve().parent
@@ -166,9 +175,23 @@ def read(
         raise DataError(f"{export}: `alutils next` wrote it; allowed: what the tool exported after you corrected it")
     with tempfile.TemporaryDirectory(dir=target.folder, prefix=".reading-") as beside:
         kind, changes = _read_all(target, Export(export), Path(beside), replace)
+        changed = [target.folder / change.file for change in changes if change.is_changed]
+        replaced = _kept_copies(changed, labelling_dir(description.name)) if changed else None
         for change in changes:
-            shutil.move(Path(beside) / change.file, target.folder / change.file)
-    return Reading(kind, changes, target.folder)
+            if change.is_new or change.is_changed:
+                shutil.move(Path(beside) / change.file, target.folder / change.file)
+    return Reading(kind, changes, target.folder, replaced)
+
+
+def _kept_copies(files: list[Path], within: Path) -> Path:
+    """Copy files into a new folder `replaced<number>` in the folder `within`, and return it."""
+    number = 1
+    while (folder := within / f"replaced{number}").exists():
+        number += 1
+    folder.mkdir(parents=True)
+    for file in files:
+        shutil.copy2(file, folder)
+    return folder
 
 
 def _read_all(target: Target, export: Export, beside: Path, replace: bool) -> tuple[str, list[Change]]:

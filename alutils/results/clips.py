@@ -82,9 +82,11 @@ def clip_intervals(clips: pd.DataFrame, baseline: str) -> pd.DataFrame:
     the mean over the seeds that both queries have. Index: query; columns: low and high, percentiles. The first budget
     is left out, as in all areas, and so are draws without any class. There are no rows of fewer than `FEWEST` clips.
     """
-    if clips["clip"].nunique() < FEWEST:
+    count = clips["clip"].nunique()
+    if count < FEWEST:
         return pd.DataFrame(columns=["low", "high"])
-    areas = {query: _areas(rows) for query, rows in clips.groupby("query")}
+    draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)
+    areas = {query: _areas(rows, draws) for query, rows in clips.groupby("query")}
     found = {}
     for query, of_seeds in areas.items():
         shared = [seed for seed in of_seeds if seed in areas.get(baseline, {})]
@@ -94,15 +96,13 @@ def clip_intervals(clips: pd.DataFrame, baseline: str) -> pd.DataFrame:
     return pd.DataFrame.from_dict(found, orient="index", columns=["low", "high"]).rename_axis("query")
 
 
-def _areas(rows: pd.DataFrame) -> dict[int, np.ndarray]:
-    """Return by seed the areas (DRAWS,) under a query's curve, on all draws of the clips."""
+def _areas(rows: pd.DataFrame, draws: np.ndarray) -> dict[int, np.ndarray]:
+    """Return by seed the areas (D,) under a query's curve, where `draws` (D, K) says how often each clip counts."""
     columns, found = _counts(rows), {}
     for seed, of_seed in rows.groupby("seed"):
         budgets = np.sort(of_seed["labelled_percent"].unique())
         counts: np.ndarray = of_seed.sort_values(["labelled_percent", "clip"])[columns].to_numpy()
         counts = counts.reshape(len(budgets), -1, len(columns))  # (R, K, 2 C)
-        clips = counts.shape[1]
-        draws = np.random.default_rng(0).multinomial(clips, np.full(clips, 1 / clips), DRAWS)
         scores = mean_ious(np.einsum("bk,rkc->brc", draws, counts, optimize=True))
         chosen = slice(1, None) if len(budgets) > 1 else slice(None)
         found[int(str(seed))] = area_under_curve(budgets[chosen], scores[:, chosen])

@@ -64,11 +64,7 @@ class Experiment:
 
         Raises `DataError` if there is neither.
         """
-        known = known_experiments()
-        if name not in known:
-            raise DataError(
-                f"{name!r} is no experiment with finished runs or a published table; known: {', '.join(known)}"
-            )
+        check_experiment(name)
         return cls.of_runs(name) if finished_runs(name) else cls.published(name)
 
     @cached_property
@@ -123,6 +119,13 @@ def load_scores(runs: Iterable[RunFolder]) -> list[tuple[dict[str, Any], np.ndar
 def known_experiments() -> list[str]:
     """Return the names of all experiments that have a finished run or a published table."""
     return sorted(finished_experiments() | {path.stem for path in published_dir().glob("*.json")})
+
+
+def check_experiment(name: str) -> None:
+    """Raise `DataError` unless the experiment has finished runs or a published table."""
+    known = known_experiments()
+    if name not in known:
+        raise DataError(f"{name!r} is no experiment with finished runs or a published table; known: {', '.join(known)}")
 
 
 def check_agreement(where: object, runs: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> None:

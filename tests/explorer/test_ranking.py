@@ -92,6 +92,8 @@ def test_unknown_words_are_one_line():
         ordered(run, 0, CHOSEN, "errors")
     with pytest.raises(ParameterError, match="class is 'd'; allowed: every class, a, b, c"):
         ordered(run, 0, CHOSEN, ERROR, "d")
+    with pytest.raises(ParameterError, match="order is share of the class, with class is every class; allowed: with"):
+        ordered(run, 0, CHOSEN, SHARE)
 
 
 @of_tiny_scenes

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from explored import DIGITS, REGIONS, SCENES, opened
 
-from alutils.explorer.pictures import CAPTION, GAP, framed, panels, thumbnail
+from alutils.explorer.pictures import CAPTION, GAP, blank, framed, panels, thumbnail
 from alutils.explorer.ranking import AS_CHOSEN, CHOSEN, EVERY_CLASS, LABELLED, TEST, UNLABELLED
 from alutils.explorer.screen import BOTH, NOTHING, ONLY, Screen, State
 
 pytestmark = pytest.mark.usefixtures("quick_provenance")
 of_tiny_scenes = pytest.mark.usefixtures("tiny_everywhere")
 RANDOM = replace(SCENES, query="random")
-START = State(SCENES.run_name, NOTHING, 0, CHOSEN, AS_CHOSEN, EVERY_CLASS, "vote_entropy", 0)
+START = State(SCENES.run_name, NOTHING, 0, CHOSEN, AS_CHOSEN, EVERY_CLASS, "vote_entropy", 1)
 TWO = replace(START, beside=RANDOM.run_name)
 
 
@@ -25,9 +25,9 @@ def screen() -> Screen:
 @of_tiny_scenes
 def test_the_picture_is_of_the_image_at_the_rank(screen: Screen):
     run = screen.runs[START.run]
-    for rank in range(3):
+    for rank in range(1, 4):
         (view,) = screen.views(replace(START, number=1, rank=rank))
-        assert (view.number, view.split, view.index) == (1, "train", run.chosen(1)[rank])
+        assert (view.number, view.split, view.index) == (1, "train", run.chosen(1)[rank - 1])
         assert (screen.picture(replace(START, number=1, rank=rank))[:-GAP] == panels(run, view)).all()
     assert screen.views(replace(START, rank=99))[0].index == run.chosen(0)[-1], "past the last one is the last one"
 
@@ -47,13 +47,16 @@ def test_two_runs_look_at_the_same_image(screen: Screen):
 @of_tiny_scenes
 def test_the_text_says_round_labels_score_and_image(screen: Screen):
     run = screen.runs[START.run]
-    text = screen.text(replace(START, number=1, rank=1))
+    text = screen.text(replace(START, number=1, rank=2))
     miou, name = run.rounds["miou"].iloc[1], run.train_set.item_names[run.chosen(1)[1]]
     assert f"round 1: 6 labelled images, mean IoU {miou:.3f}, then chose 3 images" in text
-    assert f"image 2 of 3: {name}: chosen for round 2; " in text
+    assert f"image 2 of 3: {name}<br>chosen for round 2; " in text
     assert "labelled since round 0" in screen.text(replace(START, which=LABELLED))
     assert "never labelled" in screen.text(replace(START, which=UNLABELLED, rank=8, number=2))
     assert "a test image" in screen.text(replace(START, which=TEST))
+    both = screen.text(replace(TWO, which=UNLABELLED, number=2))
+    assert "<br>vote entropy: never labelled; " in both
+    assert "<br>random: " in both
     of_regions = screen.text(replace(START, run=REGIONS.run_name))
     assert "regions in" in of_regions
 
@@ -64,6 +67,9 @@ def test_after_the_last_round_the_screen_says_that_nothing_is_chosen(screen: Scr
     assert screen.views(last) == []
     assert "the last round, after which nothing is chosen" in screen.text(last)
     assert screen.picture(last).shape[0] < 40
+    assert (screen.picture(last) == blank(screen._why_none(last))).all()
+    assert "after the last round nothing is chosen; images: labelled so far, " in screen._why_none(last)
+    assert screen._why_none(replace(last, which=LABELLED, class_name="a")) == "there are no such images"
     assert screen.thumbnails(last).shape[0] < 80
     assert screen.pixel(last, 50, 50) == ""
 
@@ -133,11 +139,11 @@ def test_curves_are_marked_at_the_round_and_lead_back_to_it(screen: Screen):
 def test_neighbours_are_asked_about_ahead(screen: Screen):
     run = screen.runs[START.run]
     run.look.cache_clear()
-    for _ in screen.ahead(replace(START, number=1, rank=1)):
+    for _ in screen.ahead(replace(START, number=1, rank=2)):
         pass
     assert run.look.cache_info().currsize >= 3
     missed = run.look.cache_info().misses
-    for neighbour in (replace(START, number=1, rank=0), replace(START, number=1, rank=2), replace(START, rank=1)):
+    for neighbour in (replace(START, number=1, rank=1), replace(START, number=1, rank=3), replace(START, rank=2)):
         screen.picture(neighbour)
     assert run.look.cache_info().misses == missed
 

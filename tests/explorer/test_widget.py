@@ -30,10 +30,10 @@ def test_every_control_changes_what_is_shown(explorer: Explorer):
         {"run": SCENES.run_name},
         {"beside": RANDOM.run_name},
         {"number": 1},
-        {"rank": 2},
+        {"rank": 3},
         {"score": "margin"},
     ]
-    for change in [*changes, {"which": TEST}, {"order": ERROR}, {"class_name": "b", "rank": 0}]:
+    for change in [*changes, {"which": TEST}, {"order": ERROR}, {"class_name": "b", "rank": 1}]:
         before = explorer.picture.value, explorer.text.value
         explorer.set(**change)
         explorer.wait()
@@ -63,11 +63,11 @@ def test_clicks_lead_to_rounds_images_and_pixels(explorer: Explorer):
     assert explorer.state.number == 1
     explorer._events[2]._dom_handlers.callbacks[0]({"dataX": 130, "dataY": 40})
     explorer.wait()
-    assert explorer.state.rank == 1
+    assert explorer.state.rank == 2
     explorer._events[0]._dom_handlers.callbacks[0]({"dataX": 55, "dataY": 80})
     explorer.wait()
     assert "row 5, column 5" in explorer.pixel.value
-    explorer.set(rank=2)
+    explorer.set(rank=1)
     explorer.wait()
     assert explorer.pixel.value == explorer.screen.pixel(explorer.state, 55, 80), "the pixel of the next image"
 

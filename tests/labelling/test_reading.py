@@ -144,6 +144,7 @@ def test_what_was_drawn_becomes_labels(make: Callable[[Path], Path], by: str | N
 def test_regions_are_added_and_nothing_is_replaced_unless_told(yard: Path, tmp_path: Path):
     part = np.full_like(LABEL, 255)
     part[:10, 30:] = 1  # void in the label so far
+    before = [(tmp_path / "labels/c.png").read_bytes()]
     assert "0 new labels, 1 changed" in str(read(yard, cvat_folder(tmp_path, labels={"c.jpeg": part})))
     both = np.where(part == 255, LABEL, part)
     assert labels_in(yard)["c.png"] == both.tolist()
@@ -153,13 +154,22 @@ def test_regions_are_added_and_nothing_is_replaced_unless_told(yard: Path, tmp_p
     ):
         read(yard, cvat_folder(tmp_path, labels={"c.jpeg": part}))
     assert labels_in(yard)["c.png"] == both.tolist()
-    read(yard, cvat_folder(tmp_path, labels={"c.jpeg": part}), replace=True)
+    before.append((tmp_path / "labels/c.png").read_bytes())
+    reading = read(yard, cvat_folder(tmp_path, labels={"c.jpeg": part}), replace=True)
+    kept = tmp_path / "results/labelling/yard"
+    assert reading.replaced == kept / "replaced2"
+    assert f"what the changed labels were before is in {kept}/replaced2" in str(reading)
+    assert [(kept / f"replaced{number}/c.png").read_bytes() for number in (1, 2)] == before, "so it can be undone"
     assert labels_in(yard)["c.png"] == np.where(part == 255, both, part).tolist()
 
 
 def test_what_is_read_twice_is_as_before(yard: Path, tmp_path: Path):
     read(yard, cvat_xml(tmp_path))
-    assert "2 photographs, 0 new labels, 0 changed, 2 as before" in str(read(yard, tmp_path / "cvat"))
+    written = {path: path.stat().st_ino for path in (tmp_path / "labels").iterdir()}
+    reading = read(yard, tmp_path / "cvat")
+    assert "2 photographs, 0 new labels, 0 changed, 2 as before" in str(reading)
+    assert reading.replaced is None
+    assert {path: path.stat().st_ino for path in (tmp_path / "labels").iterdir()} == written
 
 
 def test_what_next_wrote_is_not_taken_for_what_a_person_drew(yard: Path, tmp_path: Path):
