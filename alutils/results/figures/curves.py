@@ -13,7 +13,7 @@ def learning_curves(rows: pd.DataFrame) -> Figure:
     """Draw the learning curves of one setting: one curve per query; points are means, whiskers standard deviations.
 
     Curves are shifted sideways a little so that whiskers do not overlap, which the axis says; a dashed line marks the
-    score with all labels.
+    score with all labels. Markers are hollow where another network acquired the order.
     """
     measure, summary = measure_of(rows), summarise(rows)
     summary["curve"] = curve_names(summary)
@@ -26,7 +26,10 @@ def learning_curves(rows: pd.DataFrame) -> Figure:
     for position, curve in enumerate(curves):
         points = summary[summary["curve"] == curve].sort_values("labelled")
         shifted = points["labelled_percent"] + gap * (position - (len(curves) - 1) / 2)
-        style = styles[points["query"].iloc[0]]
+        style = dict(styles[points["query"].iloc[0]])
+        order_model = points["order_model"].iloc[0]
+        if pd.notna(order_model) and order_model != rows["model"].iloc[0]:
+            style |= {"markerfacecolor": "white", "ls": ":"}
         axes.errorbar(shifted, points["mean"], points["sd"], capsize=3, label=words(curve), **style)
     reference = summary[summary["query"] == "all"]
     if len(reference):

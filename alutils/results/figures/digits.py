@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from alutils.datasets import ImageDataset
 from alutils.results.figures.scenes import show_image
@@ -53,7 +54,8 @@ def entropy_histograms(histograms: pd.DataFrame) -> Figure:
         axes.set_xlabel("entropy, bits")
         axes.set_yscale("log")
     grid[0, 0].set_ylabel("unlabelled images")
-    scale = plt.cm.ScalarMappable(plt.Normalize(1, last + 1), shades)
-    figure.colorbar(scale, ax=grid[0].tolist(), label="round")
+    scale = plt.cm.ScalarMappable(plt.Normalize(0, last / 0.95), shades)
+    bar = figure.colorbar(scale, ax=grid[0].tolist(), label="round", ticks=MaxNLocator(integer=True))
+    bar.ax.set_ylim(0, last)
     despine(figure)
     return figure
