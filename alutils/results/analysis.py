@@ -27,12 +27,14 @@ def settings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return each setting's name, "dataset model kind" or "dataset model regime kind", and its rows.
 
     Where each round starts with a new network, the rows of training on all labels are added: they are the reference. Of
-    trainings on all labels only the `longest` are kept. Trainings of one order with several seeds are one row, their
-    mean (`of_orders`).
+    trainings on all labels only the `best_trained` are kept. Trainings of one order with several seeds are one row,
+    their mean (`of_orders`).
     """
     table = of_orders(table)
     is_all = table["query"] == "all"
-    table = pd.concat([table[~is_all], *(longest(rows) for _, rows in table[is_all].groupby(["dataset", "model"]))])
+    table = pd.concat(
+        [table[~is_all], *(best_trained(rows) for _, rows in table[is_all].groupby(["dataset", "model"]))]
+    )
     groups: dict[Any, pd.DataFrame] = dict(list(table.fillna({"regime": ""}).groupby(SETTING, sort=True)))
     found = []
     for (kind, dataset, model, regime), rows in groups.items():
@@ -60,9 +62,10 @@ def of_orders(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table[~is_of_order], rows.groupby(keys, dropna=False, sort=False).mean().reset_index()])
 
 
-def longest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the runs with the most optimizer steps; all rows if their recipes count epochs."""
-    return rows if rows["steps"].isna().all() else rows[rows["steps"] == rows["steps"].max()]
+def best_trained(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the number of optimizer steps with the highest mean; all rows if recipes count epochs."""
+    means = rows.groupby("steps")[measure_of(rows)].mean()
+    return rows if means.empty else rows[rows["steps"] == means.idxmax()]
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:

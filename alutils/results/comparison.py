@@ -13,8 +13,8 @@ from alutils.errors import DataError, check_choice
 from alutils.queries.parts import words_of
 from alutils.results.analysis import (
     STARTING_ANEW,
+    best_trained,
     gains_by_seed,
-    longest,
     measure_of,
     over_seeds,
     settings,
@@ -199,7 +199,8 @@ def _full_data(
 ) -> tuple[pd.Series, list[str]]:
     """Return the scores of training on all labels with the rounds' recipe, by seed; if there are none, a note why.
 
-    It may have more steps than a round. Of several numbers of steps the largest counts; a note says which it is.
+    It may have more steps than a round. Of several numbers of steps the one with the highest mean counts, which is the
+    hardest to reach; a note says which it is.
     """
     first, none = rows.iloc[0], pd.Series(dtype=float)
     if first["regime"] not in STARTING_ANEW:
@@ -209,7 +210,7 @@ def _full_data(
     if full.empty:
         return none, ["No full-data result: no finished training on all labels."]
     ours = _conditions(records, first)
-    full = longest(full)
+    full = best_trained(full)
     for _, run in full.iterrows():
         others = _conditions(records, run)
         has_more = (others.get("steps") or 0) > (ours.get("steps") or math.inf)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -46,6 +47,7 @@ from alutils.results.thesis import (
 HEADS = ("camvid_heads", "camvid_heads_all")  # experiments with few labels, drawn at random, and with all labels
 NOISE = "camvid_noise"  # the experiment in which the same labels are trained several times
 REFERENCE = "camvid_images"  # the one whose training on all labels has ever more steps
+LATER = 32  # labelled images of that experiment from which on committees were expected to pay
 ALL_LABELS = ("camvid_heads_all", "camvid_small")  # experiments whose networks the page of models compares
 
 # What may stand after a published experiment's name in a page's marker: its verdicts, or all that its comparison says.
@@ -221,6 +223,14 @@ def reference_table() -> str:
     return _markdown_table(texts)
 
 
+def later_table() -> str:
+    """Return the verdicts by area from `LATER` images on, as Markdown."""
+    (comparison,) = comparisons_of(Experiment.published(REFERENCE))
+    labelled = comparison.rows["labelled"]
+    last_before = labelled[labelled < LATER].max()  # areas leave out the first budget that they are given
+    return _markdown_table(score_table(replace(comparison, rows=comparison.rows[labelled >= last_before])))
+
+
 WRITTEN = {
     "queries": queries_table,
     "modifiers": modifiers_table,
@@ -229,6 +239,7 @@ WRITTEN = {
     "power": power_table,
     "noise": noise_table,
     "reference": reference_table,
+    "later": later_table,
 }
 
 

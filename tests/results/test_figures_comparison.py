@@ -190,7 +190,7 @@ def test_class_gains_are_points_bold_if_and_only_if_the_interval_excludes_zero(r
     assert written["better", "car"] == "-22.0"
     bold = {key for key, text in zip(written, axes.texts, strict=True) if text.get_fontweight() == "bold"}
     assert bold == {("better", "road"), ("better", "car"), ("vote entropy", "road")}
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["road", "car"], "in the data set's order"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["car", "road"], "by name"
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

@@ -141,9 +141,9 @@ def penalties(comparison: Comparison) -> Figure:
 
 
 def class_gains(comparison: Comparison) -> Figure:
-    """Draw the gains in area by class, in points of IoU; they are bold where the interval excludes zero."""
+    """Draw the gains in area by class, by name, in points of IoU; they are bold where the interval excludes zero."""
     table = comparison.class_gains
-    order = list(dict.fromkeys(table["label"]))
+    order = sorted(set(table["label"]))
     means, low, high = (table.pivot(index="query", columns="label", values=of)[order] for of in ("mean", "low", "high"))
     limit = 200 * np.nanmax(means.abs().to_numpy(), initial=1e-6)
     title = f"{comparison.name}:\ngain over {words(comparison.baseline)}, points of IoU"
