@@ -114,6 +114,10 @@ def test_a_page_that_was_sent_works_without_a_network(width: int, sent: str):
             seen.add(shown()[0])
         assert len(seen) == 3, "the arrow keys lead to other views"
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        parts = page.locator(".view:not([hidden]) .parts img")
+        edges = parts.evaluate_all("all => all.map(one => one.getBoundingClientRect().right)")
+        assert len(edges) == 4
+        assert max(edges) <= width, "a view needs no sideways scrolling"
         assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0 && image.alt)")
         assert wrong == []
 
