@@ -48,9 +48,8 @@ check: lint  ## lint, types and the quick tests: what to run while working
 docs: $(READY)  ## the site, in docs/_build/html: pages, reference, executed notebooks
 	@OMP_NUM_THREADS=1 $(BIN)/python docs/build_site.py
 
-# One test more than there are cores: many wait for a kernel, a browser or another process.
 test: lint docs  ## lint, types, the site, unit tests, every notebook
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $$(($(CORES) + 1)) --dist worksteal tests
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist worksteal tests
 	@ALUTILS_RESULTS=docs/_build/results OMP_NUM_THREADS=1 \
 	    $(BIN)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env notebooks
 
