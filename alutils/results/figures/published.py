@@ -29,6 +29,7 @@ from alutils.runs.schemas import read_csv
 (DIGITS,), SCENES, MAPS = WITH_SCORES, "camvid_small", "examples"  # published experiments
 SIDES = {  # by published experiment: the data set whose comparison is drawn, and which sides of it
     "camvid_images": ("camvid", ["curves", "gains", "costs", "acquired"]),
+    "nuclei_images": ("nuclei", ["curves", "gains"]),
     "mnist_queries": ("mnist", ["curves", "gains", "penalties"]),
     "camvid_queries": ("camvid", ["curves", "gains", "penalties", "classes", "acquired"]),
     "streets_queries": ("streets", ["gains"]),

@@ -21,6 +21,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "consensus_entropy": {"color": "#0072B2", "marker": "o"},
     "vote_entropy": {"color": "#E69F00", "marker": "s"},
     "random": {"color": "#009E73", "marker": "^"},
+    "vote_entropy+diverse4": {"color": "#00A6D6", "marker": "P"},  # the one with modifiers that most figures show
 }
 OTHER_COLOURS = (
     *("#D55E00", "#CC79A7", "#56B4E9", "#882255", "#666666"),
