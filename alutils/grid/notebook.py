@@ -42,17 +42,16 @@ START_TIMEOUT = 600  # seconds for a kernel to start, on a machine that many run
 def run_notebook(notebook: Path, given: Mapping[str, Any], cell_timeout: int | None = None) -> Path:
     """Run `notebook` with the parameters `given`; return the path of the executed notebook.
 
-    While another process runs the same, this one waits, and then has nothing left to do. Raises before
-    anything starts: `ParameterError`, or `DataError` if the experiment whose results it shows is not there. Raises
-    `RuntimeError` with a failing cell's error.
+    While another process runs the same, this one waits, and then has nothing left to do. Raises `ParameterError`
+    before anything starts, or `DataError` if an experiment whose results would be shown is not there; later,
+    `RuntimeError` with the failing cell's error.
     """
     parameters = check_parameters(notebook, given)
     check_names(notebook.stem, parameters)
-    experiment, default = parameters["experiment"], check_parameters(notebook, {})["experiment"]
-    if about(notebook.stem).reads_results and experiment != default:
+    if about(notebook.stem).reads_results and parameters["experiment"] != check_parameters(notebook, {})["experiment"]:
         from alutils.results.tables import check_experiment  # loads pandas, which takes a second
 
-        check_experiment(experiment)
+        check_experiment(parameters["experiment"])
     name = run_name(notebook.stem, parameters)
     run = RunFolder(parameters["experiment"], name)
     title = name if name.startswith(notebook.stem) else f"{notebook.stem} {name}"
