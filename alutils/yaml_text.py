@@ -31,6 +31,9 @@ def parsed(content: bytes | str) -> Any:
         return yaml.load(content if isinstance(content, str) else content.decode(), _Loader)
     except ParameterError:
         raise
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise ParameterError(f"is not YAML (line {line}: {error.problem or error.context})") from error
     except Exception as error:  # what turns text into values may raise anything
         raise ParameterError(f"is not YAML ({error})") from error
 

@@ -80,7 +80,7 @@ PRESETS = {
 # arguments, what is prepared in the folder that they are called in, a part of the line that is printed
 QUICK = [
     (["run", "no_such_notebook"], nothing, "no_such_notebook is no notebook; known: 01_mnist"),
-    (["run", "07_compare_queries", *p(experiment="nowhere")], nothing, "'nowhere' is no experiment with finished"),
+    (["run", "07_compare_queries", *p(experiment="nowhere")], nothing, "'nowhere' has no finished run in "),
     (
         ["run", ROUNDS, *p(querry="random")],
         nothing,
@@ -89,7 +89,7 @@ QUICK = [
     (["run", ROUNDS, *p(rounds="many")], nothing, "rounds is 'many'; allowed: int"),
     (["run", ROUNDS, *p(rounds=2.5)], nothing, "rounds is 2.5; allowed: int"),
     (["run", ROUNDS, *p(rounds=0)], nothing, "rounds is 0; allowed: 1 to 10000"),
-    (["run", ROUNDS, *p(start=100, rounds=3)], nothing, "labels in the last round is 120 percent; allowed: 0 to 100"),
+    (["run", ROUNDS, *p(start=100, rounds=3)], nothing, "start 100 + 2 x step 10 is 120 percent; allowed: 0 to 100"),
     (["run", ROUNDS, *p(start=-1)], nothing, "start is -1, step is 10; allowed: more than 0"),
     (["run", ROUNDS, *p(batch_size=1)], nothing, "batch_size is 1; allowed: 2 to inf"),
     (["run", ROUNDS, *p(learning_rate=0)], nothing, "learning_rate is 0; allowed: 1e-12 to 10"),
@@ -172,7 +172,7 @@ QUICK = [
     (
         ["grid", "wrong.yaml"],
         preset(f"runs: [{{notebook: {ROUNDS}, grid: {{seed: 3}}}}]"),
-        "grid.seed is 3; allowed: names, each with a list of values",
+        "grid.seed is 3; allowed: a list of values for each name, such as [0, 1]",
     ),
     (["grid", "wrong.yaml"], preset("runs: !!python/object/apply:os.system [touch x]"), "is not YAML"),
     (["grid", "wrong.yaml"], preset(b"\xff\xfe\x00".decode("latin1")), "is not YAML"),
@@ -192,9 +192,9 @@ QUICK = [
     (
         ["show", "nothing"],
         nothing,
-        "run there; `alutils run 03_active_learning_rounds -p experiment nothing` makes some",
+        "'nothing' has no finished run in ",
     ),
-    (["show", "demo"], nothing, "no finished run there; `make grid PRESET=demo` makes some"),
+    (["show", "demo"], nothing, "and no published table; `make grid PRESET=demo` makes some; known: "),
     (["figures", "bulk"], nothing, "figure is 'bulk'; did you mean bulk_all? allowed: bulk_all"),
     (["grid"], nothing, "no preset is given; allowed: the name of a file in params/"),
     (["status"], nothing, "no preset is given; allowed: the name of a file in params/"),

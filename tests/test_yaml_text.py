@@ -94,6 +94,11 @@ def test_what_a_preset_does_with_anchors_is_allowed() -> None:
     ]
 
 
+def test_what_is_no_yaml_is_said_with_its_line() -> None:
+    with pytest.raises(ParameterError, match=r"^is not YAML \(line 3: expected ',' or ']', but got ':'\)$"):
+        parsed("a: 1\nb: [1, 2\nc: 3")
+
+
 def test_what_is_just_within_the_limits_is_read() -> None:
     deep = parsed("[" * (DEEPEST - 1) + "]" * (DEEPEST - 1))
     for _ in range(DEEPEST - 2):

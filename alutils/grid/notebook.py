@@ -25,6 +25,7 @@ from alutils.grid.parameters import (
     check_names,
     check_parameters,
     checksums,
+    config_of,
     done_key,
     gpus_wanted,
     input_files,
@@ -63,6 +64,9 @@ def run_notebook(notebook: Path, given: Mapping[str, Any], cell_timeout: int | N
             return run.notebook
         started, finished_before = time.monotonic(), run.finished_ns()
         _say(f"{title}: started")
+        changed = run.changes(config_of(notebook.stem, parameters))
+        if changed:
+            _say(f"{title}: recipe changed: {changed}; the old run is kept in {run.path.parent / 'superseded'}")
         inputs = checksums(input_files(notebook, parameters))
         run.forget_done()
         with _told_in(run.status_file) as status, environment(status | gpus):

@@ -8,7 +8,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -160,7 +159,7 @@ def run_name(notebook: str, parameters: Mapping[str, Any]) -> str:
 def config_of(notebook: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config of a notebook's one run as a dict, without the data; empty for other notebooks."""
     config = about(notebook).config
-    return {"kind": config.kind} | asdict(config.from_names(parameters)) if config else {}
+    return config.from_names(parameters).parameters if config else {}
 
 
 def gpus_wanted(notebook: str, parameters: Mapping[str, Any]) -> int:

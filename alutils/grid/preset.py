@@ -37,7 +37,7 @@ class Entry(BaseModel):
 
     notebook: str = Field(description="the name or the path of a notebook")
     parameters: dict[str, Any] | None = Field(None, description="names with values, but experiment")
-    grid: dict[str, list[Any]] | None = Field(None, description="names, each with a list of values, but experiment")
+    grid: dict[str, list[Any]] | None = Field(None, description="a list of values for each name, such as [0, 1]")
     cell_timeout: int | None = Field(None, ge=1, description="seconds, a whole number from 1")
 
     @field_validator("parameters", "grid")

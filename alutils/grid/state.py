@@ -11,7 +11,7 @@ from alutils.files import is_locked, read_mapping
 from alutils.grid.parameters import checksums
 from alutils.grid.preset import Job, load_jobs
 from alutils.progress import duration, read_status
-from alutils.runs.folder import RunFolder, differences
+from alutils.runs.folder import RunFolder
 
 WIDTH = 48  # characters of a name in a table, at least
 STATES = ("done", "out of date", "running", "failed", "begun", "new")
@@ -38,6 +38,7 @@ class JobState:
     def line(self, width: int) -> str:
         """Return a line for a person, in which the name has so many characters."""
         told = _progress(self.where) if self.state in ("done", "running", "begun") else self.reason
+        told = "" if told == self.state else told
         return f"{self.name:{width}} {self.state:11}  {told}".rstrip()
 
 
@@ -97,13 +98,11 @@ def state_of(experiment: str, job: Job, needs: Iterable[JobState] = ()) -> JobSt
 def _not_done(run: RunFolder, job: Job) -> tuple[str, dict[str, Any], str]:
     """Return state, progress and reason of a job that has not run with these parameters."""
     try:
-        known = run.config()
+        known, changed = run.config(), run.changes(job.config)
     except DataError as error:
         return "begun", {}, str(error)
-    changed = [name for name in differences(known, job.config) if name in job.config] if known else []
     if changed:
-        what = ", ".join(f"{name} {known.get(name)!r}, now {job.config[name]!r}" for name in changed)
-        return "out of date", {}, f"recipe changed: {what}"
+        return "out of date", {}, f"recipe changed: {changed}"
     if known and not run.finished_ns():
         row = run.last_row()
         return "begun", row, f"begun: goes on at round {_next_round(row)}"

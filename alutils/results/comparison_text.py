@@ -123,15 +123,21 @@ def read_labels(comparison: Comparison) -> str:
     """Return for each of `SHARES` the labels that the baseline needs, and what queries save if the interval says so."""
     table = comparison.by_query
     if f"saved_{SHARES[0]}" not in table:
-        return "Labels saved: not known without a full-data result and a seed of the baseline and another query."
+        return (
+            "Labels saved: not known without a full-data result (notebook 04 with query all) and a seed of the baseline"
+            " and another query."
+        )
     sentences = []
     for share in SHARES:
-        needed = percent_text(table[f"needed_{share}"][comparison.baseline])
+        needed = table[f"needed_{share}"].map(percent_text)
         is_real = (table[f"saved_{share}_low"] > 0) | (table[f"saved_{share}_high"] < 0)
-        real = _saved(table, share, comparison.baseline).loc[is_real.to_numpy()]
-        told = ", ".join(f"{query} {text}" for query, text in real.items()) or "undecided"
-        sentences.append(f"% of the labels for {share} % of the full-data result: {comparison.baseline} {needed};")
-        sentences.append(f"saved: {told}.")
+        if math.isinf(table[f"needed_{share}"][comparison.baseline]):
+            title, texts = "reached by", needed
+        else:
+            title, texts = "saved", _saved(table, share, comparison.baseline)
+        told = ", ".join(f"{query} {texts[query]}" for query in table.index[is_real]) or "undecided"
+        sentences.append(f"% of the labels for {share} % of the full-data result:")
+        sentences.append(f"{comparison.baseline} {needed[comparison.baseline]}; {title}: {told}.")
     return " ".join(sentences)
 
 

@@ -67,7 +67,7 @@ def write_pages() -> None:
 
 def report(name: str) -> str:
     """Return an experiment's scores and gains over random, by setting, then where everything lies."""
-    experiment, lines = Experiment.of_runs(name), []
+    experiment, lines = Experiment.find(name), []
     for setting, rows in settings(experiment.table):
         lines += [f"\n{setting}: {measure_of(rows)}, mean ± standard deviation (seeds)"]
         lines += [pivot(summarise(rows)).to_string()]
@@ -75,6 +75,8 @@ def report(name: str) -> str:
         if not gains.empty:
             lines += ["gain over random, paired by seed", pivot(gains).to_string()]
     folder = experiment.where
+    if not experiment.runs:
+        return "\n".join([*lines, "", f"published table     {folder}"])
     lines += ["", f"executed notebooks  {folder}/*/notebook.ipynb"]
     lines += [f"tables              {folder}/*/rounds.csv, acquisitions.csv"]
     lines += [f"figures             {path}/" for path in sorted({file.parent for file in folder.glob("*/*.png")})]

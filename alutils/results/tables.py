@@ -11,11 +11,12 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from alutils.errors import DataError
+from alutils.errors import DataError, did_you_mean, shortened
 from alutils.paths import PARAMS, published_dir, results_dir
 from alutils.runs.config import recipe_of, setting_of
 from alutils.runs.folder import (
     RunFolder,
+    check_name,
     differences,
     finished_experiments,
     finished_runs,
@@ -124,8 +125,14 @@ def known_experiments() -> list[str]:
 def check_experiment(name: str) -> None:
     """Raise `DataError` unless the experiment has finished runs or a published table."""
     known = known_experiments()
-    if name not in known:
-        raise DataError(f"{name!r} is no experiment with finished runs or a published table; known: {', '.join(known)}")
+    if name in known:
+        return
+    if not name:
+        raise DataError(f"no experiment is given; known: {shortened(', '.join(known), 200)}")
+    check_name(name)
+    how = f"`make grid PRESET={name}` makes some; " if (PARAMS / f"{name}.yaml").exists() else ""
+    how += f"{did_you_mean(name, known)}known: {shortened(', '.join(known), 100)}"
+    raise DataError(f"{name!r} has no finished run in {results_dir()} and no published table; {how}")
 
 
 def check_agreement(where: object, runs: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> None:
@@ -139,7 +146,7 @@ def check_agreement(where: object, runs: Mapping[str, tuple[Any, Mapping[str, An
         for name in differences(known, fields):
             raise DataError(
                 f"{where}: {other} has {name} {known.get(name)!r}, {run} has {fields.get(name)!r};"
-                " runs that are compared must agree in it"
+                " runs that are compared must agree in it, so move one's folder to another experiment"
             )
 
 

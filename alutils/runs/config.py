@@ -112,15 +112,18 @@ class TrainingConfig(Recipe):
         """Return the config with the recipe of one round."""
         return self
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Return the kind and every parameter that the run uses."""
+        unused = () if self.is_frozen else ("encoder", "encoder_weights")
+        config = {"kind": self.kind} | {name: value for name, value in asdict(self).items() if name not in unused}
+        return {name: value for name, value in config.items() if name not in MAY_LACK or value is not None}
+
     def as_dict(self, train_set: ImageDataset, test_set: ImageDataset) -> dict[str, Any]:
-        """Return every parameter, the data's fingerprints, and the digest of a query's file."""
-        data = {"train_data": train_set.fingerprint, "test_data": test_set.fingerprint}
-        config = {"kind": self.kind} | asdict(self) | data
+        """Return every parameter, the data's fingerprints, and the digests of an encoder and of a query's file."""
+        config = self.parameters | {"train_data": train_set.fingerprint, "test_data": test_set.fingerprint}
         if train_set.features:
             config["encoder_digest"] = train_set.features.digest
-        else:
-            del config["encoder"], config["encoder_weights"]
-        config = {name: value for name, value in config.items() if name not in MAY_LACK or value is not None}
         digest = query_digest(config["query"])
         return config | ({"query_digest": digest} if digest else {})
 
@@ -169,7 +172,7 @@ class RoundsConfig(TrainingConfig):
         if self.start <= 0 or self.step <= 0:
             raise ParameterError(f"start is {self.start:g}, step is {self.step:g}; allowed: more than 0")
         if self.unit == "percent":
-            check_range("labels in the last round", self._in_units[-1], 0, 100, "percent")
+            check_range(self._last, self._in_units[-1], 0, 100, "percent")
 
     def _check_start(self) -> None:
         """Refuse a first batch that no query without a score can choose, or of other regions than the query's."""
@@ -204,6 +207,13 @@ class RoundsConfig(TrainingConfig):
         return self.budgets or [self.start + self.step * number for number in range(self.rounds)]
 
     @property
+    def _last(self) -> str:
+        """Return what the labels of the last round follow from, for a message."""
+        return (
+            "the last of budgets" if self.budgets else f"start {self.start:g} + {self.rounds - 1} x step {self.step:g}"
+        )
+
+    @property
     def run_name(self) -> str:
         """Return the name of the run folder."""
         start = "" if self.start_query == "random" else f"-from_{self.start_query}"
@@ -213,7 +223,7 @@ class RoundsConfig(TrainingConfig):
         """Return the number of labelled images in each round, for a pool of `pool_size` images."""
         per_unit = pool_size / 100 if self.unit == "percent" else 1
         budgets = [round(labels * per_unit) for labels in self._in_units]
-        check_range("labels in the last round", budgets[-1], 1, pool_size, "images")
+        check_range(self._last, budgets[-1], 1, pool_size, "images")
         if budgets[0] < 1 or len(set(budgets)) < len(budgets):
             raise ParameterError(
                 f"labels by round are {str(budgets)[:120]} of {pool_size} images; allowed: at least one more each round"

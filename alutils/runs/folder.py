@@ -80,11 +80,15 @@ class RunFolder:
 
     def _set_apart(self, config: dict[str, Any]) -> None:
         """Move the run to `superseded/` if it has another config, and print what differs."""
+        changed = self.changes(dict.fromkeys(self.config()) | config)
+        if changed:
+            print(f"{self.path.name} had {changed}; the old run is kept as {self.set_apart()}")  # noqa: T201
+
+    def changes(self, config: Mapping[str, Any]) -> str:
+        """Return in which fields of `config` the saved one differs; an empty text if in none, or if there is none."""
         known = self.config()
-        changed = differences(known, config)
-        if known and changed:
-            what = ", ".join(f"{name} {known.get(name)!r}, now {config.get(name)!r}" for name in changed)
-            print(f"{self.path.name} had {what}; the old run is kept as {self.set_apart()}")  # noqa: T201
+        changed = [name for name in differences(known, config) if name in config] if known else []
+        return ", ".join(f"{name} {known.get(name)!r}, now {config[name]!r}" for name in changed)
 
     def config(self) -> dict[str, Any]:
         """Return what `config.json` holds, an empty dict if there is none; `DataError` if it is not what was saved."""

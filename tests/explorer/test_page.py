@@ -125,5 +125,5 @@ def test_digits_have_a_page():
 
 
 def test_no_experiment_is_one_line():
-    with pytest.raises(DataError, match="'nowhere' is no experiment with finished runs or a published table"):
+    with pytest.raises(DataError, match=r"'nowhere' has no finished run in .* and no published table"):
         write_page("nowhere")

@@ -113,7 +113,7 @@ def test_the_notebook_on_digits_asks_for_the_very_runs_that_were_made_before_it(
         ("rums: []", "rums is unknown; did you mean runs? allowed: recipe, runs"),
         (
             "runs: [{notebook: 03_active_learning_rounds, grid: {seed: 3}}]",
-            "runs.0.grid.seed is 3; allowed: names, each with a list",
+            "runs.0.grid.seed is 3; allowed: a list of values for each name, such as [0, 1]",
         ),
         ("runs: [{notebook: 03_active_learning_rounds, grid: {sede: [3]}}]", "sede is no parameter"),
         ("runs: [{notebook: 03_active_learning_rounds, parameters: {seed: x}}]", "seed is 'x'; allowed: int"),

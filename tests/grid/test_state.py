@@ -2,15 +2,19 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from alutils.__main__ import main
+from alutils.datasets import load_dataset
 from alutils.files import locked, write_whole
-from alutils.grid.parameters import checksums
+from alutils.grid.parameters import check_parameters, checksums
 from alutils.grid.preset import Job, load_jobs
 from alutils.grid.state import JobState, plan, state_of, states_of, status
+from alutils.runs.config import RoundsConfig
 from alutils.runs.folder import RunFolder
 
 PRESET = """runs:
@@ -52,6 +56,7 @@ def reasons(preset: Path) -> list[str]:
 def test_a_job_runs_as_long_as_its_lock_is_held(job: Job):
     run = RunFolder("mine", job.name)
     assert state_of("mine", job).state == "new"
+    assert str(state_of("mine", job)).split() == [job.name, "new"], "said once"
     write_whole(run.path / "config.json", json.dumps(job.config))
     assert state_of("mine", job).reason == "begun: goes on at round 0"
     write_whole(run.path / "rounds.csv", "round,labelled,miou\n0,10,0.25\n1,20,0.5\n")
@@ -64,6 +69,18 @@ def test_a_job_runs_as_long_as_its_lock_is_held(job: Job):
     assert state_of("mine", job).reason == "begun: goes on at round 2"
     has_run(job, 0)
     assert state_of("mine", job).state == "done"
+
+
+@pytest.mark.parametrize("model", ["unet_small", "frozen_small"])
+def test_a_run_that_began_goes_on_with_the_config_that_it_saved(model: str, preset: Path):
+    preset.write_text(PRESET.format(steps=f"2, model: {model}", seeds=[0]))
+    job = next(iter(load_jobs(preset).values()))
+    config = RoundsConfig.from_names(check_parameters(job.notebook, job.given))
+    data = load_dataset("digits", "train")
+    if model == "frozen_small":
+        data = replace(data, features=SimpleNamespace(digest="f"))  # type: ignore[arg-type]
+    write_whole(RunFolder("mine", job.name).path / "config.json", json.dumps(config.as_dict(data, data)))
+    assert state_of("mine", job).state == "begun"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5.2, "5 s"), (600, "10 min"), (9000, "2.5 h")])

@@ -354,7 +354,7 @@ def test_runs_that_differ_in_more_than_query_and_seed_are_refused(field: str, re
     assert one != other
     assert refusal() == (
         f"{results / 'e'}: random-0 has {field} {one!r}, vote_entropy-0 has {other!r};"
-        " runs that are compared must agree in it"
+        " runs that are compared must agree in it, so move one's folder to another experiment"
     )
 
 
@@ -420,7 +420,7 @@ def test_an_unknown_experiment_is_one_line_that_names_those_there(published: Pat
     finished_run("random", 0, [0.1], experiment="e1")
     publish("e1")
     shutil.rmtree(results / "e1")
-    assert refusal() == "'e' is no experiment with finished runs or a published table; known: e1, e2"
+    assert refusal() == f"'e' has no finished run in {results} and no published table; did you mean e2? known: e1, e2"
 
 
 def test_trainings_without_rounds_are_not_compared(results: Path):

@@ -120,6 +120,13 @@ def test_labels_are_read_where_their_interval_excludes_zero(rich: Comparison):
     )
 
 
+def test_where_random_does_not_reach_the_labels_of_those_that_do_are_read():
+    text = read_labels(comparison_of({"random": WORSE, "better": BETTER, "mixed": MIXED}, [0.7, 0.6, 0.8]))
+    assert text.startswith(
+        "% of the labels for 90 % of the full-data result: random not reached; reached by: better 26.5."
+    )
+
+
 def test_labels_that_are_not_told_apart_are_not_claimed():
     text = read_labels(comparison_of({"random": RANDOM, "mixed": MIXED}, [0.6, 0.5, 0.7]))
     assert text.count("saved: undecided.") == 2
@@ -127,7 +134,10 @@ def test_labels_that_are_not_told_apart_are_not_claimed():
 
 @pytest.mark.parametrize("curves", [{"random": RANDOM}, {"other": RANDOM, "mixed": MIXED}])
 def test_labels_saved_need_a_baseline_and_another_query(curves: dict[str, dict[int, list[float]]]):
-    expected = "Labels saved: not known without a full-data result and a seed of the baseline and another query."
+    expected = (
+        "Labels saved: not known without a full-data result (notebook 04 with query all)"
+        " and a seed of the baseline and another query."
+    )
     assert read_labels(comparison_of(curves, [0.6])) == expected
 
 

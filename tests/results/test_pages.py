@@ -1,6 +1,7 @@
 """What is printed, and the tables in README and docs/: written by a command, never by hand."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,19 @@ def test_the_report_says_scores_gains_and_where_things_lie(results: Path):
 
 
 def test_a_missing_experiment_is_one_line():
-    with pytest.raises(DataError, match=r"nothing: no finished run there; [^\n]*$"):
+    with pytest.raises(DataError, match=r"^'nothing' has no finished run in [^\n]*$"):
         report("nothing")
+    with pytest.raises(DataError, match=r"^no experiment is given; known: "):
+        report("")
+
+
+def test_a_published_experiment_is_reported_without_its_runs(published: Path, results: Path):
+    finished_run("random", 0, [0.1, 0.2])
+    publish("e")
+    shutil.rmtree(results / "e")
+    text = report("e")
+    assert "0.2000 (1)" in text
+    assert text.endswith(f"published table     {published / 'e.csv'}")
 
 
 @pytest.mark.slow
@@ -82,7 +94,7 @@ def test_compare_says_tables_verdicts_and_notes():
 
 def test_compare_without_such_an_experiment_is_one_line(published: Path):
     finished_run("random", 0, [0.1], experiment="there")
-    message = "'nothing' is no experiment with finished runs or a published table; known: there"
+    message = "'nothing' has no finished run in .* and no published table; known: there"
     with pytest.raises(DataError, match=f"^{message}$"):
         compare("nothing")
 

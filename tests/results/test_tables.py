@@ -50,7 +50,9 @@ def test_a_copy_of_a_run_is_not_counted_as_another_seed():
 def test_agreement_is_asked_of_each_group_alone():
     runs = {"a": (1, {"x": 1}), "b": (2, {"x": 2}), "c": (1, {"x": 1})}
     check_agreement("here", runs)
-    with pytest.raises(DataError, match=r"^here: b has y None, d has 3; runs that are compared must agree in it$"):
+    with pytest.raises(
+        DataError, match=r"^here: b has y None, d has 3; runs that are compared must agree in it, so move one"
+    ):
         check_agreement("here", runs | {"d": (2, {"x": 2, "y": 3})})
 
 

@@ -269,7 +269,7 @@ def test_budgets_are_labelled_in_place_of_equal_steps():
             ParameterError, match=r"^budgets are \[.*\]; allowed: ascending numbers above 0, one a round$"
         ):
             replace(ROUNDS, budgets=wrong)  # type: ignore[arg-type]
-    with pytest.raises(ParameterError, match=r"^labels in the last round is 101 percent; allowed: 0 to 100 percent$"):
+    with pytest.raises(ParameterError, match=r"^the last of budgets is 101 percent; allowed: 0 to 100 percent$"):
         replace(ROUNDS, budgets=[1, 101])
 
 
@@ -437,8 +437,8 @@ def test_incremental_training_goes_on_with_the_same_network(monkeypatch: pytest.
         ({"model": "mnist_cnn"}, "model for tiny is 'mnist_cnn'; allowed: unet_small, deeplabv3_small, frozen_linear"),
         ({"regime": "x"}, "regime is 'x'; allowed: from_scratch, incremental"),
         ({"unit": "pixels"}, "unit is 'pixels'; allowed: percent, images"),
-        ({"start": 100.0, "step": 20.0, "rounds": 2}, "labels in the last round is 120 percent; allowed: 0 to 100"),
-        ({"unit": "images", "start": 10, "step": 5}, "labels in the last round is 20 images; allowed: 1 to 12"),
+        ({"start": 100.0, "step": 20.0, "rounds": 2}, "start 100 + 1 x step 20 is 120 percent; allowed: 0 to 100"),
+        ({"unit": "images", "start": 10, "step": 5}, "start 10 + 2 x step 5 is 20 images; allowed: 1 to 12"),
         ({"start": 0.0}, "start is 0, step is 25; allowed: more than 0"),
         (
             {"start": 20.0, "step": 1.0},
