@@ -20,12 +20,11 @@ from alutils.paths import results_dir
 from alutils.progress import bar, duration
 from alutils.results.acquired import of_setting
 from alutils.results.analysis import settings
-from alutils.results.comparison import Comparison
+from alutils.results.comparison import Comparison, all_comparisons
 from alutils.results.comparison_text import label_table, read_gains, read_labels, read_near_duplicates, score_table
 from alutils.results.figures.comparison import acquired_classes, costs, gains, query_curves
 from alutils.results.figures.curves import learning_curves
 from alutils.results.figures.style import png, words
-from alutils.results.pages import all_comparisons
 from alutils.results.tables import Experiment
 from alutils.runs.config import setting_of
 from alutils.web_page import document, legend, picture
@@ -180,7 +179,7 @@ def _made(experiment: Experiment) -> Iterator[str]:
         "runs": len(records),
         "devices": ", ".join(sorted({made["device"] for made in provenances})),
         "commits of the code": ", ".join(commit[:12] for commit in commits) or "not recorded",
-        "time of all runs": duration(sum(made.get("seconds", 0) for made in provenances)),
+        "time in training and queries": duration(sum(made.get("seconds", 0) for made in provenances)),
     }
     yield "<h2>How it was made</h2>"
     yield _rows(told)

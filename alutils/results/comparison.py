@@ -165,6 +165,11 @@ def comparisons_of(experiment: Experiment, baseline: str = BASELINE) -> list[Com
     return found
 
 
+def all_comparisons(experiment: Experiment) -> list[Comparison]:
+    """Return the comparisons of an experiment with random images and, where regions are labelled, random regions."""
+    return [one for baseline in baselines(experiment) for one in comparisons_of(experiment, baseline)]
+
+
 def baselines(experiment: Experiment) -> list[str]:
     """Return the random queries of an experiment's rounds: that of images first, then those of regions."""
     rounds = experiment.table[experiment.table["kind"] == "rounds"]

@@ -22,7 +22,7 @@ from alutils.results.analysis import (
     summarise,
 )
 from alutils.results.clips import with_sequences
-from alutils.results.comparison import Comparison, baselines, comparisons_of, smallest_gains
+from alutils.results.comparison import Comparison, all_comparisons, comparisons_of, smallest_gains
 from alutils.results.comparison_text import (
     INTERVAL,
     gain_text,
@@ -89,11 +89,6 @@ def compare(name: str) -> str:
     comparisons = all_comparisons(experiment)  # first, as this may refuse, and what was acquired takes long to read
     acquired, notes = experiment.acquired
     return "\n\n".join([_said(comparisons, acquired, pd.DataFrame.to_string), *notes])
-
-
-def all_comparisons(experiment: Experiment) -> list[Comparison]:
-    """Return the comparisons of an experiment with random images and, where regions are labelled, random regions."""
-    return [one for baseline in baselines(experiment) for one in comparisons_of(experiment, baseline)]
 
 
 def _said(

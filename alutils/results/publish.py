@@ -10,18 +10,21 @@ import pandas as pd
 
 from alutils.files import write_whole
 from alutils.paths import published_dir
+from alutils.queries.query import parse_query
 from alutils.results.analysis import ENTROPIES, least_and_most_sure, score_histograms
 from alutils.results.tables import Experiment
 
 WITH_SCORES = ("mnist_small",)  # experiments whose scores a published figure shows
+WITH_REGIONS = ("nuclei_regions",)  # those of which a figure shows the regions that vote entropy labelled
+SHOWN_AT = (0.9, 0.75, 0.5)  # images with more labelled regions than these shares of all images with some
 
 
 def publish(name: str) -> list[Path]:
     """Write what an experiment's runs gave to `results/published/`; return the paths.
 
     These are its table, the runs' provenance beside it, what was acquired if the data set is there, the clips of the
-    test set if they were counted, the scores of `WITH_SCORES`, and the maps that notebook 05 kept of drawn scenes,
-    which, unlike photos, may be passed on.
+    test set if they were counted, the scores of `WITH_SCORES`, some regions of `WITH_REGIONS`, and the maps that
+    notebook 05 kept of drawn scenes, which, unlike photos, may be passed on.
     """
     experiment = Experiment.of_runs(name)
     paths = [_publish_table(experiment)]
@@ -35,6 +38,8 @@ def publish(name: str) -> list[Path]:
         paths.append(_write(f"{name}-clips.csv.gz", gzip.compress(content, mtime=0)))
     if name in WITH_SCORES:
         paths += _publish_scores(experiment)
+    if name in WITH_REGIONS:
+        paths += _publish_regions(experiment)
     maps = sorted(experiment.where.glob("05_committee_maps-streets*/maps.npz"))
     return paths + [_write(f"{name}-maps.npz", path.read_bytes()) for path in maps]
 
@@ -63,6 +68,25 @@ def _publish_scores(experiment: Experiment) -> list[Path]:
         _write(f"{experiment.name}-histograms.csv", score_histograms(scored).to_csv(index=False)),
         _write(f"{experiment.name}-sure.csv", pd.concat(first).round({"score": 6}).to_csv(index=False)),
     ]
+
+
+def _publish_regions(experiment: Experiment) -> list[Path]:
+    """Write which regions vote entropy labelled with its first seed, in images with many and with few of them."""
+    of_regions = [run for run in experiment.runs if _labels_regions_by_votes(run.config()["query"])]
+    if not of_regions:
+        return []
+    run = min(of_regions, key=lambda run: run.config()["seed"])
+    config, acquired = run.config(), run.acquisitions()
+    images = acquired["index"].value_counts(ascending=True).sort_values(kind="stable").index
+    shown = [images[int(share * (len(images) - 1))] for share in SHOWN_AT]
+    columns = {name: config[name] for name in ("dataset", "height", "width", "query", "seed")}
+    rows = acquired.loc[acquired["index"].isin(shown), ["round", "index", "item", "region"]].assign(**columns)
+    return [_write(f"{experiment.name}-regions.csv", rows.to_csv(index=False))]
+
+
+def _labels_regions_by_votes(text: str) -> bool:
+    query = None if text == "all" else parse_query(text)
+    return query is not None and query.name == "vote_entropy" and query.regions is not None
 
 
 def _write(name: str, content: str | bytes) -> Path:

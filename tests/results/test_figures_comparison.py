@@ -1,6 +1,7 @@
 """Figures of comparisons: drawn without a warning, and what they show is what the tables say."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -76,7 +77,7 @@ def test_curves_have_a_panel_a_query_but_the_baseline(rich: Comparison):
     assert [axes.get_title() for axes in figure.axes if axes.axison] == [
         "badge", "better", "core", "mixed", "vote entropy",
     ]  # fmt: skip
-    assert len(figure.axes) == 8, "two rows of four"
+    assert len(figure.axes) == 6, "two rows of three"
 
 
 def test_a_long_name_stays_within_its_panel():
@@ -159,6 +160,12 @@ def test_gains_have_a_panel_a_setting_whether_it_has_any(rich: Comparison):
     assert markers(figure.axes[2]) == [(pytest.approx(0.1), "hollow")], "one seed excludes nothing"
 
 
+def test_gains_over_several_baselines_name_them(rich: Comparison):
+    figure = drawn(figures.gains([rich, replace(rich, baseline="mixed")]))
+    assert [axes.get_title() for axes in figure.axes] == ["d m\nover random", "d m\nover mixed"]
+    assert "the query in the title" in figure.get_supxlabel()
+
+
 def test_a_query_has_one_style_in_all_settings(rich: Comparison):
     other = comparison_of({"random": RANDOM, "aaa": BETTER, "mixed": MIXED}, name="d n")
     colours = []
@@ -228,3 +235,10 @@ def test_nothing_acquired_beyond_the_start_is_drawn_too(acquired: pd.DataFrame):
     nothing = acquired.assign(mean=acquired["mean"].where(acquired["query"].isin(["pool", "chance"]), 0))
     (axes,) = drawn(figures.acquired_classes(nothing, "d m")).axes
     assert set(texts(axes).values()) == {"0.00"}
+
+
+def test_a_class_that_was_never_acquired_looks_unlike_one_that_is_as_frequent_as_in_the_pool(acquired: pd.DataFrame):
+    never = (acquired["query"] == "vote_entropy") & (acquired["name"] == "car")
+    (axes,) = drawn(figures.acquired_classes(acquired.assign(mean=acquired["mean"].mask(never, 0)), "d m")).axes
+    cells = dict(zip(texts(axes).values(), map(to_hex, axes.collections[0].get_facecolor()), strict=True))
+    assert cells["0.00"] != cells["1.00"]

@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import finished_full_run, finished_run
+from conftest import ITEMS, finished_full_run, finished_run
 
 from alutils.datasets import load_dataset
 from alutils.errors import DataError
 from alutils.paths import ROOT
 from alutils.provenance import provenance
-from alutils.results.publish import WITH_SCORES, publish
+from alutils.results.publish import WITH_REGIONS, WITH_SCORES, publish
 from alutils.results.tables import Experiment
 from alutils.runs.folder import RunFolder
+from alutils.runs.schemas import read_csv
 
 pytestmark = pytest.mark.usefixtures("quick_provenance")
 
-(SHOWN,) = WITH_SCORES
+(SHOWN,), (MAPPED,) = WITH_SCORES, WITH_REGIONS
 SCORES = np.linspace(0, 1, 40, dtype=np.float32)[None]
 
 
@@ -72,6 +73,20 @@ def test_publishing_keeps_what_was_acquired_if_the_data_set_is_there(
     assert capsys.readouterr().err == "digits mnist_cnn: near-duplicates are sought among scenes only\n"
     acquired = Experiment.published("e").acquired[0].set_index(["what", "query", "name"])["mean"]
     assert acquired["classes", "random"].sum() == pytest.approx(100)
+
+
+def test_publishing_keeps_regions_of_the_first_run_in_images_with_many_and_with_few(published: Path):
+    query = "vote_entropy+windows8x8"
+    size: dict[str, Any] = {"height": 64, "width": 32}
+    labelled = [[0] * 9 + [1] * 5, [2] * 3 + [3, 4] * 2 + [0]]  # 10, 5, 3, 2 and 2 regions of images 0 to 4
+    for name, seed in ((query, 2), (query, 1), ("random+windows8x8", 0)):
+        finished_run(name, seed, [0.1, 0.2], experiment=MAPPED, acquired=labelled, regions=range(22), **size)
+    finished_run("vote_entropy", 0, [0.1, 0.2], experiment=MAPPED, **size)
+    assert published / f"{MAPPED}-regions.csv" in publish(MAPPED)
+    rows = read_csv(published / f"{MAPPED}-regions.csv")
+    assert rows["index"].value_counts().to_dict() == {1: 5, 2: 3}, "of five images the last but one and the third"
+    of_run = {"dataset": "d", **size, "query": query, "seed": 1}
+    assert rows.loc[0].to_dict() == {"round": 0, "index": 1, "item": ITEMS[1], "region": 9} | of_run
 
 
 def test_publishing_without_the_data_set_says_what_is_missing(published: Path, capsys: pytest.CaptureFixture[str]):

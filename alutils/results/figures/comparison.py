@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 from alutils.results.acquired import class_factors
 from alutils.results.analysis import MEASURES
-from alutils.results.comparison import Comparison, curve_table
+from alutils.results.comparison import Comparison, curve_table, regions_of
 from alutils.results.figures.style import MEASURE_LABELS, annotated_matrix, despine, query_styles, words
 from alutils.results.significance import ALPHA, MARGIN
 
-PANELS = 4  # per row
+PANELS = 4  # per row at most
 TITLE = 24  # characters per line of a panel's title
 
 
@@ -30,10 +30,10 @@ def query_curves(comparison: Comparison) -> Figure:
     """
     table, baseline = curve_table(comparison), comparison.baseline
     others = [query for query in comparison.queries if query != baseline] or comparison.queries
-    columns = min(PANELS, len(others))
-    size = (2.4 * columns + 0.6, 2.0 * math.ceil(len(others) / columns) + 0.7)
-    figure = plt.figure(figsize=size, layout="constrained")
-    grid = figure.subplots(math.ceil(len(others) / columns), columns, sharex=True, sharey=True, squeeze=False)
+    rows = math.ceil(len(others) / PANELS)
+    columns = math.ceil(len(others) / rows)
+    figure = plt.figure(figsize=(2.4 * columns + 0.6, 2.0 * rows + 0.7), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, query in zip(grid.flat, others, strict=False):
         _curve_panel(axes, table, query, baseline)
         if len(comparison.full):
@@ -46,7 +46,8 @@ def query_curves(comparison: Comparison) -> Figure:
     if grid[0, 0].get_legend_handles_labels()[0]:
         grid[0, 0].legend(frameon=False, fontsize=8, loc="lower right")
     figure.suptitle(comparison.name, fontsize=11)
-    figure.supxlabel("labelled images, % of the training set", fontsize=10)
+    what = "pixels" if any(map(regions_of, comparison.queries)) else "images"
+    figure.supxlabel(f"labelled {what}, % of the training set", fontsize=10)
     figure.supylabel(MEASURE_LABELS[comparison.measure], fontsize=10)
     despine(figure)
     return figure
@@ -81,7 +82,8 @@ def costs(comparison: Comparison) -> Figure:
     for axes in (of_pixels, of_clicks):
         axes.grid(alpha=0.3)
         if len(comparison.full):
-            axes.axhline(comparison.full.mean(), color="black", ls="--", lw=1)
+            label = "all labels" if axes is of_pixels else None
+            axes.axhline(comparison.full.mean(), color="black", ls="--", lw=1, label=label)
     of_pixels.set(xlabel="labelled, % of the pixels", ylabel=MEASURE_LABELS[comparison.measure])
     of_clicks.set(xlabel="clicks, thousands")
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
@@ -91,16 +93,17 @@ def costs(comparison: Comparison) -> Figure:
 
 
 def gains(comparisons: Sequence[Comparison]) -> Figure:
-    """Draw the gains in area with their intervals, one panel per setting.
+    """Draw the gains in area with their intervals, one panel per comparison.
 
     A marker is filled if its query is ahead or behind after the correction over queries. In the grey band, gains are
     too small to matter.
     """
-    tables = {one.name: one.by_query[one.by_query["gain"].notna()].sort_values("gain") for one in comparisons}
+    tables = [one.by_query[one.by_query["gain"].notna()].sort_values("gain") for one in comparisons]
+    baselines = {words(one.baseline) for one in comparisons}
     styles = query_styles(query for one in comparisons for query in one.queries)
-    size = (4.6 * len(tables) + 1.2, 0.32 * max(map(len, tables.values())) + 1.3)
+    size = (4.6 * len(tables) + 1.2, 0.32 * max(map(len, tables)) + 1.3)
     figure, grid = plt.subplots(1, len(tables), figsize=size, layout="constrained", squeeze=False)
-    for axes, (name, table) in zip(grid[0], tables.items(), strict=True):
+    for axes, one, table in zip(grid[0], comparisons, tables, strict=True):
         axes.axvline(0, color="black", lw=1)
         axes.axvspan(-MARGIN, MARGIN, color="#eeeeee", zorder=0)
         numbers = table[["gain", "gain_low", "gain_high", "p_holm"]].itertuples(index=False)
@@ -111,9 +114,12 @@ def gains(comparisons: Sequence[Comparison]) -> Figure:
         axes.set_yticks(range(len(table)), [words(query) for query in table.index])
         axes.set_ylim(-0.6, len(table) - 0.4)
         axes.locator_params(axis="x", nbins=5)
-        axes.set_title(name, fontsize=10)
+        axes.set_title(one.name if len(baselines) == 1 else f"{one.name}\nover {words(one.baseline)}", fontsize=10)
         axes.grid(alpha=0.3, axis="x")
-    baseline, measure = words(comparisons[0].baseline), MEASURES[comparisons[0].measure]
+    baseline, measure = (
+        "the query in the title" if len(baselines) > 1 else baselines.pop(),
+        MEASURES[comparisons[0].measure],
+    )
     said = "filled: ahead or behind; grey band: too small to matter"
     figure.supxlabel(f"area under the curve minus that of {baseline} ({measure})\n{said}", fontsize=10)
     despine(figure)
@@ -146,12 +152,14 @@ def class_gains(comparison: Comparison) -> Figure:
     order = sorted(set(table["label"]))
     means, low, high = (table.pivot(index="query", columns="label", values=of)[order] for of in ("mean", "low", "high"))
     limit = 200 * np.nanmax(means.abs().to_numpy(), initial=1e-6)
-    title = f"{comparison.name}:\ngain over {words(comparison.baseline)}, points of IoU"
+    title = (
+        f"{comparison.name}: gain over {words(comparison.baseline)},\npoints of IoU; bold: the interval excludes zero"
+    )
     points = (100 * means).round(1) + 0.0  # no minus zero
     figure, axes = _matrix(title, points, "+.1f", cmap="PuOr", vmin=-limit, vmax=limit)
     is_real = ((low > 0) | (high < 0)).to_numpy()[means.notna().to_numpy()]
     for text, is_bold in zip(axes.texts, is_real, strict=True):
-        text.set(fontweight="bold" if is_bold else "normal", color="black" if is_bold else "#666666")
+        text.set(fontweight="bold" if is_bold else "normal", color="black" if is_bold else "#444444")
     return figure
 
 
@@ -164,4 +172,6 @@ def acquired_classes(acquired: pd.DataFrame, name: str) -> Figure:
     distances = np.abs(np.log(factors.where(factors > 0).to_numpy(float)))
     limit = max(1.1, np.exp(2 * np.nanmax(distances, initial=0)))  # no cell is too dark to read
     title = f"{name}:\nshare of what was acquired / share of the pool"
-    return _matrix(title, factors, ".2f", cmap="PuOr", norm=LogNorm(1 / limit, limit))[0]
+    colours = plt.get_cmap("PuOr")
+    colours = colours.with_extremes(bad=colours(0.25))  # of 0, which has no logarithm
+    return _matrix(title, factors, ".2f", cmap=colours, norm=LogNorm(1 / limit, limit))[0]

@@ -1,6 +1,7 @@
 """The published figures, drawn from tables and arrays in `results/published/` into `image_examples/`: `make figures`.
 
-Two of them show MNIST's digits, which are not part of the project: without the data set they stay as they are.
+Some show MNIST's digits or photographs of nuclei, which are not part of the project: without the data set they stay as
+they are.
 """
 
 import sys
@@ -12,24 +13,28 @@ from matplotlib.figure import Figure
 from alutils.datasets import load_dataset
 from alutils.errors import DataError, check_choice
 from alutils.paths import IMAGE_EXAMPLES, published_dir
+from alutils.queries.query import parse_query
+from alutils.queries.regions import divide
 from alutils.results.acquired import of_setting
-from alutils.results.comparison import Comparison, comparisons_of
+from alutils.results.comparison import Comparison, all_comparisons
 from alutils.results.figures import comparison
 from alutils.results.figures.curves import learning_curves, regime_curves
 from alutils.results.figures.digits import digit_rows, entropy_histograms, sure_digits
-from alutils.results.figures.scenes import label_map, scene_by_dropout_rate, scene_with_label
+from alutils.results.figures.scenes import label_map, regions_by_round, scene_by_dropout_rate, scene_with_label
 from alutils.results.figures.style import save
 from alutils.results.figures.thesis import bulk_comparison, transfer_matrix
 from alutils.results.maps import SavedMaps
-from alutils.results.publish import WITH_SCORES
+from alutils.results.publish import WITH_REGIONS, WITH_SCORES
 from alutils.results.tables import Experiment
 from alutils.results.thesis import bulk_points, our_bulk, thesis_points, transfer_gains
+from alutils.runs.acquisition import check_items
 from alutils.runs.schemas import read_csv
 
-(DIGITS,), SCENES, MAPS = WITH_SCORES, "camvid_small", "examples"  # published experiments
+(DIGITS,), (REGIONS,), SCENES, MAPS = WITH_SCORES, WITH_REGIONS, "camvid_small", "examples"  # published experiments
 SIDES = {  # by published experiment: the data set whose comparison is drawn, and which sides of it
     "camvid_images": ("camvid", ["curves", "gains", "costs", "acquired"]),
     "nuclei_images": ("nuclei", ["curves", "gains"]),
+    "nuclei_regions": ("nuclei", ["curves", "gains", "costs"]),
     "mnist_queries": ("mnist", ["curves", "gains", "penalties"]),
     "camvid_queries": ("camvid", ["curves", "gains", "penalties", "classes", "acquired"]),
     "streets_queries": ("streets", ["gains"]),
@@ -83,6 +88,17 @@ def mnist_example() -> Figure:
     return digit_rows(load_dataset("mnist", "train"), rows=3, columns=12)
 
 
+def regions_chosen() -> Figure:
+    """Draw the regions that a committee labelled in three photographs, by round."""
+    rows = read_csv(published_dir() / f"{REGIONS}-regions.csv")
+    first = rows.iloc[0]
+    dataset = load_dataset(first["dataset"], "train", int(first["height"]), int(first["width"]))
+    check_items(rows, dataset)
+    regions = parse_query(first["query"]).regions
+    assert regions is not None, "such runs are published only"
+    return regions_by_round(dataset, rows, divide(dataset, regions)[0])
+
+
 def maps() -> SavedMaps:
     """Return the published maps of one drawn scene."""
     return SavedMaps.read(published_dir() / f"{MAPS}-maps.npz")
@@ -91,11 +107,11 @@ def maps() -> SavedMaps:
 @cache
 def published_comparisons(name: str) -> list[Comparison]:
     """Return the comparisons of a published experiment; several figures are made of one."""
-    return comparisons_of(Experiment.published(name))
+    return all_comparisons(Experiment.published(name))
 
 
 def side(name: str, what: str) -> Figure:
-    """Draw one side of a published comparison: of the data set that `SIDES` names, or, for gains, of all settings."""
+    """Draw one side of a published comparison: of the data set that `SIDES` names, or, for gains, of all of them."""
     comparisons = published_comparisons(name)
     if what == "gains":
         return comparison.gains(comparisons)
@@ -123,6 +139,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "mnist_entropy": mnist_entropy,
     "mnist_sure": mnist_sure,
     "mnist_example": mnist_example,
+    "regions_chosen": regions_chosen,
     "dr_rate": lambda: scene_by_dropout_rate(maps()),
     "cityscapes_example": lambda: scene_with_label(maps()),
     "inference_example": lambda: label_map(maps(), INFERENCE_SIZE),

@@ -16,18 +16,30 @@ def bulk_comparison(panels: dict[str, pd.DataFrame]) -> Figure:
 
     Queries are shifted sideways so that whiskers do not overlap. The dashed black line is the score with all labels.
     Above the curves stands the committees' mean gain over random; below them, dashed red, the slope of random's curve.
+    The axes have one scale, so that gains can be compared by eye.
     """
+    extents = {title: _extent(points) for title, points in panels.items()}
+    room = max(high - low for low, high in extents.values()) or 0.01
     figure, grid = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4.2), layout="constrained", squeeze=False)
     for axes, (title, points) in zip(grid[0], panels.items(), strict=True):
         axes.set_title(title, fontsize=10)
-        axes.set_xlabel("labelled images, % of the training set")
         axes.set_ylabel(MEASURE_LABELS["miou"])
+        axes.set_xticks(points.loc[points["query"] != "all", "percent"].unique())
         axes.grid(alpha=0.3)
+        middle = sum(extents[title]) / 2
+        axes.set_ylim(middle - 0.75 * room, middle + 0.65 * room)
         _bulk_curves(axes, points)
-        _gains_and_slopes(axes, points)
+        _gains_and_slopes(axes, points, room)
     grid[0, 0].legend(frameon=False, fontsize=9, loc="lower right")
+    figure.supxlabel("labelled images, % of the training set; points at one share stand side by side", fontsize=10)
     despine(figure)
     return figure
+
+
+def _extent(points: pd.DataFrame) -> tuple[float, float]:
+    """Return the lowest and the highest score that a point's whisker reaches."""
+    spread = points["sd"].fillna(0)
+    return (points["mean"] - spread).min(), (points["mean"] + spread).max()
 
 
 def _bulk_curves(axes: Axes, points: pd.DataFrame) -> None:
@@ -45,12 +57,9 @@ def _bulk_curves(axes: Axes, points: pd.DataFrame) -> None:
         axes.axhline(mean, color="black", ls="--", label="all labels")
 
 
-def _gains_and_slopes(axes: Axes, points: pd.DataFrame) -> None:
-    spread = points["sd"].fillna(0)
-    low, high = (points["mean"] - spread).min(), (points["mean"] + spread).max()
-    room = high - low or 0.01
-    axes.set_ylim(low - 0.25 * room, high + 0.15 * room)
-    above = points[points["query"] != "all"].assign(top=points["mean"] + spread)
+def _gains_and_slopes(axes: Axes, points: pd.DataFrame, room: float) -> None:
+    """Write gains above and slopes below the curves; `room` is how far all scores reach, the unit of distances."""
+    above = points[points["query"] != "all"].assign(top=points["mean"] + points["sd"].fillna(0))
     tops = above.groupby("percent")["top"].max()
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
     gains = committee_gain(points)
