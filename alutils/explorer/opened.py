@@ -12,6 +12,7 @@ from torch import Tensor
 from alutils.datasets import ImageDataset
 from alutils.errors import DataError, ParameterError
 from alutils.models.base import predicted_classes
+from alutils.paths import published_dir
 from alutils.queries.committee import Committee, committee_statistics, enlarged_pieces, probability
 from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
@@ -52,7 +53,8 @@ class OpenedRun:
 
     query : the run's query
     rounds, acquired : `rounds.csv` and `acquisitions.csv`
-    scores : the functions of every score that can be shown, by name; the query's own comes first
+    scores : the functions of every score that can be shown, by name; the query's own comes first, and of runs that are
+        opened together each has those of all
     loaded : data sets that runs share, by what they are loaded by
     """
 
@@ -185,9 +187,12 @@ def opened_runs(experiment: str) -> dict[str, OpenedRun]:
     loaded: dict[tuple[Any, ...], ImageDataset] = {}
     found = {run.path.name: OpenedRun(run, loaded) for run in rounds}
     if not found:
+        what = "only its published table is here" if (published_dir() / f"{experiment}.csv").exists() else "allowed"
         raise ParameterError(
-            f"experiment {experiment} has no finished run of rounds; allowed: one that notebook 03 ran"
+            f"experiment {experiment} has no finished run of rounds; {what}: notebook 03, or `alutils grid`, makes runs"
         )
+    for run in found.values():
+        run.scores = {name: score for one in (run, *found.values()) for name, score in one.scores.items()}
     return found
 
 

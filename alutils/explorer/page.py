@@ -37,8 +37,12 @@ body { max-width: 84rem }
 .controls { position: sticky; top: 0; background: #fff; padding: .5rem 0 }
 .controls label { display: inline-block; margin-right: 1rem } .controls select { max-width: 90vw }
 .controls input { vertical-align: middle; width: 12rem }
+.values td { text-align: left; overflow-wrap: anywhere } .values th { font-weight: normal; vertical-align: top }
 .parts { display: flex; gap: 4px; align-items: flex-start } .parts img { min-width: 0 }
-@media (max-width: 50rem) { .parts { display: block } .parts img { width: 100% } }
+@media (max-width: 50rem) {
+  .parts { display: block } .parts img { width: 100% }
+  .wide::before { content: "wider than the screen: swipe"; font-size: .75rem; color: #777 }
+}
 """
 SCRIPT = """
 const views = [...document.querySelectorAll(".view")]
@@ -58,11 +62,11 @@ show()
 """
 CHOSEN = """<h2>What was chosen</h2>
 <p>Each view shows an image that the networks of a round chose to be labelled next: the photo, its label, the
-prediction without dropout, and the disagreement of the committee, brightest where it is most. One seed of each query is
-shown, and as many choices of each round as fit on the page. The sliders obey the arrow keys.</p>
+prediction without dropout, and the score of each pixel (its name stands above), brightest where it is most. One seed of
+each query is shown, and as many choices of each round as fit on the page. The sliders obey the arrow keys.</p>
 """
 CONTROLS = """<div class="controls" hidden>
-<label>query <select id="query">{options}</select></label>
+<label>run <select id="query">{options}</select></label>
 <label>round <input type="range" id="round" min="0" value="0"></label>
 <label>choice <input type="range" id="rank" min="0" value="0"></label>
 <output id="where" for="query round rank"></output>
@@ -173,7 +177,10 @@ def _made(experiment: Experiment) -> Iterator[str]:
     """Yield how the experiment was made: recipes that are alike in all runs, code, device, versions."""
     records = [*experiment.records.values()]
     configs, provenances = ([record[what] for record in records] for what in ("config", "provenance"))
-    alike = {name: value for name, value in configs[0].items() if all(one.get(name) == value for one in configs)}
+    given = {name: value for name, value in configs[0].items() if value is not None}
+    alike = {name: value for name, value in given.items() if all(one.get(name) == value for one in configs)}
+    if "steps" in given:
+        alike.pop("epochs", None)  # steps replace them
     commits = sorted({one["commit"] for made in provenances for one in made.get("code", [])})
     told = {
         "runs": len(records),
@@ -192,10 +199,11 @@ def _figure(figure: Figure, description: str) -> str:
     return f'<figure class="wide">{picture(png(figure), description, "png")}</figure>'
 
 
-def _table(table: pd.DataFrame, *, header: bool = True) -> str:
+def _table(table: pd.DataFrame) -> str:
     """Return a table of text as HTML, which a narrow screen can scroll."""
-    return f'<div class="wide">{table.to_html(border=0, header=header)}</div>'
+    return f'<div class="wide">{table.to_html(border=0)}</div>'
 
 
 def _rows(values: Mapping[str, Any]) -> str:
-    return _table(pd.DataFrame({"value": values}), header=False)
+    rows = "".join(f"<tr><th>{escape(name)}<td>{escape(str(value))}" for name, value in values.items())
+    return f'<table class="values">{rows}</table>'

@@ -79,7 +79,7 @@ def parts_of(run: OpenedRun, view: View) -> dict[str, np.ndarray]:
     photo = with_regions(run, view, item.image.transpose(1, 2, 0))
     label = paint_labels(item.label, dataset.colours)
     shown = {
-        "photo": (f"{item.name}, {words(run.config.query)}", photo),
+        "photo": (f"{words(run.config.query)}: {item.name}", photo),
         "label": ("label", label),
         "prediction": ("prediction", paint_labels(look.prediction, dataset.colours)),
         "disagreement": (f"{words(view.score)}, mean {disagreement.mean():.3f}", colour_table()[level]),
@@ -119,9 +119,11 @@ def captioned(picture: np.ndarray, title: str) -> np.ndarray:
 
 @lru_cache(512)
 def caption(title: str, width: int) -> np.ndarray:
-    """Return a line of text, (`CAPTION`, `width`, 3) uint8, black on white."""
-    line = Image.new("RGB", (width, CAPTION), "white")
-    ImageDraw.Draw(line).text((2, 2), title, "black", ImageFont.load_default(17))
+    """Return a line of text, (`CAPTION`, `width`, 3) uint8, black on white; of a long one the end is left out."""
+    line, font = Image.new("RGB", (width, CAPTION), "white"), ImageFont.load_default(17)
+    while len(title) > 1 and font.getlength(title) > width - 8:
+        title = f"{title[:-2]}…"
+    ImageDraw.Draw(line).text((2, 2), title, "black", font)
     return np.asarray(line)
 
 

@@ -91,6 +91,7 @@ class Explorer:
         """Offer what goes with the run: those it can be compared with, its rounds, classes and scores."""
         runs = self.screen.runs
         run = runs[self._controls["run"].value]
+        own = next(iter(runs[self._shown.run].scores)) if self._shown else ""  # of the run before
         offered = {
             "beside": [NOTHING, *comparable(run, runs.values())],
             "order": orders(run),
@@ -100,7 +101,7 @@ class Explorer:
         for name, options in offered.items():
             control, kept = self._controls[name], self._controls[name].value
             control.options = options
-            control.value = kept if kept in options else options[0]
+            control.value = kept if kept in options and (name, kept) != ("score", own) else options[0]
         self._controls["number"].max = run.last_round
 
     def _try(self, wanted: tuple[State, Place | None]) -> None:

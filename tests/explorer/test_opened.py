@@ -97,6 +97,9 @@ def test_a_score_of_ones_own_is_shown_first(tmp_path, monkeypatch: pytest.Monkey
     np.testing.assert_allclose(own, 2 * run.score_map(look, "variation_ratio"), atol=1e-6)
     shown = [run.score_map(run.look(0, "train", index), "mine.py:doubled").max() for index in range(8)]
     assert run.limit("mine.py:doubled") == pytest.approx(max(shown))
+    finished(replace(SCENES, query="random"))
+    together = opened_runs("e").values()
+    assert all("mine.py:doubled" in one.scores for one in together), "a score of one can be looked at in all"
 
 
 def test_of_digits_every_member_is_known():
@@ -140,7 +143,7 @@ def test_what_cannot_be_opened_is_one_line(tiny_scenes: ImageDataset, monkeypatc
     with pytest.raises(ParameterError, match="experiment nowhere has no finished run of rounds"):
         opened_runs("nowhere")
     run_bulk(BULK)
-    with pytest.raises(ParameterError, match="experiment e has no finished run of rounds"):
+    with pytest.raises(ParameterError, match="experiment e has no finished run of rounds; allowed: notebook 03"):
         opened_runs("e")
     with pytest.raises(ParameterError, match="is a bulk training; allowed"):
         OpenedRun(RunFolder("e", BULK.run_name))

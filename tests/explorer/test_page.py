@@ -61,8 +61,10 @@ def test_a_page_says_what_the_comparison_says(text: str):
     seconds = sum(
         made["seconds"] for made in (record["provenance"] for record in Experiment.find("e").records.values())
     )
-    assert f"<th>time of all runs</th>\n      <td>{seconds:.0f} s</td>" in text
-    assert "<th>batch_size</th>\n      <td>2</td>" in text
+    assert f"<th>time in training and queries<td>{seconds:.0f} s" in text
+    assert "<tr><th>batch_size<td>2" in text
+    assert "<th>epochs<td>" in text
+    assert "null" not in text.partition("How it was made")[2]
 
 
 def test_views_are_the_choices_of_every_round_of_one_seed_of_every_query(text: str):

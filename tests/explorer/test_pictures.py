@@ -14,6 +14,7 @@ from alutils.explorer.pictures import (
     View,
     below,
     beside,
+    caption,
     colour_table,
     framed,
     outline,
@@ -108,6 +109,13 @@ def test_a_digit_stands_beside_what_its_members_say():
     corners = picture[CAPTION : CAPTION + 4 * 22 : 22, left : left + 10 * 22 : 22, 0].astype(int)
     expected = 255 - (200 * run.look(1, "test", 0).members).astype(int)
     assert np.abs(corners - expected).max() == 0
+
+
+def test_a_long_caption_ends_before_the_next_one():
+    short, long, longer = (caption("query: " + "item" * times, 200) for times in (1, 40, 41))
+    assert (long[:, -6:] == 255).all()
+    assert (long == longer).all()
+    assert (short != long).any()
 
 
 def test_pictures_beside_and_below_each_other_keep_their_pixels():

@@ -14,7 +14,7 @@ from alutils.explorer.screen import NOTHING
 from alutils.explorer.widget import Explorer
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_provenance")]
-RANDOM = replace(SCENES, query="random")
+RANDOM, BALD = replace(SCENES, query="random"), replace(SCENES, query="bald")
 
 
 @pytest.fixture
@@ -44,13 +44,21 @@ def test_every_control_changes_what_is_shown(explorer: Explorer):
 
 
 def test_another_run_offers_its_own_rounds_scores_and_companions(explorer: Explorer, tiny_everywhere: None):
+    finished(BALD)
+    explorer = Explorer("e")
     explorer.set(run=SCENES.run_name, beside=RANDOM.run_name, number=2)
     explorer.wait()
     assert explorer._controls["number"].max == 2
     explorer.set(run=RANDOM.run_name)
     explorer.wait()
     assert explorer.state.beside == NOTHING, "a run does not stand beside itself"
-    assert explorer._controls["beside"].options == (NOTHING, REGIONS.run_name, SCENES.run_name)
+    assert explorer._controls["beside"].options == (NOTHING, BALD.run_name, REGIONS.run_name, SCENES.run_name)
+    explorer.set(run=BALD.run_name)
+    explorer.wait()
+    assert explorer.state.score == "mutual_information", "each run's own score"
+    explorer.set(score="margin", run=SCENES.run_name)
+    explorer.wait()
+    assert explorer.state.score == "margin", "a score that was chosen stays"
 
 
 def test_clicks_lead_to_rounds_images_and_pixels(explorer: Explorer):

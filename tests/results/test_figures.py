@@ -16,6 +16,11 @@ from alutils.results.maps import SavedMaps
 from alutils.results.thesis import committee_gain, thesis_points
 
 
+def test_names_are_written_with_spaces_but_the_name_of_a_file():
+    assert style.words("vote_entropy+diverse4") == "vote entropy + diverse4"
+    assert style.words("my_scores.py:second_best+top0.1") == "my_scores.py:second_best + top0.1"
+
+
 def test_labels_get_their_colours_and_void_is_black():
     painted = scenes.paint_labels(np.array([[0, 1], [255, 1]]), [(1, 2, 3), (4, 5, 6)])
     assert painted.tolist() == [[[1, 2, 3], [4, 5, 6]], [[0, 0, 0], [4, 5, 6]]]

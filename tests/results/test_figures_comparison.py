@@ -240,5 +240,5 @@ def test_nothing_acquired_beyond_the_start_is_drawn_too(acquired: pd.DataFrame):
 def test_a_class_that_was_never_acquired_looks_unlike_one_that_is_as_frequent_as_in_the_pool(acquired: pd.DataFrame):
     never = (acquired["query"] == "vote_entropy") & (acquired["name"] == "car")
     (axes,) = drawn(figures.acquired_classes(acquired.assign(mean=acquired["mean"].mask(never, 0)), "d m")).axes
-    cells = dict(zip(texts(axes).values(), map(to_hex, axes.collections[0].get_facecolor()), strict=True))
+    cells = dict(zip(texts(axes).values(), np.asarray(axes.collections[0].get_facecolor()).tolist(), strict=True))
     assert cells["0.00"] != cells["1.00"]

@@ -57,8 +57,11 @@ def query_styles(queries: Iterable[object]) -> dict[str, dict[str, Any]]:
 
 
 def words(name: object) -> str:
-    """Return a name as it is written in a figure: with spaces, at which a long one may be broken."""
-    return str(name).replace("_", " ").replace("+", " + ")
+    """Return a name as it is written in a figure: with spaces, at which a long one may be broken.
+
+    The name of a query in a file of one's own keeps its underscores, which belong to the file's name.
+    """
+    return (str(name) if ":" in str(name) else str(name).replace("_", " ")).replace("+", " + ")
 
 
 def despine(figure: Figure) -> None:
