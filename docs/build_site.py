@@ -35,7 +35,10 @@ def main() -> int:
         shutil.rmtree(BUILD / "doctrees", ignore_errors=True)
         shutil.rmtree(BUILD / "html", ignore_errors=True)
     options = ["-W", "--keep-going", "-n", "-q", "-j", "auto", "-d", BUILD / "doctrees", "-c", DOCS]
-    return build_main([*map(str, options), str(SOURCE), str(BUILD / "html")])
+    failed = build_main([*map(str, options), str(SOURCE), str(BUILD / "html")])
+    if not failed:
+        sys.stdout.write(f"{BUILD / 'html' / 'index.html'}\n")
+    return failed
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def report(name: str) -> str:
     """Return an experiment's scores and gains over random, by setting, then where everything lies."""
     experiment, lines = Experiment.find(name), []
     for setting, rows in settings(experiment.table):
-        lines += [f"\n{setting}: {measure_of(rows)}, mean ± standard deviation (seeds)"]
+        lines += [f"\n{setting}{_size_of(experiment, rows)}: {measure_of(rows)}, mean ± standard deviation (seeds)"]
         lines += [pivot(summarise(rows)).to_string()]
         gains = paired_gains(rows)
         if not gains.empty:
@@ -80,7 +80,16 @@ def report(name: str) -> str:
     lines += ["", f"executed notebooks  {folder}/*/notebook.ipynb"]
     lines += [f"tables              {folder}/*/rounds.csv, acquisitions.csv"]
     lines += [f"figures             {path}/" for path in sorted({file.parent for file in folder.glob("*/*.png")})]
+    lines += [f"more                alutils compare {name}, alutils page {name}; notebook 09_explore in `make lab`"]
     return "\n".join(lines)
+
+
+def _size_of(experiment: Experiment, rows: pd.DataFrame) -> str:
+    """Return the size of the images of a setting's runs, as text; an empty text where it was not recorded."""
+    configs = [record["config"] for record in experiment.records.values()]
+    of_setting = [config for config in configs if config.get("model") == rows["model"].iloc[0]]
+    sizes = {f"{config['height']}x{config['width']}" for config in of_setting if "height" in config}
+    return f" at {sizes.pop()}" if len(sizes) == 1 else ""
 
 
 def compare(name: str) -> str:

@@ -24,8 +24,14 @@ def test_the_report_says_scores_gains_and_where_things_lie(results: Path):
     text = report("e")
     assert "d m rounds: miou" in text
     assert "0.2500 (1)" in text
+    assert "alutils compare e, alutils page e" in text
     assert "0.0500 (1)" in text
     assert f"{results}/e/*/notebook.ipynb" in text
+
+
+def test_the_report_says_how_large_images_are():
+    finished_run("random", 0, [0.1, 0.2], height=256, width=512)
+    assert "d m rounds at 256x512: miou" in report("e")
 
 
 def test_a_missing_experiment_is_one_line():
