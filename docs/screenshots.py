@@ -29,7 +29,7 @@ def save(shot: bytes, name: str, folder: Path) -> None:
     (folder / "shot.png").write_bytes(shot)
     picture = Image.open(folder / "shot.png").convert("RGB")
     picture.thumbnail((WIDTH, picture.height))
-    picture.quantize(128).save(EXAMPLES / f"{name}.png", optimize=True)
+    picture.quantize(256, Image.Quantize.MAXCOVERAGE).save(EXAMPLES / f"{name}.png", optimize=True)
 
 
 def main(experiment: str, run: str, beside: str, number: int) -> None:

@@ -160,6 +160,12 @@ def test_gains_have_a_panel_a_setting_whether_it_has_any(rich: Comparison):
     assert markers(figure.axes[2]) == [(pytest.approx(0.1), "hollow")], "one seed excludes nothing"
 
 
+def test_an_interval_of_two_seeds_fills_no_panel():
+    two = {seed: RANDOM[seed] for seed in (0, 1)}
+    figure = drawn(figures.query_curves(comparison_of({"random": two, "vote_entropy": two})))
+    assert not figure.axes[0].collections
+
+
 def test_gains_over_several_baselines_name_them(rich: Comparison):
     figure = drawn(figures.gains([rich, replace(rich, baseline="mixed")]))
     assert [axes.get_title() for axes in figure.axes] == ["d m\nover random", "d m\nover mixed"]

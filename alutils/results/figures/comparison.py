@@ -19,14 +19,15 @@ from alutils.results.figures.style import MEASURE_LABELS, annotated_matrix, desp
 from alutils.results.significance import ALPHA, MARGIN
 
 PANELS = 4  # per row at most
+FEWEST = 3  # seeds whose interval is drawn
 TITLE = 24  # characters per line of a panel's title
 
 
 def query_curves(comparison: Comparison) -> Figure:
     """Draw the learning curves: one panel per query, which shows it beside the baseline, intervals shaded.
 
-    The dashed line is the score with all labels; thin grey lines are the means of the other queries. Wide intervals, as
-    of two seeds, leave the picture.
+    The dashed line is the score with all labels; thin grey lines are the means of the other queries. Intervals of less
+    than `FEWEST` seeds would fill the panels and are left out; the tables have them.
     """
     table, baseline = curve_table(comparison), comparison.baseline
     others = [query for query in comparison.queries if query != baseline] or comparison.queries
@@ -62,7 +63,8 @@ def _curve_panel(axes: Axes, table: pd.DataFrame, query: str, baseline: str) -> 
             label = words(baseline) if other == baseline else None
             axes.plot(points["labelled_percent"], points["mean"], ms=4, label=label, **style)
             ends = (points["low"].to_numpy(), points["high"].to_numpy())
-            axes.fill_between(points["labelled_percent"], *ends, color=style["color"], alpha=0.2, lw=0)
+            if points["n"].min() >= FEWEST:
+                axes.fill_between(points["labelled_percent"], *ends, color=style["color"], alpha=0.2, lw=0)
     axes.set_title(textwrap.fill(words(query), TITLE), fontsize=10)
     axes.tick_params(labelbottom=True, labelleft=True)  # panels share axes, but each is read alone
     axes.grid(alpha=0.3)
