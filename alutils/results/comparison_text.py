@@ -82,7 +82,7 @@ def label_table(comparison: Comparison) -> pd.DataFrame:
             text[f"clicks for {share} %"] = table[f"clicks_{share}"].map(_clicks_text)
     if "clicks" in table:
         text["clicks in all"] = _numbers(table["clicks"], "{:,.0f}")
-    for name, title in (("seconds_query", "s a query"), ("seconds_train", "s a training")):
+    for name, title in (("seconds_query", "seconds to choose"), ("seconds_train", "seconds to train")):
         text[title] = _numbers(table[name], "{:.2f}")
     return pd.DataFrame(text)
 

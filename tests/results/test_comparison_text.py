@@ -94,7 +94,7 @@ def test_labels_have_a_row_a_query_and_text_in_each_cell(rich: Comparison):
     table = label_table(rich)
     assert list(table.columns) == [
         "% of labels for 90 % of full", "saved [95 %], 90 %", "% of labels for 95 % of full", "saved [95 %], 95 %",
-        "clicks for 90 %", "clicks for 95 %", "clicks in all", "s a query", "s a training",
+        "clicks for 90 %", "clicks for 95 %", "clicks in all", "seconds to choose", "seconds to train",
     ]  # fmt: skip
     assert list(table.loc["random"]) == ["27", "", "28.5", "", "27,000", "28,500", "30,000", "0.25", "1.50"]
     assert table.loc["worse", "clicks for 90 %"] == "not reached"
