@@ -52,7 +52,7 @@ def download_digits(name: str) -> None:
         _torchvision_class(name)(data_dir() / name, download=True)
     except (OSError, RuntimeError) as error:
         reason = shortened(str(error), 60)
-        raise DataError(f"{name} could not be downloaded ({reason}); {_where(name)}") from error
+        raise DataError(f"{name} could not be downloaded ({reason}); {_by_hand(name)}") from error
 
 
 def _from_torchvision(name: str, split: str, size: tuple[int, int] | None, class_names: list[str]) -> ImageDataset:
@@ -60,7 +60,8 @@ def _from_torchvision(name: str, split: str, size: tuple[int, int] | None, class
     try:
         data = _torchvision_class(name)(data_dir() / name, train=split == "train", download=False)
     except (OSError, RuntimeError, ValueError, LookupError, AssertionError) as error:
-        raise DataError(f"{name} is not there or not readable; {_where(name)}") from error
+        fetch = f".venv/bin/alutils run 01_mnist_sanity_checks -p dataset {name} -p download true"
+        raise DataError(f"{name} is not there or not readable; {_by_hand(name)}, or run `{fetch}`") from error
     images, labels = data.data.numpy()[:, None], data.targets.numpy()
     if images.shape[1:] != (1, SIDE, SIDE) or len(images) != len(labels) or labels.max(initial=0) >= len(class_names):
         found = f"{len(images)} images of {images.shape[2:]} pixels, {len(labels)} labels up to {labels.max(initial=0)}"
@@ -77,9 +78,9 @@ def _torchvision_class(name: str) -> type:
     return classes[name]
 
 
-def _where(name: str) -> str:
+def _by_hand(name: str) -> str:
     folder = data_dir() / name / _torchvision_class(name).__name__ / "raw"
-    return f"put the four idx files into {folder}, or run with download=True where there is a network"
+    return f"put the four idx files into {folder}"
 
 
 def _check(split: str, size: tuple[int, int] | None) -> None:

@@ -11,6 +11,7 @@ from conftest import need_real_data
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.datasets.digits import download_digits
 from alutils.errors import DataError, ParameterError
+from alutils.grid.parameters import find_notebook
 
 FILES = [
     "train-images-idx3-ubyte",
@@ -99,8 +100,12 @@ def test_missing_files_are_one_line_that_says_where(
 ) -> None:
     monkeypatch.setenv("ALUTILS_DATA", str(tmp_path))
     place = re.escape(str(tmp_path / name / folder / "raw"))
-    with pytest.raises(DataError, match=rf"^{name} is not there.*{place}.*$"):
+    with pytest.raises(DataError, match=rf"^{name} is not there.*{place}.*$") as caught:
         load_dataset(name, "train")
+    (typed,) = re.findall("`.venv/bin/alutils run (.*)`", str(caught.value))
+    notebook, *options = typed.split()
+    assert options == ["-p", "dataset", name, "-p", "download", "true"]
+    assert "download: bool" in find_notebook(notebook).read_text()
     assert not list(tmp_path.iterdir()), "a data folder may be read-only"
 
 
@@ -138,7 +143,7 @@ def test_download_without_network_is_one_line(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("ALUTILS_DATA", str(tmp_path))
     monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", no_network)
     place = re.escape(str(tmp_path / "mnist" / "MNIST" / "raw"))
-    with pytest.raises(DataError, match=rf"^mnist could not be downloaded.*{place}.*$"):
+    with pytest.raises(DataError, match=rf"^mnist could not be downloaded.*{place}$"):
         download_digits("mnist")
 
 
