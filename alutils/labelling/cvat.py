@@ -85,9 +85,9 @@ def read_annotations(content: bytes, check: Check) -> Iterator[Shapes]:
         root = fromstring(content, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         reason = one_line(error)[:100] or type(error).__name__
-        raise DataError(f"{ANNOTATIONS}: cannot be read as XML ({reason}); allowed: what CVAT exports") from error
+        raise DataError(f"the annotations cannot be read as XML ({reason}); allowed: what CVAT exports") from error
     if root.tag != "annotations":
-        raise DataError(f"{ANNOTATIONS}: its root is {root.tag}; allowed: annotations, as in CVAT for images 1.1")
+        raise DataError(f"the root of the annotations is {root.tag}; allowed: annotations, as in CVAT for images 1.1")
     for image in root.iter("image"):
         name = image.get("name", "")
         try:

@@ -67,9 +67,9 @@ class Target:
             (self.by_file[one] for one in (plain, Path(plain).stem, without_hash) if one in self.by_file), None
         )
         if found is None:
-            raise DataError(
-                f"{name[:80]}: no photograph of {self.split} has this name; allowed: names that they still have"
-            )
+            hint = did_you_mean(plain, self.by_file)
+            folder = self.description.splits[self.split].images
+            raise DataError(f"{name[:80]}: no photograph in {folder} has this name; {hint}allowed: the names there")
         return found
 
     def check(self, name: str, size: tuple[int, int]) -> Path:
@@ -275,7 +275,8 @@ def _change(target: Target, photo: Path, classes: np.ndarray, beside: Path, repl
         other = (old != IGNORE_INDEX) & (new != IGNORE_INDEX) & (old != new)
         if other.any() and not replace:
             raise DataError(
-                f"{photo.name}: {other.sum()} pixels have another class already; allowed: that, or --replace"
+                f"{photo.name}: {other.sum()} pixels have another class in {old_file.name} already; allowed: the same"
+                " class, or --replace, which gives them the new one and keeps a copy of the old label"
             )
         new = np.where(new == IGNORE_INDEX, old, new)
         is_changed = bool((new != old).any())

@@ -123,9 +123,9 @@ MASK = '<mask label="sky" left="{}" top="{}" width="{}" height="{}" rle="{}" z_o
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("text", r"^annotations\.xml: cannot be read as XML \("),
-        ("<annotations>", r"^annotations\.xml: cannot be read as XML \(no element found"),
-        ("<osm/>", r"^annotations\.xml: its root is osm; allowed: annotations, as in CVAT"),
+        ("text", r"^the annotations cannot be read as XML \("),
+        ("<annotations>", r"^the annotations cannot be read as XML \(no element found"),
+        ("<osm/>", r"^the root of the annotations is osm; allowed: annotations, as in CVAT"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><annotations>&b;</annotations>', "cannot be read as XML "),
         (ONE.replace('"4"', '"four"'), r"^a\.jpg: invalid literal"),
         (ONE.format(MASK.format(0, 0, 5, 1, "0, 5")), r"^a\.jpg: a mask of sky reaches beyond the image$"),
