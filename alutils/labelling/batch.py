@@ -122,7 +122,8 @@ def _rows(photos: Photos, choice: Choice) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"rank": rank + 1, "file": photos.files[position].name}
         if choice.regions is not None:
             row["region"] = int(choice.regions[rank])
-        row |= {"score": float(choice.scores[rank]), "score_rank": int(choice.ranks[rank])}
+        has_score = not math.isnan(choice.scores[rank])
+        row |= {"score": float(choice.scores[rank]), "score_rank": int(choice.ranks[rank]) if has_score else None}
         rows.append(row | {"stands_for": int(choice.stands_for[rank]), "why": why(choice, rank)})
     return rows
 

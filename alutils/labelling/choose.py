@@ -33,7 +33,7 @@ class Choice(NamedTuple):
     positions : (B,), of the photographs
     regions : (B,), the region of each; `None` for whole photographs
     scores : (B,), in the score's unit; NaN if the query has no score
-    ranks : (B,), the place of each by its score among all that could be chosen, from 1 on
+    ranks : (B,), the place of each by its score among all that could be chosen, from 1 on; it tells nothing without one
     stands_for : (B,), how many unlabelled photographs look more like this one than like any other chosen one, itself
         included
     left_out : how many photographs were left out because they look like one that is labelled or chosen
@@ -82,18 +82,33 @@ def check_regions(text: str) -> None:
         raise ParameterError(f"regions is {shortened(repr(text), 60)}; allowed: {allowed}, such as windows8x8")
 
 
-def choose(photos: Photos, heads: Heads, query: Query, k: int, *, seed: int = 0) -> Choice:
-    """Return the `k` photographs or regions that a query would have labelled next.
+class Left(NamedTuple):
+    """The photographs or regions of a pool, and the numbers of those that have no label."""
 
-    A photograph that looks like a labelled one, or like one with a higher score, is chosen only if no others are left.
-    Raises `DataError` if nothing is left to label, `ParameterError` for an impossible `k`.
+    pieces: Pieces
+    free: np.ndarray
+
+
+def left_to_label(photos: Photos, query: Query, k: int) -> Left:
+    """Return what a query can choose from.
+
+    Raises `DataError` if nothing is left to label, `ParameterError` if less than `k` is.
     """
-    dataset, generator = photos.dataset, numpy_generator(seed, "choice", len(photos.labelled))
-    pieces = Pieces(dataset, query.regions)
+    pieces = Pieces(photos.dataset, query.regions)
     free = _unlabelled(photos, pieces)
     if not len(free):
         raise DataError(f"{photos.description.name} {photos.split}: all {len(photos.files)} photographs have labels")
     check_range("k", k, 1, len(free))
+    return Left(pieces, free)
+
+
+def choose(photos: Photos, heads: Heads, query: Query, left: Left, k: int, *, seed: int = 0) -> Choice:
+    """Return the `k` photographs or regions that a query would have labelled next, of those that are `left`.
+
+    A photograph that looks like a labelled one, or like one with a higher score, is chosen only if no others are left.
+    """
+    dataset, generator = photos.dataset, numpy_generator(seed, "choice", len(photos.labelled))
+    pieces, free = left
     network = heads.networks[0] if heads.networks else _untrained(dataset)
     scores = _scores(photos, heads, query, pieces, free, generator)
     others = _unlike(photos, pieces.images[free], scores) if query.regions is None else np.ones(len(free), bool)

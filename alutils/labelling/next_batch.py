@@ -9,7 +9,7 @@ from alutils.datasets.folder import listed, read_description
 from alutils.errors import DataError, check_choice, check_range
 from alutils.files import try_lock
 from alutils.labelling.batch import batches, chosen_before, write_batch
-from alutils.labelling.choose import Choice, choose, query_for
+from alutils.labelling.choose import Choice, choose, left_to_label, query_for
 from alutils.labelling.heads import Heads, train_heads
 from alutils.labelling.photos import Photos, read_photos
 from alutils.labelling.stopping import curve, gain, last_confusions, note, score, scores_so_far
@@ -70,10 +70,11 @@ def next_batch(
 
 
 def _next_batch(photos: Photos, k: int, query: str, regions: str, prelabel: str, seed: int) -> NextBatch:
-    """Train, choose, and write the folder."""
+    """Train, choose, and write the folder; what cannot be chosen is refused before the training."""
+    asked = query_for(query, regions, has_labels=photos.have_classes)
+    left = left_to_label(photos, asked, k)
     heads = train_heads(photos.dataset, photos.labelled, seed=seed)
-    asked = query_for(query, regions, has_labels=bool(heads.networks))
-    choice = choose(photos, heads, asked, k, seed=seed)
+    choice = choose(photos, heads, asked, left, k, seed=seed)
     said = _said(photos, heads, choice)
     return NextBatch(photos, heads, choice, write_batch(photos, heads, choice, prelabel, said), said)
 

@@ -44,6 +44,11 @@ class Photos(NamedTuple):
         """Return the positions of the photographs without a label file, ascending."""
         return np.setdiff1d(np.arange(len(self.files)), self.labelled)
 
+    @property
+    def have_classes(self) -> bool:
+        """Whether a pixel of a label has a class, so that a network can learn from it."""
+        return bool((self.dataset.labels != IGNORE_INDEX).any())
+
 
 def read_photos(path: Path, split: str = "train", size: tuple[int, int] | None = None) -> Photos:
     """Return the photographs of a split of the data set that a YAML file describes.

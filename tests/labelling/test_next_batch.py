@@ -80,7 +80,7 @@ def test_three_rounds_through_files(photos: Path, tmp_path: Path, capsys: pytest
     assert "own train: 24 photographs, 0 with a label\nnext 6 photographs, by typiclust; " in out
     assert f"open {batches[0]}/next.html" in out
     first = pd.read_csv(batches[0] / "next.csv")
-    assert first["score"].isna().all()
+    assert first[["score", "score_rank"]].isna().all(axis=None)
     assert first["stands_for"].sum() == 24
     assert first["why"].str.startswith("typical, stands for ").all()
     assert json.loads((batches[0] / "label_studio/tasks.json").read_text())[0]["predictions"] == []
@@ -179,6 +179,12 @@ def test_of_photographs_that_look_alike_one_is_chosen(photos: Path):
     assert len({*next_batch(photos, 24).choice.positions.tolist()}) == 24, "all, if all are wanted"
 
 
+def test_without_a_score_there_is_no_place_by_score(photos: Path):
+    table = pd.read_csv(next_batch(photos, 2, size=(64, 128)).folder / "next.csv")
+    assert table[["score", "score_rank"]].isna().all(axis=None)
+    assert table["rank"].tolist() == [1, 2]
+
+
 def test_a_photograph_like_a_labelled_one_is_left_out(photos: Path, tmp_path: Path):
     name = f"{HIDDEN.item_names[5]}.jpg"
     Image.fromarray(hidden(name)).save(tmp_path / "labels" / f"{Path(name).stem}.png")
@@ -247,6 +253,24 @@ def test_a_wrong_option_is_one_line(
     assert run("next", photos, *options) == 1
     assert said in capsys.readouterr().err
     assert not (tmp_path / "results/labelling").exists()
+
+
+@pytest.mark.parametrize(("regions", "k", "left"), [("", 5, 4), ("windows2x2", 17, 16)])
+def test_more_than_are_left_is_refused_before_the_training(
+    regions: str, k: int, left: int, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def train(*_: Any, **__: Any) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("alutils.labelling.next_batch.train_heads", train)
+    label_first(photos, tmp_path, 20)
+    with pytest.raises(ParameterError, match=f"k is {k}; allowed: 1 to {left}$"):
+        next_batch(photos, k, regions=regions, size=(64, 128))
+
+
+def test_a_label_that_is_void_everywhere_teaches_no_committee(photos: Path, tmp_path: Path):
+    Image.fromarray(np.full((192, 384), 255, np.uint8)).save(tmp_path / "labels" / f"{HIDDEN.item_names[3]}.png")
+    assert str(next_batch(photos, 2, size=(64, 128)).choice.query) == "typiclust"
 
 
 def test_all_labelled_is_one_line(photos: Path, tmp_path: Path):
