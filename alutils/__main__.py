@@ -107,7 +107,7 @@ def new_dataset(chosen: argparse.Namespace) -> None:
     """Write a first YAML file for a folder of images."""
     from alutils.labelling.draft import draft
 
-    print(draft(Path(chosen.folder), chosen.classes))  # noqa: T201
+    print(draft(Path(chosen.folder), chosen.classes, chosen.rest))  # noqa: T201
 
 
 def next(chosen: argparse.Namespace) -> None:
@@ -178,11 +178,13 @@ def add_results(commands: Commands) -> None:
 
 def add_labelling(commands: Commands) -> None:
     """Add the subcommands for a person's own photographs."""
-    drafted = add(commands, new_dataset, "write a first YAML file for a folder of images", "photos")
+    example = "photos --classes road car --rest other"
+    drafted = add(commands, new_dataset, "write a first YAML file for a folder of images", example)
     drafted.add_argument("folder", metavar="FOLDER", help="a folder of images, or of folders of images and labels")
     drafted.add_argument(
         "--classes", metavar="NAME", nargs="+", default=[], help="names of classes, if no label is there"
     )
+    drafted.add_argument("--rest", metavar="NAME", default="", help="the class of what nobody will draw on")
     checked = add(commands, check, "look through a folder of images and labels", "photos.yaml")
     chosen = add(commands, next, "choose which photographs to label next", "photos.yaml -k 20")
     returned = add(commands, read, "add the labels that an annotation tool exported", "photos.yaml annotations.xml")
@@ -196,7 +198,7 @@ def add_labelling(commands: Commands) -> None:
     chosen.add_argument("--seed", metavar="N", type=int, default=0, help="another seed, another choice")
     returned.add_argument("export", metavar="EXPORT", help="an .xml, .json or .zip file, or a folder")
     returned.add_argument("--replace", action="store_true", help="let pixels get another class than they have")
-    returned.add_argument("--rest", metavar="CLASS", default="", help="the class of pixels that nobody drew")
+    returned.add_argument("--rest", metavar="CLASS", default="", help="the class of what nobody drew on")
     returned.add_argument("--later-wins", action="store_true", help="where shapes overlap, the later one counts")
     for command in (chosen, returned):
         command.add_argument("--split", metavar="SPLIT", default="train", help="the split that is labelled")

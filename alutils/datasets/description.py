@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from alutils.datasets.base import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD
+from alutils.errors import did_you_mean
 
 LabelValue = Annotated[int, Field(ge=0, le=255)]
 Colour = Annotated[list[LabelValue], Field(min_length=3, max_length=3)]
@@ -44,6 +45,7 @@ class Description(BaseModel):
     mean: Means = Field(default=[*IMAGENET_MEAN], description="three numbers from 0 to 1")
     std: Deviations = Field(default=[*IMAGENET_STD], description="three numbers above 0, at most 1")
     sequences: list[str] = Field(default=[], description="a list of texts with which the names of filmed images begin")
+    rest: str | None = Field(default=None, description="the name of a class")
     splits: dict[str, Split] = Field(
         min_length=1, description="for each split two folders, images and labels, relative to root"
     )
@@ -78,6 +80,13 @@ class Description(BaseModel):
             if not one or any(one.startswith(other) for other in [*sequences[:position], *sequences[position + 1 :]]):
                 raise ValueError(f"{one!r} is empty or begins like another one; allowed: texts that do not")
         return sequences
+
+    @model_validator(mode="after")
+    def _rest_is_a_class(self) -> Self:
+        if self.rest is not None and self.rest not in self.classes:
+            hint = did_you_mean(self.rest, self.classes)
+            raise ValueError(f"rest is {self.rest!r}; {hint}allowed: a class: {', '.join(self.classes)}")
+        return self
 
     @model_validator(mode="after")
     def _no_class_is_void(self) -> Self:

@@ -32,7 +32,8 @@ IMAGES, GUESSES, TABLE = "images", "guesses", "next.csv"
 WRITTEN = ("cvat", "label_studio")  # folders with what is imported into a tool
 ON_PAGE = 2  # times as large as on the contact sheet
 SURE = 0.75  # the probability from which a guess is sure
-MARKS: dict[str, Colour] = {VOID: (0, 0, 0), REGION: (255, 255, 0)}
+# Black is background in CVAT's masks.
+MARKS: dict[str, Colour] = {VOID: (40, 40, 40), REGION: (255, 255, 0)}
 SCORE = "vote_entropy"  # shown as disagreement where the query has no score of its own
 
 

@@ -18,6 +18,7 @@ from alutils.datasets.folder import colours_of, listed, meaning_of, read_descrip
 from alutils.datasets.labels import read_label, read_label_of
 from alutils.errors import collecting
 from alutils.files import write_whole
+from alutils.labelling.shapes import MUCH
 from alutils.labelling.sheet import Tile, contact_sheet, jpeg, painted, small
 from alutils.paths import labelling_dir
 from alutils.progress import bar
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 SHOWN = 48  # photographs on a contact sheet
 NAMED = 5  # of several things, in a line
+VOID_TEACHES_NOTHING = (
+    "    networks learn nothing from void, and give such pixels one of the classes; where nobody drew, `read --rest"
+    " CLASS` makes a class of it"
+)
 
 
 class Seen(NamedTuple):
@@ -66,10 +71,10 @@ def check(path: Path) -> Report:
     """
     description, problems = read_description(path), list[str]()
     found = [_look_through(description, path.resolve().parent, split, problems) for split in description.splits]
-    classes, alike = [*description.classes], _alike(found)
-    lines = [f"{description.name}: classes {', '.join(classes)}", ""]
+    alike = _alike(found)
+    lines = [f"{description.name}: classes {', '.join(description.classes)}", ""]
     for of_split in found:
-        lines += [*_about(of_split, classes, alike[of_split.split, of_split.split]), ""]
+        lines += [*_about(of_split, description, alike[of_split.split, of_split.split]), ""]
     for (one, other), pairs in alike.items():
         if one != other:
             count = len({name for _, name in pairs})
@@ -127,14 +132,16 @@ def _alike(found: list[Found]) -> defaultdict[tuple[str, str], list[tuple[str, s
     return pairs
 
 
-def _about(found: Found, classes: list[str], alike: list[tuple[str, str]]) -> list[str]:
+def _about(found: Found, description: "Description", alike: list[tuple[str, str]]) -> list[str]:
     """Return lines on one split."""
     lines = [f"{found.split}: {found.images} images, {found.labels} with a label"]
     if found.seen:
         sizes = Counter(f"{width}x{height}" for width, height in (seen.size for seen in found.seen))
         lines.append(f"  width x height: {_listed([f'{size} ({count})' for size, count in sizes.most_common()])}")
         counts = np.sum([seen.counts for seen in found.seen], axis=0)
-        lines += [f"  share of the labelled pixels: {_shares(counts, classes)}"] if counts.any() else []
+        lines += [f"  share of the labelled pixels: {_shares(counts, [*description.classes])}"] if counts.any() else []
+        if description.rest is None and counts[IGNORE_INDEX] > MUCH * counts.sum():
+            lines.append(VOID_TEACHES_NOTHING)
         pairs = f": {_listed(_as_text(alike))}" if alike else ""
         lines.append(f"  near-duplicates: {len({name for pair in alike for name in pair})} images{pairs}")
     return lines

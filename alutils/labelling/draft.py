@@ -41,25 +41,28 @@ class Labels(NamedTuple):
     source: str
 
 
-def draft(folder: Path, names: Sequence[str] = ()) -> str:
+def draft(folder: Path, names: Sequence[str] = (), rest: str = "") -> str:
     """Write `FOLDER.yaml` beside a folder of images, or of folders of images and labels; return what was found.
 
     Folders whose names hold train, val or test are splits. A folder belongs to another one as its labels if its files
     have few values or colours, and names that the other folder's files have, too. Classes are the values or colours
     that the labels hold. Without labels they are `names`, or an example, and an empty folder for labels is made.
 
+    rest : the class of what nobody will draw on; without labels it may be one more than `names`
+
     Raises `DataError` if there are no images, if labels are not to be understood, and if the YAML file exists.
     """
-    if wrong := {name for name in names if name in (VOID, REGION) or names.count(name) > 1}:
-        raise DataError(
-            f"classes: {', '.join(sorted(wrong))}; allowed: names, each once, other than {VOID} and {REGION}"
-        )
+    given = _given(names, rest)
     path = folder.resolve().with_suffix(".yaml") if folder.is_dir() else folder
     folders = _folders_of_images(folder.resolve())
     if path.exists():
         raise DataError(f"{path}: it exists; allowed: another name for it, or another folder")
     pairs = _paired(folders)
-    labels = _classes([labels for labels in pairs.values() if labels], names)
+    found = [labels for labels in pairs.values() if labels]
+    labels = _classes(found) if found else given
+    rest = rest or ("" if found or names else EXAMPLE[0])
+    if rest not in ("", *labels.colours):
+        raise DataError(f"rest is {rest!r}; allowed: a class that the labels hold: {', '.join(labels.colours)}")
     splits: dict[str, dict[str, str]] = {}
     for images, place in sorted(pairs.items()):
         made = place or images.with_name(f"{images.name}-labels")
@@ -68,13 +71,17 @@ def draft(folder: Path, names: Sequence[str] = ()) -> str:
         splits[name] = {
             of: where.relative_to(path.parent).as_posix() for of, where in (("images", images), ("labels", made))
         }
-    path.write_text(_yaml(path.stem, labels, splits))
+    path.write_text(_yaml(path.stem, labels, rest, splits))
     lines = [f"wrote {path}", f"  classes {', '.join(labels.colours)}: {labels.source}"]
     for name, places in splits.items():
         counts = [len(folders.get(path.parent / place, {})) for place in places.values()]
         lines.append(
             f"  split {name}: {counts[0]} images in {places['images']}, {counts[1]} labels in {places['labels']}"
         )
+    if rest:
+        lines.append(f"  what nobody draws on: {rest}")
+    elif not found:
+        lines.append("  what nobody draws on is void: networks learn nothing there; `rest: CLASS` in it names a class")
     return "\n".join([*lines, "correct names and colours in it, then:", f"  .venv/bin/alutils check {path}"])
 
 
@@ -113,11 +120,19 @@ def _look_like_labels(files: list[Path]) -> bool:
     return all(image.format in LOSSLESS and image.getcolors(MOST) is not None for image, _ in map(decoded, chosen))
 
 
-def _classes(folders: list[Path], names: Sequence[str]) -> Labels:
-    """Return the classes that the labels in some folders hold; without labels, `names`."""
-    if not folders:
-        chosen = names or EXAMPLE
-        return Labels(dict(zip(chosen, _spread(len(chosen)), strict=True)), None, "given" if names else "an example")
+def _given(names: Sequence[str], rest: str) -> Labels:
+    """Return classes by name, or an example, and `rest` among them; raise `DataError` for names that mean others."""
+    chosen = [*(names or EXAMPLE)]
+    chosen += [rest] if rest not in ("", *chosen) else []
+    if wrong := {name for name in chosen if name in (VOID, REGION) or chosen.count(name) > 1}:
+        raise DataError(
+            f"classes: {', '.join(sorted(wrong))}; allowed: names, each once, other than {VOID} and {REGION}"
+        )
+    return Labels(dict(zip(chosen, _spread(len(chosen)), strict=True)), None, "given" if names else "an example")
+
+
+def _classes(folders: list[Path]) -> Labels:
+    """Return the classes that the labels in some folders hold."""
     known = [path for folder in folders for path in (folder / LABELMAP, folder.parent / LABELMAP) if path.exists()]
     values, colours, palette = _found([path for folder in folders for path in by_stem(folder, None, None).values()])
     if known:
@@ -174,10 +189,11 @@ def _split_name(place: str, taken: dict[str, Any]) -> str:
     return told if told not in taken else re.sub(r"\W+", "_", place)[-60:]
 
 
-def _yaml(name: str, labels: Labels, splits: dict[str, dict[str, str]]) -> str:
+def _yaml(name: str, labels: Labels, rest: str, splits: dict[str, dict[str, str]]) -> str:
     """Return the text of the YAML file."""
     content: dict[str, Any] = {"name": re.sub(r"\W+", "_", name)[:60]}
     content |= {"classes": {of: [*colour] for of, colour in labels.colours.items()}}
     content |= {"labels_by": labels.by} if labels.by else {}
+    content |= {"rest": rest} if rest else {}
     text = yaml.safe_dump(content | {"splits": splits}, sort_keys=False, allow_unicode=True, default_flow_style=None)
     return f"# The keys of this file: docs/data-and-models.md\n{text}"

@@ -21,12 +21,14 @@ from alutils.labelling import cvat, label_studio
 from alutils.labelling.batch import WRITTEN, batches, newest_guess
 from alutils.labelling.exports import Export
 from alutils.labelling.photos import default_size
-from alutils.labelling.shapes import UNCOVERED, VOID, Shapes, classes_of
+from alutils.labelling.shapes import MUCH, REGION, UNCOVERED, VOID, Shapes, classes_of
 from alutils.paths import labelling_dir
 from alutils.queries.regions import clicks
 
 if TYPE_CHECKING:
     from alutils.datasets.description import Description
+
+BACKGROUND = "background"  # CVAT's name for black in masks
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Target:
     """The photographs that labels are read for, and how.
 
     folder : of the labels
-    rest : the class of pixels that no shape covers, or void
+    rest : the class of what nobody drew on, or void
     """
 
     description: "Description"
@@ -88,6 +90,7 @@ class Change(NamedTuple):
 
     file : the name of the label's file
     is_changed : whether a label that was there has other classes now
+    pixels, undrawn : all of them, and those that are void because nobody drew on them
     guessed, kept : pixels that had a guess and have a class now, and of these those whose class is the guess
     clicks, saved : how many it takes to draw the label, and to draw only what the guess had wrong
     """
@@ -96,6 +99,8 @@ class Change(NamedTuple):
     file: str
     is_new: bool
     is_changed: bool
+    pixels: int
+    undrawn: int
     guessed: int
     kept: int
     clicks: int
@@ -124,6 +129,13 @@ class Reading(NamedTuple):
         )
         if self.replaced:
             said += f"\n  what the changed labels were before is in {self.replaced}"
+        undrawn = sum(change.undrawn for change in self.changes) / sum(change.pixels for change in self.changes)
+        if undrawn > MUCH:
+            said += (
+                f"\n  nobody drew on {100 * undrawn:.1f} % of the pixels; they are void: networks learn nothing there"
+                " and give them one of the classes; to make a class of them, read again with --rest CLASS, or with"
+                " `rest: CLASS` in the YAML file"
+            )
         guessed = sum(change.guessed for change in self.changes)
         if not guessed:
             return said
@@ -148,7 +160,7 @@ def read(
     path : the YAML file that describes the data set
     export : CVAT for images 1.1 or segmentation masks 1.1, as XML, zip or folder; Label Studio's JSON; PNG files
     replace : whether a pixel that has a class may get another one
-    rest : the class of pixels that no shape covers; by default they are void
+    rest : the class of what nobody drew on; by default that of the YAML file, or void
     later_wins : whether of two shapes on one pixel the later one counts
 
     Nothing is written until all is read and checked. Labels that change are copied before, and those that stay as they
@@ -160,6 +172,7 @@ def read(
     place = description.splits[split].labels
     if place is None:
         raise DataError(f"{path}: the split {split} has no folder for labels; allowed: one, as `labels`")
+    rest = rest or description.rest or ""
     if rest:
         check_choice("rest", rest, description.classes)
     target = Target(
@@ -252,16 +265,19 @@ def _of_file(target: Target, name: str, content: bytes, meaning: LabelMeaning | 
 def _of_masks(
     target: Target, export: Export, labels: Mapping[tuple[int, int, int], str]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield what CVAT's coloured masks hold. Black is background and what nobody drew alike: void, unless a class."""
+    """Yield what CVAT's coloured masks hold. Black is background and what nobody drew on alike, unless a class."""
     for label in labels.values():
-        if label not in {*target.numbers, VOID, "background"}:
+        if label not in {*target.numbers, VOID, REGION, BACKGROUND}:
             hint = did_you_mean(label, target.numbers)
             raise DataError(f"label {label!r}; {hint}allowed: {', '.join(target.numbers)}")
-    of_colour = {colour: target.numbers.get(label, IGNORE_INDEX) for colour, label in labels.items()}
-    names = tuple(target.description.classes)
+    background = len(target.numbers)  # no class has this number
+    numbers = {BACKGROUND: background, **target.numbers}
+    of_colour = {colour: numbers.get(label, IGNORE_INDEX) for colour, label in labels.items()}
+    names = *target.description.classes, BACKGROUND
     meaning = LabelMeaning(target.meaning.of_value, of_colour, "colour", class_names=names)
     for name in export.below(cvat.MASKS, ".png"):
-        yield name, _of_file(target, name, export.read(name), meaning)
+        classes = _of_file(target, name, export.read(name), meaning)
+        yield name, np.where(classes == background, UNCOVERED, classes)
 
 
 def _change(target: Target, photo: Path, classes: np.ndarray, beside: Path, replace: bool) -> Change:
@@ -286,7 +302,8 @@ def _change(target: Target, photo: Path, classes: np.ndarray, beside: Path, repl
         )
     Image.fromarray(_pixels(new, target)).save(beside / file)
     guess = newest_guess(target.description.name, photo)
-    return Change(photo, file, old_file is None, is_changed, *_compared(new, guess))
+    undrawn = int(((classes == UNCOVERED) & (new == IGNORE_INDEX)).sum())
+    return Change(photo, file, old_file is None, is_changed, new.size, undrawn, *_compared(new, guess))
 
 
 def _compared(new: np.ndarray, guess: np.ndarray | None) -> tuple[int, int, int, int]:

@@ -10,6 +10,7 @@ from alutils.errors import DataError, did_you_mean
 
 VOID, REGION = "ignore", "region"  # labels beside the classes: pixels that do not count, and what is to be labelled
 UNCOVERED = -1
+MUCH = 0.1  # of the pixels; from there on, it is worth a line that they are void
 SEAM = 0.002  # the share of an image's pixels that shapes of several labels may share, as neighbours' borders do
 
 

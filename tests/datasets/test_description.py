@@ -85,6 +85,9 @@ def test_sequences_that_names_do_not_tell_apart_are_refused(sequences: list[str]
         (WHOLE, WHOLE + "ignore: [255, 1]", "ignore holds 1, the value of car"),
         (WHOLE, WHOLE + "ignore: 255", "ignore is 255"),
         (WHOLE, WHOLE + "ignore: null", "ignore is None"),
+        # what nobody drew
+        (WHOLE, WHOLE + "rest: cars", "rest is 'cars'; did you mean car? allowed: a class: road, car"),
+        (WHOLE, WHOLE + "rest: [car]", "rest is ['car']; allowed: the name of a class"),
         # other keys
         (WHOLE, WHOLE + "mean: [.nan, 0, 0]", "mean.0 is nan"),
         (WHOLE, WHOLE + "std: [.inf, 1, 1]", "std.0 is inf"),

@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from alutils.__main__ import main
-from alutils.labelling.check import check
+from alutils.labelling.check import VOID_TEACHES_NOTHING, check
 
 CLASSES = {"grass": [0, 255, 0], "path": [90, 90, 90], "wall": [200, 50, 0]}
 
@@ -61,6 +61,7 @@ def test_a_good_data_set_in_numbers(tmp_path: Path, capsys: pytest.CaptureFixtur
         "train: 4 images, 1 with a label",
         "  width x height: 64x32 (3), 32x64 (1)",
         "  share of the labelled pixels: grass 6.2 %, path 93.8 %, wall never; void are 75.0 % of the pixels",
+        f"{VOID_TEACHES_NOTHING}",
         "  near-duplicates: 2 images: a.png and c.jpg",
         "",
         "test: 2 images, 2 with a label",
@@ -110,6 +111,19 @@ def test_a_pool_without_labels_is_fine(tmp_path: Path):
     assert report.problems == []
     assert "train: 1 images, 0 with a label" in report.text
     assert "share" not in report.text
+
+
+@pytest.mark.parametrize(
+    ("void_rows", "keys", "is_said"), [(4, {}, True), (3, {}, False), (4, {"rest": "wall"}, False)]
+)
+def test_what_void_does_is_said_where_much_is_void_and_nothing_becomes_of_it(
+    void_rows: int, keys: dict[str, str], is_said: bool, tmp_path: Path
+):
+    label = np.zeros((32, 64))
+    label[:void_rows] = 255  # 4 of 32 rows are 12.5 %
+    splits = {"train": {"images": "photos/train", "labels": "labels/train"}}
+    report = check(write(tmp_path, {"train/a.png": photo(0)}, {"train/a.png": label}, splits=splits, **keys))
+    assert ("`read --rest CLASS` makes a class of it" in report.text) == is_said
 
 
 def test_a_wrong_description_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture):

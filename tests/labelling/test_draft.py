@@ -59,6 +59,45 @@ def test_photos_alone_get_a_folder_for_their_labels(tmp_path: Path, capsys: pyte
     assert check(path).problems == []
 
 
+def test_what_nobody_will_draw_on_gets_a_class(tmp_path: Path, capsys: pytest.CaptureFixture):
+    photos(tmp_path / "yard", "1.png")
+    assert main(["new-dataset", str(tmp_path / "yard"), "--classes", "road", "car", "--rest", "other"]) == 0
+    assert "classes road, car, other: given" in (out := capsys.readouterr().out)
+    assert "\n  what nobody draws on: other\n" in out
+    content = yaml.safe_load((tmp_path / "yard.yaml").read_text())
+    assert ([*content["classes"]], content["rest"]) == (["road", "car", "other"], "other")
+    assert check(tmp_path / "yard.yaml").problems == []
+
+
+def test_a_class_that_is_there_may_be_that_of_what_nobody_will_draw_on(tmp_path: Path):
+    photos(tmp_path / "yard", "1.png")
+    draft(tmp_path / "yard", ["road", "car"], "road")
+    content = yaml.safe_load((tmp_path / "yard.yaml").read_text())
+    assert ([*content["classes"]], content["rest"]) == (["road", "car"], "road")
+
+
+def test_without_such_a_class_one_line_says_so(tmp_path: Path):
+    photos(tmp_path / "yard", "1.png")
+    assert "what nobody draws on is void: networks learn nothing there; `rest: CLASS`" in draft(
+        tmp_path / "yard", ["road"]
+    )
+    assert "rest" not in yaml.safe_load((tmp_path / "yard.yaml").read_text())
+
+
+def test_the_example_has_such_a_class(tmp_path: Path):
+    photos(tmp_path / "yard", "1.png")
+    content = written(tmp_path / "yard")
+    assert ([*content["classes"]], content["rest"]) == (["background", "object"], "background")
+
+
+def test_labels_that_are_there_say_which_class_it_may_be(tmp_path: Path):
+    photos(tmp_path / "yard", "1.png", "2.png")
+    label(tmp_path / "yard/labels/2.png", MASK)
+    with pytest.raises(DataError, match="rest is 'other'; allowed: a class that the labels hold: class_0, class_1, c"):
+        draft(tmp_path / "yard", rest="other")
+    assert "what nobody draws on: class_1" in draft(tmp_path / "yard", rest="class_1")
+
+
 def test_splits_and_values_are_found(tmp_path: Path):
     for split in ("train", "test"):
         photos(tmp_path / "yard" / split, "1.png", "2.jpg", "3.png")
@@ -138,11 +177,13 @@ def two_kinds(folder: Path) -> None:
     label(folder / "labels/2.png", COLOURS[MASK])
 
 
-@pytest.mark.parametrize("names", [["road", "ignore"], ["region"], ["road", "car", "road"]])
-def test_names_that_mean_something_else_or_are_there_twice_are_one_line(names: list[str], tmp_path: Path):
+@pytest.mark.parametrize(
+    ("names", "rest"), [(["road", "ignore"], ""), (["region"], ""), (["road", "car", "road"], ""), (["road"], "ignore")]
+)
+def test_names_that_mean_something_else_or_are_there_twice_are_one_line(names: list[str], rest: str, tmp_path: Path):
     photos(tmp_path / "yard", "1.png")
     with pytest.raises(DataError, match=r"^classes: \w+; allowed: names, each once, other than ignore and region$"):
-        draft(tmp_path / "yard", names)
+        draft(tmp_path / "yard", names, rest)
 
 
 @pytest.mark.parametrize(

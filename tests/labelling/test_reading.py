@@ -19,8 +19,9 @@ from alutils.datasets.folder import meaning_of, read_description
 from alutils.datasets.labels import read_label
 from alutils.errors import DataError
 from alutils.labelling import cvat, exports, label_studio
+from alutils.labelling.batch import MARKS
 from alutils.labelling.reading import read
-from alutils.labelling.shapes import Drawing
+from alutils.labelling.shapes import VOID, Drawing
 
 CLASSES = {"grass": [0, 255, 0], "path": [90, 90, 90], "wall": [200, 50, 0]}
 COLOURS = {name: (red, green, blue) for name, (red, green, blue) in CLASSES.items()}
@@ -180,11 +181,63 @@ def test_what_next_wrote_is_not_taken_for_what_a_person_drew(yard: Path, tmp_pat
     assert [*labels_in(yard)] == ["c.png"]
 
 
-def test_what_nobody_drew_may_get_a_class(yard: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
-    assert main(["read", str(yard), str(cvat_xml(tmp_path)), "--rest", "wall"]) == 0
+@pytest.mark.parametrize("make", [cvat_xml, masks_zip, studio_json])
+@pytest.mark.parametrize("is_option", [True, False])
+def test_what_nobody_drew_may_get_a_class(
+    make: Callable[[Path], Path], is_option: bool, yard: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    if not is_option:
+        yard.write_text(yard.read_text() + "rest: wall\n")
+    assert main(["read", str(yard), str(make(tmp_path)), *(["--rest", "wall"] if is_option else [])]) == 0
     assert labels_in(yard)["a b.png"] == np.where(LABEL == 255, 2, LABEL).tolist()
+    assert "nobody drew" not in capsys.readouterr().out
+
+
+def test_read_again_with_a_class_for_the_rest_only_void_changes(yard: Path, tmp_path: Path):
+    read(yard, cvat_xml(tmp_path))
+    assert "0 new labels, 2 changed, 0 as before" in str(read(yard, tmp_path / "cvat/annotations.xml", rest="wall"))
+    assert labels_in(yard)["a b.png"] == np.where(LABEL == 255, 2, LABEL).tolist()
+
+
+def test_a_class_for_the_rest_that_there_is_not_is_one_line(yard: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     assert main(["read", str(yard), str(cvat_xml(tmp_path)), "--rest", "sky"]) == 1
     assert "rest is 'sky'; allowed: grass, path, wall" in capsys.readouterr().err
+
+
+LITTLE = np.zeros((30, 40), np.uint8)
+LITTLE[:3] = 255
+
+
+@pytest.mark.parametrize(
+    ("label", "drawn_void", "share"),
+    [
+        (np.where(LABEL == 1, 255, LABEL), None, "41.7"),
+        (np.where(LABEL == 1, 255, LABEL), LABEL == 1, ""),  # void on purpose but for 100 pixels of 1,200
+        (LITTLE, None, ""),  # a tenth is not much
+    ],
+)
+def test_much_that_nobody_drew_on_is_one_line(
+    label: np.ndarray, drawn_void: np.ndarray | None, share: str, yard: Path, tmp_path: Path
+):
+    cvat.write(tmp_path / "cvat", [Drawing("a b.JPG", label.astype(np.uint8), [*CLASSES], drawn_void)], COLOURS)
+    _, *others = str(read(yard, tmp_path / "cvat")).splitlines()
+    assert [line.split(" of the pixels; they are void: ")[0] for line in others] == (
+        [f"  nobody drew on {share} %"] if share else []
+    )
+    assert all("--rest CLASS" in line and len(line) < 290 for line in others)
+
+
+def test_masks_tell_ignore_from_what_nobody_drew_on(yard: Path, tmp_path: Path):
+    """Regions are chosen, so the tool has their two labels, too."""
+    table = np.zeros((256, 3), np.uint8)
+    table[:3], table[3] = [*COLOURS.values()], MARKS[VOID]
+    colours = {"background": (0, 0, 0), **COLOURS, **MARKS}
+    lines = [f"{name}:{red},{green},{blue}::" for name, (red, green, blue) in colours.items()]
+    drawn = np.where(LABEL == 1, 3, LABEL)
+    files = {"labelmap.txt": "\n".join(lines).encode(), "SegmentationClass/a b.png": png(table[drawn])}
+    files["SegmentationClass/ü.1.png"] = png(np.zeros((30, 40, 3), np.uint8))  # on which nobody drew
+    assert "1 photographs, 1 new" in str(read(yard, zipped(tmp_path / "m.zip", files), rest="wall"))
+    assert labels_in(yard)["a b.png"] == np.where(LABEL == 1, 255, np.where(LABEL == 255, 2, LABEL)).tolist()
 
 
 def test_what_changed_against_the_guess_is_counted(yard: Path, tmp_path: Path):
