@@ -112,8 +112,8 @@ def _write_images(shown: Sequence[Shown], folder: Path, with_guesses: bool) -> N
         (folder / inner).mkdir(parents=True)
     for one in shown:
         shutil.copy(one.file, folder / IMAGES / one.file.name)
-        if with_guesses and one.guess is not None:
-            Image.fromarray(one.guess).save(folder / GUESSES / f"{one.file.stem}.png")
+        if with_guesses:
+            Image.fromarray(one.drawing.classes).save(folder / GUESSES / f"{one.file.stem}.png")
 
 
 def _rows(photos: Photos, choice: Choice) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ from alutils.queries.regions import clicks
 if TYPE_CHECKING:
     from alutils.datasets.description import Description
 
+NO_HELP = ": the guess did not help; `next --prelabel sure` draws less of it, `--prelabel none` nothing"
 BACKGROUND = "background"  # CVAT's name for black in masks
 
 
@@ -91,8 +92,9 @@ class Change(NamedTuple):
     file : the name of the label's file
     is_changed : whether a label that was there has other classes now
     pixels, undrawn : all of them, and those that are void because nobody drew on them
-    guessed, kept : pixels that had a guess and have a class now, and of these those whose class is the guess
-    clicks, saved : how many it takes to draw the label, and to draw only what the guess had wrong
+    guessed, kept, made_void : pixels that had a guess, and of these those that have this class now, and those that
+        the export leaves void
+    clicks, clicks_of_corrections : how many it takes to outline what the export has, and only what the guess had wrong
     """
 
     photo: Path
@@ -103,6 +105,7 @@ class Change(NamedTuple):
     undrawn: int
     guessed: int
     kept: int
+    made_void: int
     clicks: int
     clicks_of_corrections: int
 
@@ -140,10 +143,13 @@ class Reading(NamedTuple):
         if not guessed:
             return said
         kept = sum(change.kept for change in self.changes)
+        made_void = sum(change.made_void for change in self.changes)
+        shares = [f"{100 * count / guessed:.1f} %" for count in (kept, guessed - kept - made_void, made_void)]
         drawn, corrected = self.clicks
         return (
-            f"{said}\n  of {guessed} pixels with a guess, {100 * kept / guessed:.1f} % kept it; to outline everything"
-            f" takes about {drawn} clicks, to outline what was corrected {corrected}"
+            f"{said}\n  of {guessed} pixels with a guess, {shares[0]} kept it, {shares[1]} got another class,"
+            f" {shares[2]} became void\n  to outline everything takes about {drawn} clicks, to outline only what the"
+            f" guess had wrong {corrected}{'' if corrected < drawn else NO_HELP}"
         )
 
     @property
@@ -283,7 +289,7 @@ def _of_masks(
 def _change(target: Target, photo: Path, classes: np.ndarray, beside: Path, replace: bool) -> Change:
     """Write the new label of a photograph into the folder `beside`: what is there already, and `classes` over it."""
     stem = next(stem for stem, path in target.listing.images.items() if path == photo)
-    new = np.where(classes == UNCOVERED, target.rest, classes).astype(np.uint8)
+    new = drawn = np.where(classes == UNCOVERED, target.rest, classes).astype(np.uint8)
     old_file, is_changed = target.listing.labels.get(stem), False
     file = f"{photo.stem}.png" if old_file is None else old_file.name
     if old_file is not None:
@@ -303,20 +309,20 @@ def _change(target: Target, photo: Path, classes: np.ndarray, beside: Path, repl
     Image.fromarray(_pixels(new, target)).save(beside / file)
     guess = newest_guess(target.description.name, photo)
     undrawn = int(((classes == UNCOVERED) & (new == IGNORE_INDEX)).sum())
-    return Change(photo, file, old_file is None, is_changed, new.size, undrawn, *_compared(new, guess))
+    return Change(photo, file, old_file is None, is_changed, new.size, undrawn, *_compared(drawn, guess))
 
 
-def _compared(new: np.ndarray, guess: np.ndarray | None) -> tuple[int, int, int, int]:
-    """Return the last four numbers of a `Change`."""
-    size = default_size([new.shape[::-1]])  # at this size clicks are counted in a moment
-    small, everything = resized_label(new, size), np.ones(size, bool)
-    drawn = clicks(small, everything)
-    if guess is None or guess.shape != new.shape:
-        return 0, 0, drawn, drawn
-    both = (guess != IGNORE_INDEX) & (new != IGNORE_INDEX)
-    kept = both & (guess == new)
+def _compared(drawn: np.ndarray, guess: np.ndarray | None) -> tuple[int, int, int, int, int]:
+    """Return the last five numbers of a `Change`, from the classes in the export and the guess, both (H, W)."""
+    size = default_size([drawn.shape[::-1]])  # at this size clicks are counted in a moment
+    small, everything = resized_label(drawn, size), np.ones(size, bool)
+    of_all = clicks(small, everything)
+    if guess is None or guess.shape != drawn.shape:
+        return 0, 0, 0, of_all, of_all
+    had_one = guess != IGNORE_INDEX
+    kept, made_void = had_one & (drawn == guess), had_one & (drawn == IGNORE_INDEX)
     corrections = clicks(small, resized_label(guess, size) != small)
-    return int(both.sum()), int(kept.sum()), drawn, corrections
+    return int(had_one.sum()), int(kept.sum()), int(made_void.sum()), of_all, corrections
 
 
 def _pixels(classes: np.ndarray, target: Target) -> np.ndarray:

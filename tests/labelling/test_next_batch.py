@@ -97,7 +97,7 @@ def test_three_rounds_through_files(photos: Path, tmp_path: Path, capsys: pytest
         second["why"].str.match(r"vote_entropy \d\.\d{3}, the (\d+(st|nd|rd|th) )?highest, stands for \d+ photo").all()
     )
     assert run("read", photos, annotate(batches[1])) == 0
-    assert " % kept it; " in capsys.readouterr().out
+    assert " % kept it, " in capsys.readouterr().out
 
     assert run("next", photos, "-k", 4, "--regions", "windows4x4", "--query", "margin") == 0
     out = capsys.readouterr().out
@@ -146,6 +146,8 @@ def test_regions_are_outlines_to_fill_and_ignore_elsewhere(photos: Path, tmp_pat
         inside.ravel()[regions] = True
         classes = classes_of(shapes, numbers)
         assert np.array_equal(classes != 255, np.repeat(np.repeat(inside, 48, 0), 96, 1))
+        guess = np.asarray(Image.open(done.folder / "guesses" / f"{Path(shapes.name).stem}.png"))
+        assert np.array_equal(guess, classes), "what was drawn, no more"
         assert (classes != UNCOVERED).all(), "all of a region has a guess"
     assert content.count(b"<polyline") == len({*done.choice.positions.tolist()}) == 5, "one region an image"
     # A person draws everything; what lies outside the regions stays void.

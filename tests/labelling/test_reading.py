@@ -244,16 +244,37 @@ def test_what_changed_against_the_guess_is_counted(yard: Path, tmp_path: Path):
     guesses = tmp_path / "results/labelling/yard/batch2/guesses"
     guesses.mkdir(parents=True)
     guess = LABEL.copy()
-    guess[10:20, :10] = 0  # 100 of 1,100 pixels that get a class
-    guess[:5, 30:] = 0  # which get none
+    guess[10:20, :10] = 0  # 100 pixels that get another class
+    guess[:5, 30:] = 0  # 50 pixels that get none
+    guess[20:, :10] = 255  # 100 pixels without a guess
     Image.fromarray(guess).save(guesses / "a b.png")
-    text = str(read(yard, cvat_folder(tmp_path, labels={"a b.JPG": LABEL})))
-    found = re.search(
-        r"of (\d+) pixels with a guess, (\S+) % kept it; .* about (\d+) clicks, .* corrected (\d+)$", text
-    )
+    *_, shares, cost = str(read(yard, cvat_folder(tmp_path, labels={"a b.JPG": LABEL}))).splitlines()
+    assert shares == "  of 1050 pixels with a guess, 85.7 % kept it, 9.5 % got another class, 4.8 % became void"
+    found = re.search(r"about (\d+) clicks, to outline only what the guess had wrong (\d+)$", cost)
     assert found
-    assert (int(found[1]), found[2]) == (1100, "90.9")
-    assert 0 < int(found[4]) < int(found[3])
+    assert 0 < int(found[2]) < int(found[1])
+
+
+def test_a_guess_that_costs_more_than_it_saves_is_named(yard: Path, tmp_path: Path):
+    guesses = tmp_path / "results/labelling/yard/batch2/guesses"
+    guesses.mkdir(parents=True)
+    stripes = np.where(np.arange(30)[:, None] // 3 % 2, np.ones_like(LABEL), 0).astype(np.uint8)
+    Image.fromarray(stripes).save(guesses / "a b.png")
+    whole = np.zeros_like(LABEL)  # one click
+    text = str(read(yard, cvat_folder(tmp_path, labels={"a b.JPG": whole})))
+    assert re.search(r"about 1 clicks, .* wrong \d+: the guess did not help; `next --prelabel sure`.*nothing$", text)
+
+
+def test_what_is_compared_with_the_guess_is_what_was_read_now(yard: Path, tmp_path: Path):
+    """An older label of the photograph, here outside of a region, is no answer to the guess."""
+    guesses = tmp_path / "results/labelling/yard/batch2/guesses"
+    guesses.mkdir(parents=True)
+    part = np.full_like(LABEL, 255)
+    part[:10, 30:] = 1
+    Image.fromarray(part).save(guesses / "c.png")
+    text = str(read(yard, cvat_folder(tmp_path, labels={"c.jpeg": part})))
+    assert "of 100 pixels with a guess, 100.0 % kept it, 0.0 % got another class, 0.0 % became void" in text
+    assert text.endswith("to outline everything takes about 1 clicks, to outline only what the guess had wrong 0")
 
 
 def test_an_old_label_keeps_its_kind_of_file(yard: Path, tmp_path: Path):
