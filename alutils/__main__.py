@@ -117,7 +117,7 @@ def next(chosen: argparse.Namespace) -> None:
 
     options = {name: getattr(chosen, name) for name in ("query", "regions", "split", "prelabel", "seed")}
     batch = next_batch(Path(chosen.description), chosen.k, size=chosen.size and tuple(chosen.size), **options)
-    later = f"when it is labelled: .venv/bin/alutils read {chosen.description} EXPORT"
+    later = f"when it is labelled: {batch.command}"
     print(*batch.said, f"open {batch.folder / 'next.html'}", later, sep="\n")  # noqa: T201
 
 

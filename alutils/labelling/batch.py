@@ -1,6 +1,7 @@
 """A batch of photographs to label, as a folder: contact sheet, table, page, and files for annotation tools."""
 
 import math
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,12 +19,13 @@ from alutils.files import built_once, write_whole
 from alutils.labelling import cvat, label_studio
 from alutils.labelling.choose import Choice, committee_of
 from alutils.labelling.heads import RECIPE, Heads, guess
-from alutils.labelling.page import page
+from alutils.labelling.page import Work, page
 from alutils.labelling.photos import Photos
 from alutils.labelling.shapes import REGION, VOID, Drawing, Outline
 from alutils.labelling.sheet import Tile, contact_sheet, jpeg, painted, small
 from alutils.labelling.stopping import save_confusions
 from alutils.paths import labelling_dir
+from alutils.queries.query import Query
 from alutils.queries.regions import corners, divide
 from alutils.queries.scores import SCORES, applied, statistics_of
 from alutils.queries.scoring import ask_committee
@@ -74,9 +76,10 @@ class Shown(NamedTuple):
     disagreement: np.ndarray | None
 
 
-def write_batch(photos: Photos, heads: Heads, choice: Choice, prelabel: str, said: Sequence[str]) -> Path:
+def write_batch(photos: Photos, heads: Heads, choice: Choice, prelabel: str, said: Sequence[str], path: Path) -> Path:
     """Write the folder of the next batch and return it; it appears whole.
 
+    path : the YAML file, for the command that reads the labels back
     prelabel : "all" to draw the committee's prediction, "sure" to draw it where one class has the probability `SURE`,
         "none"
     said : lines for the page
@@ -91,6 +94,9 @@ def write_batch(photos: Photos, heads: Heads, choice: Choice, prelabel: str, sai
     place, shown = labelling_dir(name) / f"batch{number}", _shown(photos, heads, choice, prelabel)
     marks = MARKS if choice.regions is not None else {VOID: MARKS[VOID]}
     labels = dict(zip(names, photos.dataset.colours, strict=True)) | marks
+    has_guess = any((one.drawing.classes != IGNORE_INDEX).any() for one in shown)
+    command = reading_command(path, photos.split)
+    work = Work(path.name, command, photos.description.rest, has_guess, choice.regions is not None)
 
     def build(folder: Path) -> None:
         _write_images(shown, folder, with_guesses=bool(heads.networks) and prelabel != "none")
@@ -98,12 +104,18 @@ def write_batch(photos: Photos, heads: Heads, choice: Choice, prelabel: str, sai
         drawings, scores = [one.drawing for one in shown], [one.row["score"] for one in shown]
         cvat.write(folder / WRITTEN[0], drawings, labels)
         label_studio.write(folder / WRITTEN[1], drawings, labels, place / IMAGES, scores)
-        tiles = [_tile(one, photos) for one in shown]
+        tiles = _tiles(shown, photos, shown_score(choice.query))
         write_whole(folder / "contact_sheet.jpg", jpeg(contact_sheet(tiles, columns=3 if heads.networks else 6)))
-        write_whole(folder / "next.html", page(name, number, said, tiles, labels))
+        write_whole(folder / "next.html", page(name, number, said, tiles, labels, work))
         save_confusions(folder, heads.confusions)
 
     return built_once(place, build)
+
+
+def reading_command(path: Path, split: str) -> str:
+    """Return what to type to read an export back, in the folder that `path` is relative to."""
+    options = "" if split == "train" else f" --split {split}"
+    return f".venv/bin/alutils read {shlex.quote(str(path))} EXPORT{options}"
 
 
 def _write_images(shown: Sequence[Shown], folder: Path, with_guesses: bool) -> None:
@@ -164,14 +176,19 @@ def _shown(photos: Photos, heads: Heads, choice: Choice, prelabel: str) -> list[
     return found
 
 
+def shown_score(query: Query) -> str:
+    """Return the name of the score that is shown as disagreement."""
+    score = query.entry.score
+    return score if isinstance(score, str) and score in SCORES else SCORE
+
+
 def _answers(
     photos: Photos, heads: Heads, choice: Choice, positions: list[int]
 ) -> Iterator[tuple[Tensor, np.ndarray]] | None:
     """Yield the committee's mean probabilities (C, h, w) and its disagreement (h, w) on photographs; `None` without."""
     if not heads.networks:
         return None
-    score = choice.query.entry.score
-    shown = SCORES[score] if isinstance(score, str) and score in SCORES else SCORES[SCORE]
+    shown = SCORES[shown_score(choice.query)]
     names = sorted({"mean_probability", *statistics_of(shown)})
     committee = committee_of(heads, choice.query)
     return (
@@ -203,7 +220,14 @@ def outlines_of(area: np.ndarray) -> list[Outline]:
     return [Outline(REGION, [(x + 0.5, y + 0.5) for y, x in points]) for points in corners(area) if len(points) > 2]
 
 
-def _tile(one: Shown, photos: Photos) -> Tile:
+def _tiles(shown: Sequence[Shown], photos: Photos, score: str) -> list[Tile]:
+    """Return the tile of each photograph; the colours of the disagreement mean the same on all of them."""
+    highest = max([1.0, *(float(one.disagreement.max()) for one in shown if one.disagreement is not None)])
+    captions = ["photograph", "prediction", f"disagreement ({score}), from 0 (black) to {highest:.2f} (light yellow)"]
+    return [_tile(one, photos, highest, captions) for one in shown]
+
+
+def _tile(one: Shown, photos: Photos, highest: float, captions: Sequence[str]) -> Tile:
     """Return a photograph, dark where nothing is to be labelled, the prediction and the disagreement."""
     photo = small(read_image(one.file), ON_PAGE)
     if one.drawing.elsewhere is not None:
@@ -214,13 +238,13 @@ def _tile(one: Shown, photos: Photos) -> Tile:
             pen.polygon([(scale * x, scale * y) for x, y in outline.points], outline=MARKS[REGION])
     pictures = [photo]
     if one.guess is not None and one.disagreement is not None:
-        pictures += [painted(photo, one.guess, photos.dataset.colours), heat(one.disagreement, photo.size)]
-    return Tile(pictures, [one.file.name, one.row["why"]])
+        pictures += [painted(photo, one.guess, photos.dataset.colours), heat(one.disagreement, photo.size, highest)]
+    return Tile(pictures, [one.file.name, one.row["why"]], captions[: len(pictures)])
 
 
-def heat(values: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    """Return a map (h, w) in colours, black for 0 and light yellow for its highest value or more than 1."""
+def heat(values: np.ndarray, size: tuple[int, int], highest: float) -> Image.Image:
+    """Return a map (h, w) in colours, black for 0 and light yellow for the `highest` value."""
     from matplotlib import colormaps
 
-    colours = colormaps["magma"](values / max(1.0, float(values.max())))
+    colours = colormaps["magma"](values / highest)
     return Image.fromarray((255 * colours[..., :3]).astype(np.uint8)).resize(size)

@@ -78,11 +78,14 @@ def draft(folder: Path, names: Sequence[str] = (), rest: str = "") -> str:
         lines.append(
             f"  split {name}: {counts[0]} images in {places['images']}, {counts[1]} labels in {places['labels']}"
         )
-    if rest:
-        lines.append(f"  what nobody draws on: {rest}")
-    elif not found:
-        lines.append("  what nobody draws on is void: networks learn nothing there; `rest: CLASS` in it names a class")
+    lines += [_about_the_rest(rest)] if rest or not found else []
     return "\n".join([*lines, "correct names and colours in it, then:", f"  .venv/bin/alutils check {path}"])
+
+
+def _about_the_rest(rest: str) -> str:
+    if rest:
+        return f"  what nobody draws on: {rest}"
+    return "  what nobody draws on is void: networks learn nothing there; `rest: CLASS` makes it a class"
 
 
 def _folders_of_images(top: Path, depth: int = DEPTH) -> dict[Path, dict[str, Path]]:

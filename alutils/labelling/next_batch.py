@@ -8,7 +8,7 @@ from alutils.datasets import label_counts
 from alutils.datasets.folder import listed, read_description
 from alutils.errors import DataError, check_choice, check_range
 from alutils.files import try_lock
-from alutils.labelling.batch import batches, chosen_before, write_batch
+from alutils.labelling.batch import batches, chosen_before, reading_command, write_batch
 from alutils.labelling.choose import Choice, choose, left_to_label, query_for
 from alutils.labelling.heads import Heads, train_heads
 from alutils.labelling.photos import Photos, read_photos
@@ -19,13 +19,14 @@ PRELABELS = ("all", "sure", "none")
 
 
 class NextBatch(NamedTuple):
-    """A batch to label, and what is known so far."""
+    """A batch to label, what is known so far, and the command that reads the labels back."""
 
     photos: Photos
     heads: Heads
     choice: Choice
     folder: Path
     said: list[str]
+    command: str
 
 
 def next_batch(
@@ -61,7 +62,7 @@ def next_batch(
         raise DataError(f"{path}: another process chooses photographs of {description.name}; wait until it is done")
     with lock:
         started = time.monotonic()
-        made = _next_batch(read_photos(path, split, size), k, query, regions, prelabel, seed)
+        made = _next_batch(path, read_photos(path, split, size), k, query, regions, prelabel, seed)
         row = {"batch": made.folder.name, "labelled": len(made.photos.labelled), "chosen": len(made.choice.positions)}
         row |= {"query": str(made.choice.query)}
         row |= {"score": round(score(made.heads.confusions), 4) if made.heads.confusions else None}
@@ -69,14 +70,15 @@ def next_batch(
         return made
 
 
-def _next_batch(photos: Photos, k: int, query: str, regions: str, prelabel: str, seed: int) -> NextBatch:
+def _next_batch(path: Path, photos: Photos, k: int, query: str, regions: str, prelabel: str, seed: int) -> NextBatch:
     """Train, choose, and write the folder; what cannot be chosen is refused before the training."""
     asked = query_for(query, regions, has_labels=photos.have_classes)
     left = left_to_label(photos, asked, k)
     heads = train_heads(photos.dataset, photos.labelled, seed=seed)
     choice = choose(photos, heads, asked, left, k, seed=seed)
     said = _said(photos, heads, choice)
-    return NextBatch(photos, heads, choice, write_batch(photos, heads, choice, prelabel, said), said)
+    folder = write_batch(photos, heads, choice, prelabel, said, path)
+    return NextBatch(photos, heads, choice, folder, said, reading_command(path, photos.split))
 
 
 def _said(photos: Photos, heads: Heads, choice: Choice) -> list[str]:

@@ -28,7 +28,7 @@ from alutils.queries.regions import clicks
 if TYPE_CHECKING:
     from alutils.datasets.description import Description
 
-NO_HELP = ": the guess did not help; `next --prelabel sure` draws less of it, `--prelabel none` nothing"
+NO_HELP = ": this guess saves no clicks; `next --prelabel none` draws none"
 BACKGROUND = "background"  # CVAT's name for black in masks
 
 
@@ -309,14 +309,18 @@ def _change(target: Target, photo: Path, classes: np.ndarray, beside: Path, repl
     Image.fromarray(_pixels(new, target)).save(beside / file)
     guess = newest_guess(target.description.name, photo)
     undrawn = int(((classes == UNCOVERED) & (new == IGNORE_INDEX)).sum())
-    return Change(photo, file, old_file is None, is_changed, new.size, undrawn, *_compared(drawn, guess))
+    return Change(photo, file, old_file is None, is_changed, new.size, undrawn, *_compared(classes, drawn, guess))
 
 
-def _compared(drawn: np.ndarray, guess: np.ndarray | None) -> tuple[int, int, int, int, int]:
-    """Return the last five numbers of a `Change`, from the classes in the export and the guess, both (H, W)."""
+def _compared(classes: np.ndarray, drawn: np.ndarray, guess: np.ndarray | None) -> tuple[int, int, int, int, int]:
+    """Return the last five numbers of a `Change`; all maps are (H, W).
+
+    classes : of the export; nobody outlines what is `UNCOVERED`
+    drawn : the same with the class of the rest
+    """
     size = default_size([drawn.shape[::-1]])  # at this size clicks are counted in a moment
-    small, everything = resized_label(drawn, size), np.ones(size, bool)
-    of_all = clicks(small, everything)
+    small, is_outlined = resized_label(drawn, size), resized_label((classes != UNCOVERED).astype(np.uint8), size) == 1
+    of_all = clicks(small, is_outlined)
     if guess is None or guess.shape != drawn.shape:
         return 0, 0, 0, of_all, of_all
     had_one = guess != IGNORE_INDEX

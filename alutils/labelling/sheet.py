@@ -15,10 +15,11 @@ COLUMNS = 6
 
 
 class Tile(NamedTuple):
-    """Pictures of one photograph, side by side, and the lines below them."""
+    """Pictures of one photograph, side by side, the lines below them, and what each picture is."""
 
     pictures: Sequence[Image.Image]
     lines: Sequence[str]
+    captions: Sequence[str] = ()
 
 
 def small(photo: Image.Image, times: int = 1) -> Image.Image:

@@ -78,7 +78,7 @@ def test_a_class_that_is_there_may_be_that_of_what_nobody_will_draw_on(tmp_path:
 
 def test_without_such_a_class_one_line_says_so(tmp_path: Path):
     photos(tmp_path / "yard", "1.png")
-    assert "what nobody draws on is void: networks learn nothing there; `rest: CLASS`" in draft(
+    assert "what nobody draws on is void: networks learn nothing there; `rest: CLASS` makes it" in draft(
         tmp_path / "yard", ["road"]
     )
     assert "rest" not in yaml.safe_load((tmp_path / "yard.yaml").read_text())

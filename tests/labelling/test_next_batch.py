@@ -1,7 +1,9 @@
 """From a folder of photographs to batches and back, through files; drawn scenes stand in, hidden labels annotate."""
 
 import json
+import re
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from alutils.datasets import load_dataset
 from alutils.datasets.duplicates import near_duplicates, thumbnail
 from alutils.errors import DataError, ParameterError
 from alutils.labelling import choose, cvat, heads
+from alutils.labelling.batch import heat
 from alutils.labelling.choose import query_for
 from alutils.labelling.next_batch import next_batch
 from alutils.labelling.reading import read
@@ -116,12 +119,15 @@ def test_what_tools_are_given_is_the_prediction(photos: Path, tmp_path: Path):
     content = (batch / "cvat/annotations.xml").read_bytes()
     numbers = {name: number for number, name in enumerate(CLASSES)}
     by_cvat = {shapes.name: classes_of(shapes, numbers) for shapes in cvat.read_annotations(content, lambda *_: None)}
+    page = (batch / "next.html").read_text()
+    assert page.count("Correct what is drawn") == 2
+    assert len({*re.findall(r"disagreement \(consensus_entropy\), from 0 \(black\) to \d\.\d\d", page)}) == 1
     for file in pd.read_csv(batch / "next.csv")["file"]:
         guess = np.asarray(Image.open(batch / "guesses" / f"{Path(file).stem}.png"))
         assert guess.shape == (192, 384)
         assert np.array_equal(by_cvat[file], guess)
         assert (batch / "images" / file).read_bytes() == (tmp_path / "photos" / file).read_bytes()
-        assert f"<h2>{file}</h2>" in (batch / "next.html").read_text()
+        assert f"<h2>{file}</h2>" in page
     sure = next_batch(photos, 3, query="consensus_entropy", prelabel="sure").folder
     for path in sorted((sure / "guesses").iterdir()):
         part, whole = (np.asarray(Image.open(folder / "guesses" / path.name)) for folder in (sure, batch))
@@ -196,6 +202,28 @@ def test_a_photograph_like_a_labelled_one_is_left_out(photos: Path, tmp_path: Pa
     assert files.index(f"copy of {name}") not in found.choice.positions
     all_others = next_batch(photos, 23, query="random").choice
     assert files.index(f"copy of {name}") in all_others.positions, "if no others are left"
+
+
+def test_the_page_names_the_command_that_reads_the_labels_back(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    own = photos.rename(tmp_path / "my own.yaml")
+    own.write_text(own.read_text().replace("train:", "pool:") + "rest: sky\n")
+    assert run("next", own, "-k", 2, "--split", "pool", "--size", 64, 128) == 0
+    command = f".venv/bin/alutils read '{own}' EXPORT --split pool"
+    assert f"\nwhen it is labelled: {command}\n" in capsys.readouterr().out
+    page = (tmp_path / "results/labelling/own/batch1/next.html").read_text()
+    assert unescape(page).count(f"<code>{command}</code>") == 2
+    assert "becomes <b>sky</b>" in page
+    assert "Correct" not in page, "nothing is drawn in the first batch"
+
+
+def test_colours_of_disagreement_mean_the_same_on_a_whole_page():
+    maps = [np.array([[0.0, 0.5]]), np.array([[0.0, 2.0]])]
+    low, high = (np.asarray(heat(of, (2, 1), 2.0)).astype(int) for of in maps)
+    assert low[0, 0].tolist() == high[0, 0].tolist() == [0, 0, 3]
+    assert low[0, 1].sum() < high[0, 1].sum()
+    assert high[0, 1].tolist() == [251, 252, 191]
 
 
 def test_a_batch_that_nobody_labelled_is_named(photos: Path):

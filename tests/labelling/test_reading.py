@@ -262,7 +262,22 @@ def test_a_guess_that_costs_more_than_it_saves_is_named(yard: Path, tmp_path: Pa
     Image.fromarray(stripes).save(guesses / "a b.png")
     whole = np.zeros_like(LABEL)  # one click
     text = str(read(yard, cvat_folder(tmp_path, labels={"a b.JPG": whole})))
-    assert re.search(r"about 1 clicks, .* wrong \d+: the guess did not help; `next --prelabel sure`.*nothing$", text)
+    assert re.search(
+        r"about 1 clicks, .* wrong \d+: this guess saves no clicks; `next --prelabel none` draws none$", text
+    )
+
+
+def test_what_nobody_drew_on_costs_no_clicks_but_a_wrong_guess_there_does(yard: Path, tmp_path: Path):
+    guesses = tmp_path / "results/labelling/yard/batch2/guesses"
+    guesses.mkdir(parents=True)
+    part = np.full_like(LABEL, 255)
+    part[10:20, 10:20] = 1
+    guess = np.where(part == 1, 1, 2).astype(np.uint8)
+    guess[:5, :5] = 1
+    Image.fromarray(guess).save(guesses / "a b.png")
+    text = str(read(yard, cvat_folder(tmp_path, labels={"a b.JPG": part}), rest="wall"))
+    assert "97.9 % kept it, 2.1 % got another class" in text
+    assert "outline everything takes about 1 clicks, to outline only what the guess had wrong 1: this" in text
 
 
 def test_what_is_compared_with_the_guess_is_what_was_read_now(yard: Path, tmp_path: Path):

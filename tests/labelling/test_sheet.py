@@ -3,12 +3,15 @@
 import re
 from base64 import b64decode
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFont
 
-from alutils.labelling.page import page
+from alutils.labelling.page import Work, page
 from alutils.labelling.sheet import GAP, HEIGHT, Tile, contact_sheet, fitted, jpeg, painted, small
+
+WORK = Work("own.yaml", ".venv/bin/alutils read own.yaml EXPORT", None, has_guess=True, has_marks=False)
 
 
 def test_a_small_picture_keeps_its_proportions():
@@ -46,15 +49,37 @@ def test_a_long_caption_loses_its_middle():
 
 
 def test_a_page_needs_nothing_else_and_escapes_what_people_call_things():
-    tile = Tile([Image.new("RGB", (20, 10), "red")] * 2, ['<b>"1" & 2.jpg', "vote_entropy 0.3"])
-    text = page("own", 3, ["1 < 2"], [tile], {"car & van": (255, 0, 16)})
+    tile = Tile(
+        [Image.new("RGB", (20, 10), "red")] * 2, ['<b>"1" & 2.jpg', "vote_entropy 0.3"], ["photograph", "guess"]
+    )
+    work = WORK._replace(file="<a>.yaml", command="alutils read '<a>.yaml' EXPORT")
+    text = page("own", 3, ["1 < 2"], [tile], {"car & van": (255, 0, 16)}, work)
     assert "<b>" not in text
+    assert "<a>" not in text
     assert "<h2>&lt;b&gt;&quot;1&quot; &amp; 2.jpg</h2>" in text
     assert "<p>1 &lt; 2</p>" in text
     assert 'background:#ff0010"></i>car &amp; van' in text
     assert not re.findall(r'(?:src|href)="(?!data:)', text), "nothing is fetched"
     pictures = re.findall(r'<img alt="([^"]+)" src="data:image/jpeg;base64,([^"]+)">', text)
     assert [alt for alt, _ in pictures] == [
-        f"{of} of &lt;b&gt;&quot;1&quot; &amp; 2.jpg" for of in ("photograph", "prediction")
+        f"&lt;b&gt;&quot;1&quot; &amp; 2.jpg: {of}" for of in ("photograph", "guess")
     ]
     assert Image.open(BytesIO(b64decode(pictures[0][1]))).size == (20, 10)
+
+
+def page_for(**work: Any) -> str:
+    """Return the text of a page without its line breaks."""
+    return " ".join(page("own", 1, [], [], {}, WORK._replace(**work)).split())
+
+
+def test_a_page_says_correct_where_there_is_something_to_correct():
+    with_guess, nothing, marks = page_for(), page_for(has_guess=False), page_for(has_guess=False, has_marks=True)
+    assert with_guess.count("Correct what is drawn, ") == 2
+    assert nothing.count("Correct") == marks.count("Correct") == 0
+    assert ["annotations.xml" in text for text in (with_guess, nothing, marks)] == [True, False, True]
+
+
+def test_a_page_says_what_becomes_of_what_nobody_draws_on():
+    assert "is void: networks learn nothing there, and" in page_for()
+    assert "<code>rest: CLASS</code> in <code>own.yaml</code>" in page_for()
+    assert "What you do not draw on becomes <b>other &amp; all</b>." in page_for(rest="other & all")
