@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from alutils.explorer.page import write_page
+from alutils.labelling.page import Work
+from alutils.labelling.page import page as batch_page
+from alutils.labelling.sheet import Tile
 from alutils.paths import NOTEBOOKS, ROOT, cache_dir
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -120,6 +124,22 @@ def test_a_page_that_was_sent_works_without_a_network(width: int, sent: str):
         assert max(edges) <= width, "a view needs no sideways scrolling"
         assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0 && image.alt)")
         assert wrong == []
+
+
+@pytest.mark.parametrize(("width", "in_a_row"), [(1300, 3), (390, 1)])
+def test_pictures_of_a_photograph_stand_side_by_side_where_there_is_room(width: int, in_a_row: int, tmp_path: Path):
+    tile = Tile([Image.new("RGB", (600, 300))] * 3, ["a.jpg", "why"], ["photograph", "prediction", "disagreement"])
+    work = Work("own.yaml", "alutils read own.yaml EXPORT", "other", has_guess=True, has_marks=False)
+    (tmp_path / "next.html").write_text(batch_page("own", 2, [], [tile] * 2, {}, work))
+    with browser(offline=True, width=width) as page:
+        page.goto((tmp_path / "next.html").as_uri())
+        boxes = page.locator("li:first-child img").evaluate_all("all => all.map(one => one.getBoundingClientRect())")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    rows = {round(box["top"]) for box in boxes}
+    assert len(rows) == 3 // in_a_row
+    assert all(box["width"] == pytest.approx(2 * box["height"], rel=0.01) for box in boxes)
+    used = max(box["right"] for box in boxes) - min(box["left"] for box in boxes)
+    assert used > 0.8 * min(width, 1100), "it takes the width that there is"
 
 
 @needs_site
