@@ -28,7 +28,7 @@ from alutils.queries.regions import clicks
 if TYPE_CHECKING:
     from alutils.datasets.description import Description
 
-NO_HELP = ": this guess saves no clicks; `next --prelabel none` draws none"
+NO_HELP = ": for exact borders, draw without a guess (`next --prelabel none`)"
 BACKGROUND = "background"  # CVAT's name for black in masks
 
 
@@ -148,7 +148,7 @@ class Reading(NamedTuple):
         drawn, corrected = self.clicks
         return (
             f"{said}\n  of {guessed} pixels with a guess, {shares[0]} kept it, {shares[1]} got another class,"
-            f" {shares[2]} became void\n  to outline everything takes about {drawn} clicks, to outline only what the"
+            f" {shares[2]} became void\n  to outline everything takes about {drawn} clicks, to outline exactly what the"
             f" guess had wrong {corrected}{'' if corrected < drawn else NO_HELP}"
         )
 

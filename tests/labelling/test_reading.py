@@ -250,7 +250,7 @@ def test_what_changed_against_the_guess_is_counted(yard: Path, tmp_path: Path):
     Image.fromarray(guess).save(guesses / "a b.png")
     *_, shares, cost = str(read(yard, cvat_folder(tmp_path, labels={"a b.JPG": LABEL}))).splitlines()
     assert shares == "  of 1050 pixels with a guess, 85.7 % kept it, 9.5 % got another class, 4.8 % became void"
-    found = re.search(r"about (\d+) clicks, to outline only what the guess had wrong (\d+)$", cost)
+    found = re.search(r"about (\d+) clicks, to outline exactly what the guess had wrong (\d+)$", cost)
     assert found
     assert 0 < int(found[2]) < int(found[1])
 
@@ -263,7 +263,7 @@ def test_a_guess_that_costs_more_than_it_saves_is_named(yard: Path, tmp_path: Pa
     whole = np.zeros_like(LABEL)  # one click
     text = str(read(yard, cvat_folder(tmp_path, labels={"a b.JPG": whole})))
     assert re.search(
-        r"about 1 clicks, .* wrong \d+: this guess saves no clicks; `next --prelabel none` draws none$", text
+        r"about 1 clicks, .* wrong \d+: for exact borders, draw without a guess \(`next --prelabel none`\)$", text
     )
 
 
@@ -277,7 +277,7 @@ def test_what_nobody_drew_on_costs_no_clicks_but_a_wrong_guess_there_does(yard: 
     Image.fromarray(guess).save(guesses / "a b.png")
     text = str(read(yard, cvat_folder(tmp_path, labels={"a b.JPG": part}), rest="wall"))
     assert "97.9 % kept it, 2.1 % got another class" in text
-    assert "outline everything takes about 1 clicks, to outline only what the guess had wrong 1: this" in text
+    assert "outline everything takes about 1 clicks, to outline exactly what the guess had wrong 1: for exact" in text
 
 
 def test_what_is_compared_with_the_guess_is_what_was_read_now(yard: Path, tmp_path: Path):
@@ -289,7 +289,7 @@ def test_what_is_compared_with_the_guess_is_what_was_read_now(yard: Path, tmp_pa
     Image.fromarray(part).save(guesses / "c.png")
     text = str(read(yard, cvat_folder(tmp_path, labels={"c.jpeg": part})))
     assert "of 100 pixels with a guess, 100.0 % kept it, 0.0 % got another class, 0.0 % became void" in text
-    assert text.endswith("to outline everything takes about 1 clicks, to outline only what the guess had wrong 0")
+    assert text.endswith("to outline everything takes about 1 clicks, to outline exactly what the guess had wrong 0")
 
 
 def test_an_old_label_keeps_its_kind_of_file(yard: Path, tmp_path: Path):
