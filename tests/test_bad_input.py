@@ -321,9 +321,23 @@ IN_KERNEL = [
     (BULK, lambda folder: p(query="vote_entropy"), "is no finished run; run 03_active_learning_rounds for it first"),
     (ROUNDS, damaged_cache, "damaged cache; remove this folder and start again"),
     (ROUNDS, half_written("rounds.csv"), "rounds.csv: damaged (its last line is cut off)"),
-    (ROUNDS, half_written("config.json"), "config.json: damaged ("),
     (ROUNDS, half_written("checkpoint.pt"), "checkpoint.pt: damaged ("),
 ]
+
+
+@pytest.mark.slow
+def test_a_damaged_config_is_one_line_before_a_kernel_starts(
+    tmp_path: Path, results: Path, capfd: pytest.CaptureFixture[str]
+):
+    half_written("config.json")(tmp_path)
+    before = contents(results)
+    capfd.readouterr()
+    assert main(["run", ROUNDS, *p(**SMALL)]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "config.json: damaged (it is not the config of what the run finished); put a copy back" in line
+    after = contents(results)
+    assert {path: after[path] for path in before} == before
+    assert not [path for path in after if path.name.startswith("notebook")]
 
 
 def all_of(value: int) -> Callable[[Path], None]:

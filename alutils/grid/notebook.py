@@ -63,8 +63,8 @@ def run_notebook(notebook: Path, given: Mapping[str, Any], cell_timeout: int | N
             _say(f"{title}: done by another process")
             return run.notebook
         started, finished_before = time.monotonic(), run.finished_ns()
-        _say(f"{title}: started")
         changed = run.changes(config_of(notebook.stem, parameters))
+        _say(f"{title}: started")
         if changed:
             _say(f"{title}: recipe changed: {changed}; the old run is kept in {run.path.parent / 'superseded'}")
         inputs = checksums(input_files(notebook, parameters))

@@ -22,7 +22,7 @@ from alutils.results.analysis import (
     summarise,
 )
 from alutils.results.clips import with_sequences
-from alutils.results.comparison import Comparison, all_comparisons, comparisons_of, smallest_gains
+from alutils.results.comparison import Comparison, all_comparisons, area_gains, comparisons_of, smallest_gains
 from alutils.results.comparison_text import (
     INTERVAL,
     gain_text,
@@ -199,7 +199,7 @@ def power_table() -> str:
         if (experiment.table["kind"] == "rounds").sum() == 0:
             continue
         for comparison in all_comparisons(experiment):
-            if comparison.by_query["gain_low"].notna().any():
+            if area_gains(comparison.rows, comparison.baseline)["low"].notna().any():
                 seen = smallest_gains(comparison)
                 numbers = {"seeds": f"{seen['seeds']}", "queries": f"{seen['queries']}"}
                 numbers |= {"sd of a gain": f"{seen['sd']:.4f}", "smallest gain": f"{seen['smallest']:.4f}"}

@@ -185,8 +185,6 @@ def test_a_second_start_of_a_finished_run_says_that_it_only_reads(results: Path,
     assert "only read" not in capfd.readouterr().err
     assert main(words) == 0
     assert capfd.readouterr().err.strip().endswith(", only read: it was finished before")
-    assert main([*words, "-p", "batch_size", "8"]) == 0
-    assert "recipe changed: batch_size 4, now 8; the old run is kept in" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def test_only_what_is_needed_is_run(project: Path, results: Path):
 
     assert planned(project, steps=3, seeds=[0]) == ["06_figures", f"{RUN}0"]
     assert started(project, steps=3, seeds=[0]) == ["06_figures", f"{RUN}0"], "a changed recipe, a seed less"
+    assert "recipe changed: steps 2, now 3; the old run is kept in" in (folder / "snakemake.log").read_text()
     assert len(list((folder / "superseded").iterdir())) == 2, "old runs are kept apart, that of the seed too"
     assert (folder / f"{RUN}0" / "rounds.csv").read_bytes() != first
 

@@ -93,7 +93,7 @@ def regions_by_round(dataset: ImageDataset, acquired: pd.DataFrame, maps: np.nda
     """
     chosen = acquired["index"].value_counts(sort=True).index[:most]
     height, width = dataset.images.shape[-2:]
-    size = (2.6 * width / height * len(chosen) + 0.8, 5.4)
+    size = (2.0 * width / height * len(chosen) + 0.7, 4.2)
     figure, grid = plt.subplots(2, len(chosen), figsize=size, layout="constrained", squeeze=False)
     last = int(acquired["round"].max())
     palette = plt.get_cmap("viridis", last + 1)
