@@ -187,9 +187,9 @@ def opened_runs(experiment: str) -> dict[str, OpenedRun]:
     loaded: dict[tuple[Any, ...], ImageDataset] = {}
     found = {run.path.name: OpenedRun(run, loaded) for run in rounds}
     if not found:
-        what = "only its published table is here" if (published_dir() / f"{experiment}.csv").exists() else "allowed"
+        what = ", only a published table" if (published_dir() / f"{experiment}.csv").exists() else ""
         raise ParameterError(
-            f"experiment {experiment} has no finished run of rounds; {what}: notebook 03, or `alutils grid`, makes runs"
+            f"experiment {experiment} has no finished run of rounds{what}; allowed: one that notebook 03 ran"
         )
     for run in found.values():
         run.scores = {name: score for one in (run, *found.values()) for name, score in one.scores.items()}

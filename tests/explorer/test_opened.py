@@ -143,7 +143,9 @@ def test_what_cannot_be_opened_is_one_line(tiny_scenes: ImageDataset, monkeypatc
     with pytest.raises(ParameterError, match="experiment nowhere has no finished run of rounds"):
         opened_runs("nowhere")
     run_bulk(BULK)
-    with pytest.raises(ParameterError, match="experiment e has no finished run of rounds; allowed: notebook 03"):
+    with pytest.raises(
+        ParameterError, match="experiment e has no finished run of rounds; allowed: one that notebook 03"
+    ):
         opened_runs("e")
     with pytest.raises(ParameterError, match="is a bulk training; allowed"):
         OpenedRun(RunFolder("e", BULK.run_name))
