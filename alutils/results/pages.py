@@ -80,7 +80,7 @@ def report(name: str) -> str:
     lines += ["", f"executed notebooks  {folder}/*/notebook.ipynb"]
     lines += [f"tables              {folder}/*/rounds.csv, acquisitions.csv"]
     lines += [f"figures             {path}/" for path in sorted({file.parent for file in folder.glob("*/*.png")})]
-    lines += [f"more                alutils compare {name}, alutils page {name}; notebook 09_explore in `make lab`"]
+    lines += [f"more                .venv/bin/alutils compare {name}, ... page {name}; `make lab`, 09_explore"]
     return "\n".join(lines)
 
 

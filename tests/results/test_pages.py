@@ -24,7 +24,7 @@ def test_the_report_says_scores_gains_and_where_things_lie(results: Path):
     text = report("e")
     assert "d m rounds: miou" in text
     assert "0.2500 (1)" in text
-    assert "alutils compare e, alutils page e" in text
+    assert ".venv/bin/alutils compare e, ... page e" in text
     assert "0.0500 (1)" in text
     assert f"{results}/e/*/notebook.ipynb" in text
 
