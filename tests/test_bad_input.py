@@ -81,6 +81,7 @@ PRESETS = {
 QUICK = [
     (["run", "no_such_notebook"], nothing, "no_such_notebook is no notebook; known: 01_mnist"),
     (["run", "07_compare_queries", *p(experiment="nowhere")], nothing, "'nowhere' has no finished run in "),
+    (["run", "09_explore", *p(experiment="mnist_small")], nothing, "run there; `make grid PRESET=mnist_small` makes"),
     (
         ["run", ROUNDS, *p(querry="random")],
         nothing,

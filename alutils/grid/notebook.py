@@ -50,9 +50,11 @@ def run_notebook(notebook: Path, given: Mapping[str, Any], cell_timeout: int | N
     parameters = check_parameters(notebook, given)
     check_names(notebook.stem, parameters)
     if about(notebook.stem).reads_results and parameters["experiment"] != check_parameters(notebook, {})["experiment"]:
-        from alutils.results.tables import check_experiment  # loads pandas, which takes a second
+        from alutils.results.tables import Experiment, check_experiment  # loads pandas, which takes a second
 
         check_experiment(parameters["experiment"])
+        if about(notebook.stem).uses_gpu:  # it asks the networks of runs, so that a published table is not enough
+            Experiment.of_runs(parameters["experiment"])
     name = run_name(notebook.stem, parameters)
     run = RunFolder(parameters["experiment"], name)
     title = name if name.startswith(notebook.stem) else f"{notebook.stem} {name}"
