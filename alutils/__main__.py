@@ -113,11 +113,12 @@ def new_dataset(chosen: argparse.Namespace) -> None:
 def next(chosen: argparse.Namespace) -> None:
     """Choose what to label next of a folder of photographs."""
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # on a busy machine, threads that spin take minutes for seconds
+    from alutils.labelling.batch import reading_command
     from alutils.labelling.next_batch import next_batch
 
     options = {name: getattr(chosen, name) for name in ("query", "regions", "split", "prelabel", "seed")}
     batch = next_batch(Path(chosen.description), chosen.k, size=chosen.size and tuple(chosen.size), **options)
-    later = f"when it is labelled: {batch.command}"
+    later = f"when it is labelled: {reading_command(Path(chosen.description), chosen.split)}"
     print(*batch.said, f"open {batch.folder / 'next.html'}", later, sep="\n")  # noqa: T201
 
 

@@ -35,6 +35,7 @@ class Sizes(NamedTuple):
     moves: int = 30
 
 
+MOST = (100, 300)  # milliseconds to a picture, by size
 QUICK = Sizes(12, ((32, 64),), 2)
 CELL = (
     "from alutils.explorer.widget import Explorer\nexplorer = Explorer('{}')\nexplorer.set(which='{}')\nexplorer.widget"
@@ -105,7 +106,7 @@ def measure(quick: bool) -> Result:
                 details[f"ms in the browser, {name}"] = in_the_browser(root, experiment, sizes.moves)
             shutil.rmtree(root / "results" / experiment)
     goals = []
-    for (height, width), most in zip(sizes.sizes, (100, 300), strict=False):
+    for (height, width), most in zip(sizes.sizes, MOST[: len(sizes.sizes)], strict=True):
         of_size = [value for name, value in details.items() if name.endswith(f"{height}x{width}")]
         goals.append(Goal(f"... milliseconds to a picture, {height}x{width}", max(of_size), at_most=most))
     goals[0] = Goal(goals[0].claim.replace("...", "explorer:"), goals[0].measured, at_most=100)

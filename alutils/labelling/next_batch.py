@@ -8,7 +8,7 @@ from alutils.datasets import label_counts
 from alutils.datasets.folder import listed, read_description
 from alutils.errors import DataError, check_choice, check_range
 from alutils.files import try_lock
-from alutils.labelling.batch import batches, chosen_before, reading_command, write_batch
+from alutils.labelling.batch import batches, chosen_before, write_batch
 from alutils.labelling.choose import Choice, choose, left_to_label, query_for
 from alutils.labelling.heads import Heads, train_heads
 from alutils.labelling.photos import Photos, read_photos
@@ -19,14 +19,13 @@ PRELABELS = ("all", "sure", "none")
 
 
 class NextBatch(NamedTuple):
-    """A batch to label, what is known so far, and the command that reads the labels back."""
+    """A batch to label, and what is known so far."""
 
     photos: Photos
     heads: Heads
     choice: Choice
     folder: Path
     said: list[str]
-    command: str
 
 
 def next_batch(
@@ -77,8 +76,7 @@ def _next_batch(path: Path, photos: Photos, k: int, query: str, regions: str, pr
     heads = train_heads(photos.dataset, photos.labelled, seed=seed)
     choice = choose(photos, heads, asked, left, k, seed=seed)
     said = _said(photos, heads, choice)
-    folder = write_batch(photos, heads, choice, prelabel, said, path)
-    return NextBatch(photos, heads, choice, folder, said, reading_command(path, photos.split))
+    return NextBatch(photos, heads, choice, write_batch(photos, heads, choice, prelabel, said, path), said)
 
 
 def _said(photos: Photos, heads: Heads, choice: Choice) -> list[str]:

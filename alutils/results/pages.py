@@ -86,7 +86,8 @@ def report(name: str) -> str:
 
 def _size_of(experiment: Experiment, rows: pd.DataFrame) -> str:
     """Return the size of the images of a setting's runs, as text; an empty text where it was not recorded."""
-    configs = [record["config"] for record in experiment.records.values()]
+    of_runs = [run.config() for run in experiment.runs]  # records read much more
+    configs = of_runs or [record["config"] for record in experiment.records.values()]
     of_setting = [config for config in configs if config.get("model") == rows["model"].iloc[0]]
     sizes = {f"{config['height']}x{config['width']}" for config in of_setting if "height" in config}
     return f" at {sizes.pop()}" if len(sizes) == 1 else ""

@@ -44,10 +44,8 @@ class Experiment:
         """Return the experiment that the finished runs in `results/<name>/` make; `DataError` if there are none."""
         runs, folder = finished_runs(name), results_dir() / name
         if not runs:
-            is_preset = (PARAMS / f"{name}.yaml").exists()
             of_one = f"alutils run 03_active_learning_rounds -p experiment {name}"
-            command = f"make grid PRESET={name}" if is_preset else of_one
-            raise DataError(f"{folder}: no finished run there; `{command}` makes some")
+            raise DataError(f"{folder}: no finished run there; `{_grid_of(name) or of_one}` makes some")
         return cls(name, folder, tuple(runs))
 
     @classmethod
@@ -130,9 +128,14 @@ def check_experiment(name: str) -> None:
     if not name:
         raise DataError(f"no experiment is given; known: {shortened(', '.join(known), 200)}")
     check_name(name)
-    how = f"`make grid PRESET={name}` makes some; " if (PARAMS / f"{name}.yaml").exists() else ""
+    how = f"`{_grid_of(name)}` makes some; " if _grid_of(name) else ""
     how += f"{did_you_mean(name, known)}known: {shortened(', '.join(known), 100)}"
     raise DataError(f"{name!r} has no finished run in {results_dir()} and no published table; {how}")
+
+
+def _grid_of(name: str) -> str:
+    """Return the command that makes the runs of a preset; an empty text for other experiments."""
+    return f"make grid PRESET={name}" if (PARAMS / f"{name}.yaml").exists() else ""
 
 
 def check_agreement(where: object, runs: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> None:
