@@ -20,6 +20,7 @@ def provenance(device: "torch.device") -> dict[str, Any]:
 
     versions : of Python and of every installed package
     device, threads : the GPU's or CPU's name, and how many threads torch uses
+    bfloat16 : `computes_bfloat16`
     peak_memory, peak_gpu_memory : in bytes, the largest resident set and the most that tensors took on a GPU
     finished : the time, UTC
     """
@@ -31,6 +32,7 @@ def provenance(device: "torch.device") -> dict[str, Any]:
         "versions": {"python": sys.version.split()[0]} | dict(sorted(packages.items())),
         "device": device_name(device),
         "threads": torch.get_num_threads(),
+        "bfloat16": computes_bfloat16(device),
         "peak_memory": peak_memory(),
         "peak_gpu_memory": torch.cuda.max_memory_allocated(device) if on_gpu else 0,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -55,6 +57,18 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def computes_bfloat16(device: "torch.device") -> bool:
+    """Tell whether the device has instructions for bfloat16: every GPU that torch supports, but not every CPU.
+
+    Without them torch converts number by number, which takes many times as long as float32.
+    """
+    import torch
+
+    if device.type != "cpu":
+        return True
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def device_name(device: "torch.device") -> str:

@@ -99,6 +99,12 @@ def quick_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("alutils.runs.folder.provenance", lambda device: {"versions": {}, "device": str(device)})
 
 
+@pytest.fixture
+def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute in bfloat16 on every processor, however long it takes."""
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+
+
 def finished_run(
     query: str,
     seed: int,

@@ -17,7 +17,8 @@ from alutils.runs.config import setting_of
 from alutils.runs.folder import RunFolder
 from alutils.runs.schemas import read_csv
 
-COLUMNS = [*SETTING[1:], "what", "query", "name", "mean", "sd", "n"]
+POINT = [*SETTING[1:], "what", "query", "name"]  # they tell an acquired table's rows apart
+COLUMNS = [*POINT, "mean", "sd", "n"]
 
 
 def acquired_table(runs: Iterable[RunFolder]) -> tuple[pd.DataFrame, list[str]]:
@@ -39,8 +40,7 @@ def acquired_table(runs: Iterable[RunFolder]) -> tuple[pd.DataFrame, list[str]]:
         found, said = _rows_of(members)
         rows += [names | row for row in found]
         notes += [f"{names['dataset']} {names['model']}: {note}" for note in said]
-    point = COLUMNS[:-3]
-    return over_seeds(pd.DataFrame(rows, columns=[*point, "value"]), point, "value").round(6), notes
+    return over_seeds(pd.DataFrame(rows, columns=[*POINT, "value"]), POINT, "value").round(6), notes
 
 
 def read_acquired(path: Path) -> tuple[pd.DataFrame, list[str]]:

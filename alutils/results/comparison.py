@@ -12,6 +12,7 @@ import pandas as pd
 from alutils.errors import DataError, check_choice
 from alutils.queries.parts import words_of
 from alutils.results.analysis import (
+    SETTING,
     STARTING_ANEW,
     best_trained,
     gains_by_seed,
@@ -146,7 +147,7 @@ def comparisons_of(experiment: Experiment, baseline: str = BASELINE) -> list[Com
     device or, for the same seed, start set; `ParameterError` if `baseline` is not random and no run is of it.
     """
     where, table, records = experiment.where, experiment.table, experiment.records
-    _check_conditions(where, records)
+    check_conditions(where, records)
     rounds = table[table["kind"] == "rounds"]
     if rounds.empty:
         raise DataError(f"{where}: no finished rounds; runs of 03_active_learning_rounds are what is compared")
@@ -157,6 +158,7 @@ def comparisons_of(experiment: Experiment, baseline: str = BASELINE) -> list[Com
         full, notes = _full_data(table, rows, records)
         clips = experiment.clips
         clips = clips[keys_of(clips).isin(keys_of(rows))] if len(clips) else clips
+        notes += _other_precision(rows, records)
         comparison = Comparison(name.removesuffix(" rounds"), rows, full, baseline, notes, clips)
         comparison.notes.extend(_missing(comparison))
         found.append(comparison)
@@ -182,8 +184,8 @@ def regions_of(query: str) -> str:
     return next((word for word in query.split("+")[1:] if word.startswith(tuple(words_of("regions")))), "")
 
 
-def _check_conditions(where: object, records: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise `DataError` if rounds that are compared differ in more than query and seed."""
+def check_conditions(where: object, records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `DataError` if rounds that are compared differ in more than query and seed; see `Experiment.records`."""
     rounds = {run: record for run, record in records.items() if record["config"]["kind"] == "rounds"}
     groups = {run: setting_of(record["config"]) for run, record in rounds.items()}
     same = {run: recipe_of(record["config"]) | _device(record) for run, record in rounds.items()}
@@ -235,6 +237,16 @@ def _conditions(records: Mapping[str, Mapping[str, Any]], row: pd.Series) -> dic
         raise DataError(f"the table has a run that the records lack: {', '.join(map(str, wanted.values()))}")
     recipe = {name: value for name, value in recipe_of(record["config"]).items() if name != "kind"}
     return recipe | _device(record)
+
+
+def _other_precision(rows: pd.DataFrame, records: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a note if runs of the setting of `rows` asked for bfloat16 on a processor that has none."""
+    setting = tuple(rows.iloc[0][SETTING])
+    ours = [record for record in records.values() if setting_of(record["config"]) == setting]
+    asked = [record["provenance"] for record in ours if record["config"].get("precision") == "bfloat16"]
+    without = sum(not provenance.get("bfloat16", True) for provenance in asked)  # earlier records do not say
+    note = f"{without} of {len(asked)} runs were computed in float32: their processor has no bfloat16."
+    return [note] if without else []
 
 
 def _missing(comparison: Comparison) -> list[str]:

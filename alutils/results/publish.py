@@ -3,16 +3,28 @@
 import gzip
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
+from alutils.errors import shortened
 from alutils.files import write_whole
 from alutils.paths import published_dir
 from alutils.queries.query import parse_query
+from alutils.results.acquired import POINT
 from alutils.results.analysis import ENTROPIES, least_and_most_sure, score_histograms
-from alutils.results.tables import Experiment
+from alutils.results.clips import keys_of
+from alutils.results.comparison import check_conditions
+from alutils.results.tables import (
+    CONFIG_COLUMNS,
+    FURTHER_COLUMNS,
+    Experiment,
+    check_configs,
+    concatenated,
+    in_order,
+)
 
 WITH_SCORES = ("mnist_small",)  # experiments whose scores a published figure shows
 WITH_REGIONS = ("nuclei_regions",)  # those of which a figure shows the regions that vote entropy labelled
@@ -25,36 +37,86 @@ def publish(name: str) -> list[Path]:
     These are its table, the runs' provenance beside it, what was acquired if the data set is there, the clips of the
     test set if they were counted, the scores of `WITH_SCORES`, some regions of `WITH_REGIONS`, and the maps that
     notebook 05 kept of drawn scenes, which, unlike photos, may be passed on.
+
+    Runs that were published before and are not here any more stay, and a note says so. Raises `DataError`, and writes
+    nothing, if they may not be compared with those that are here.
     """
     experiment = Experiment.of_runs(name)
-    paths = [_publish_table(experiment)]
-    acquired, notes = experiment.acquired
+    tables = _Tables.of(experiment)
+    notes = experiment.acquired[1]
+    before = _Tables.of(Experiment.published(name)) if (published_dir() / f"{name}.csv").exists() else None
+    gone = sorted(before.records.keys() - tables.records.keys()) if before else []
+    if before and gone:
+        tables = tables.beside(before, experiment.where)
+        which = shortened(", ".join(gone), 200)
+        notes = [*notes, f"{len(gone)} published runs are not in {experiment.where} and stay: {which}"]
     for note in notes:
         print(note, file=sys.stderr)  # noqa: T201
-    if len(acquired):
-        paths.append(_write(f"{name}-acquired.csv", acquired.to_csv(index=False)))
-    if len(experiment.clips):
-        content = experiment.clips.to_csv(index=False).encode()
-        paths.append(_write(f"{name}-clips.csv.gz", gzip.compress(content, mtime=0)))
-    if name in WITH_SCORES:
+    paths = tables.write(name)
+    if name in WITH_SCORES and not gone:
         paths += _publish_scores(experiment)
-    if name in WITH_REGIONS:
+    if name in WITH_REGIONS and not gone:
         paths += _publish_regions(experiment)
     maps = sorted(experiment.where.glob("05_committee_maps-streets*/maps.npz"))
     return paths + [_write(f"{name}-maps.npz", path.read_bytes()) for path in maps]
 
 
-def _publish_table(experiment: Experiment) -> Path:
-    versions: list[dict[str, str]] = []
-    runs: dict[str, Any] = {}
-    for name, record in experiment.records.items():  # versions are long: each stands once, and a run has its position
-        found = record["provenance"]["versions"]
-        versions += [found] if found not in versions else []
-        runs[name] = record | {"provenance": record["provenance"] | {"versions": versions.index(found)}}
-    content = {"experiment": experiment.name, "versions": versions, "runs": runs}
-    path = _write(f"{experiment.name}.csv", experiment.table.round(6).to_csv(index=False))
-    _write(f"{experiment.name}.json", json.dumps(content, indent=1) + "\n")
-    return path
+@dataclass(frozen=True)
+class _Tables:
+    """What is published of an experiment, each as in `Experiment`."""
+
+    table: pd.DataFrame
+    records: dict[str, dict[str, Any]]
+    clips: pd.DataFrame
+    acquired: pd.DataFrame
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Self:
+        return cls(experiment.table, experiment.records, experiment.clips, experiment.acquired[0])
+
+    def beside(self, before: Self, where: Path) -> Self:
+        """Return these tables together with the runs that were published before and are not among them.
+
+        Shares of what a query acquired are those of the side that knows more of its seeds. Raises `DataError` if the
+        runs may not be compared.
+        """
+        records = dict(sorted({**before.records, **self.records}.items()))
+        both = f"{where} with what is published"
+        check_configs(both, {run: record["config"] for run, record in records.items()})
+        check_conditions(both, records)
+        acquired = concatenated([self.acquired, before.acquired]).sort_values("n", ascending=False, kind="stable")
+        return type(self)(
+            in_order(_together(self.table, before.table)),
+            records,
+            _together(self.clips, before.clips),
+            acquired.drop_duplicates(POINT).sort_values(POINT, ignore_index=True),
+        )
+
+    def write(self, name: str) -> list[Path]:
+        """Write what there is of these tables; return the paths."""
+        paths = [_write(f"{name}.csv", self.table.round(6).to_csv(index=False))]
+        versions: list[dict[str, str]] = []
+        runs: dict[str, Any] = {}
+        for run, record in self.records.items():
+            found = record["provenance"]["versions"]
+            versions += [found] if found not in versions else []
+            runs[run] = record | {"provenance": record["provenance"] | {"versions": versions.index(found)}}
+        content = {"experiment": name, "versions": versions, "runs": runs}
+        _write(f"{name}.json", json.dumps(content, indent=1) + "\n")
+        if len(self.acquired):
+            paths.append(_write(f"{name}-acquired.csv", self.acquired.to_csv(index=False)))
+        if len(self.clips):
+            packed = gzip.compress(self.clips.to_csv(index=False).encode(), mtime=0)
+            paths.append(_write(f"{name}-clips.csv.gz", packed))
+        return paths
+
+
+def _together(rows: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of runs, and below them the rows of the other runs that were published before."""
+    if not len(rows) or not len(before):
+        return rows if len(rows) else before
+    of_run = [*CONFIG_COLUMNS, *FURTHER_COLUMNS]
+    return concatenated([rows, before[~keys_of(before, of_run).isin(keys_of(rows, of_run))]])
 
 
 def _publish_scores(experiment: Experiment) -> list[Path]:

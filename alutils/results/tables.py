@@ -86,7 +86,10 @@ class Experiment:
         """
         if self.runs:
             return {run.path.name: _record(run) for run in self.runs}
-        return read_json(self.where.with_suffix(".json"), model=PublishedRuns)["runs"]
+        content = read_json(self.where.with_suffix(".json"), model=PublishedRuns)
+        for record in content["runs"].values():  # versions are long: each stands once, and a run has its position
+            record["provenance"]["versions"] = content["versions"][record["provenance"]["versions"]]
+        return content["runs"]
 
     @cached_property
     def acquired(self) -> tuple[pd.DataFrame, list[str]]:
@@ -168,18 +171,29 @@ def _published_table(path: Path) -> pd.DataFrame:
 
 def _table_of(folder: Path, runs: Iterable[RunFolder]) -> pd.DataFrame:
     configs = {run: run.config() for run in runs}
-    _refuse_copies(folder, configs)
-    recipes = {run.path.name: (setting_of(config), recipe_of(config)) for run, config in configs.items()}
+    check_configs(folder, {run.path.name: config for run, config in configs.items()})
+    return in_order(concatenated([with_config(run, config) for run, config in configs.items()]))
+
+
+def check_configs(where: object, configs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `DataError` if a run lies there twice, or if two runs of one setting had different recipes.
+
+    Trainings on all labels may differ in their steps. `configs` are by the run's name.
+    """
+    _refuse_copies(where, configs)
+    recipes = {run: (setting_of(config), recipe_of(config)) for run, config in configs.items()}
     lengths = {"steps", "epochs"}
     others = {
         run: (setting, {n: v for n, v in of.items() if n not in lengths}) for run, (setting, of) in recipes.items()
     }
-    check_agreement(folder, others)
-    not_all = {run.path.name for run, config in configs.items() if config["query"] != "all"}
-    check_agreement(folder, {run: recipe for run, recipe in recipes.items() if run in not_all})
-    tables = [with_config(run, config) for run, config in configs.items()]
+    check_agreement(where, others)
+    check_agreement(where, {run: recipe for run, recipe in recipes.items() if configs[run]["query"] != "all"})
+
+
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Return an experiment's table with its rows in the order in which they are published."""
     order = ["kind", "dataset", "model", "regime", "query", "labelled_percent", "steps", "seed", "order_seed"]
-    return concatenated(tables).sort_values(order, kind="stable", ignore_index=True)
+    return table.sort_values(order, kind="stable", ignore_index=True)
 
 
 def concatenated(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -189,13 +203,13 @@ def concatenated(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True).reindex(columns=names)
 
 
-def _refuse_copies(folder: Path, configs: Mapping[RunFolder, Mapping[str, Any]]) -> None:
+def _refuse_copies(where: object, configs: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise `DataError` if two folders hold the same run, because its seed would count twice."""
     known: dict[str, str] = {}
     for run, config in configs.items():
-        other = known.setdefault(json.dumps(config, sort_keys=True), run.path.name)
-        if other != run.path.name:
-            raise DataError(f"{folder}: {run.path.name} is {other} once more; move one of them out of that folder")
+        other = known.setdefault(json.dumps(config, sort_keys=True), run)
+        if other != run:
+            raise DataError(f"{where}: {run} is {other} once more; move one of them out of that folder")
 
 
 def with_config(run: RunFolder, config: Mapping[str, Any]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from alutils.datasets import IGNORE_INDEX, ImageDataset, clips, label_counts
 from alutils.models import SplitModel
 from alutils.models.base import Maps, inference_copy, predicted_classes
 from alutils.progress import bar
+from alutils.provenance import computes_bfloat16
 from alutils.seeds import derive_seed, numpy_generator
 from alutils.training.augmentation import augment
 from alutils.training.feeding import feed
@@ -134,8 +135,8 @@ def default_device() -> torch.device:
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """Return the context in which forward passes run; `precision` is one of `recipe.PRECISIONS`."""
-    enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    is_asked_for = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_asked_for and computes_bfloat16(device))
 
 
 def class_loss_weights(dataset: ImageDataset, indices: np.ndarray, void_class: bool = False) -> Tensor:

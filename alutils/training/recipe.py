@@ -20,7 +20,8 @@ class Recipe:
     void_class : train void as one more class instead of leaving it out of the loss; a pixel of a class that is
         predicted to be void counts as an error
     augmentation : random changes to every batch, "flip", "scale" and "colour", joined by "+"; "none" for digits
-    precision : "float32", "bfloat16" (autocast), or "auto", which is bfloat16 on a GPU and float32 on a CPU
+    precision : "float32", "bfloat16" (autocast), or "auto", which is bfloat16 on a GPU and float32 on a CPU; where the
+        processor has no bfloat16, it is float32, and the run's provenance says so
     """
 
     epochs: int

@@ -284,6 +284,7 @@ def test_gradients_of_products_in_bfloat16_are_close_to_those_of_autograd_in_flo
         torch.testing.assert_close(tensor.grad.float(), expected.grad, atol=0.05, rtol=0.05)
 
 
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("name", HEADS)
 def test_heads_learn_in_bfloat16_as_they_do_in_float32(name: str, count: int):

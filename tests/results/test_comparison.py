@@ -318,6 +318,19 @@ def test_settings_are_compared_apart():
     assert [one.name for one in comparisons_of(Experiment.find("e"))] == ["d m", "d n incremental"]
 
 
+@pytest.mark.parametrize(("precision", "is_said"), [("bfloat16", True), ("float32", False)])
+def test_a_note_says_which_runs_lacked_the_precision_they_asked_for(
+    precision: str, is_said: bool, monkeypatch: pytest.MonkeyPatch
+):
+    finished_run("random", 0, RANDOM[0], precision=precision)
+    said = {"versions": {}, "device": "cpu"}
+    for seed, has_it in ((1, True), (2, False)):
+        monkeypatch.setattr("alutils.runs.folder.provenance", lambda device, has_it=has_it: said | {"bfloat16": has_it})
+        finished_run("random", seed, RANDOM[0], precision=precision)
+    note = "1 of 3 runs were computed in float32: their processor has no bfloat16."
+    assert (note in compared().notes) == is_said
+
+
 # what is refused
 
 PARAMETERS = {field.name for field in fields(RoundsConfig)} - {

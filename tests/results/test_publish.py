@@ -1,6 +1,7 @@
 """What is published: tables, their provenance, and what figures show."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,75 @@ def test_publishing_keeps_the_numbers_and_says_where_they_come_from(published: P
     assert content["versions"][content["runs"]["a"]["provenance"]["versions"]]["numpy"] == np.__version__
     with pytest.raises(DataError, match="no such table; published: e"):
         Experiment.published("f")
+
+
+CLIPS = pd.DataFrame({"round": [0, 1], "clip": 0, "sequence": "a", "images": 2, "intersection_c": 1, "union_c": 2})
+
+
+def test_publishing_keeps_published_runs_that_are_not_here_any_more(
+    published: Path, capsys: pytest.CaptureFixture[str]
+):
+    digits = load_dataset("digits", "train")
+    other: dict[str, Any] = {
+        "dataset": "digits",
+        "model": "mnist_cnn",
+        "train_data": digits.fingerprint,
+        "items": digits.item_names,
+        "clips": CLIPS,
+    }
+    kept = [finished_run("random", seed, [0.1, 0.2], acquired=[[0], [seed]], **other) for seed in (1, 2)]
+    again = finished_run("bald", 0, [0.1, 0.2], acquired=[[0], [1]], **other)
+    publish("e")
+    before = Experiment.published("e")
+    old_shares = before.acquired[0].pivot(index="query", columns="name", values="mean")
+    old_records = before.records
+    for run in (*kept, again):
+        shutil.rmtree(run.path)
+    finished_run("bald", 0, [0.1, 0.5], acquired=[[0], [4]], **other)
+    finished_run("margin", 0, [0.1, 0.3], acquired=[[0], [1]], **other)
+    capsys.readouterr()
+    publish("e")
+    names = [run.path.name for run in kept]
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"/e and stay: {', '.join(names)}")
+    now, here = Experiment.published("e"), Experiment.of_runs("e")
+    last = now.table[now.table["round"] == 1].set_index(["query", "seed"])["miou"].to_dict()
+    assert last == {("bald", 0): 0.5, ("margin", 0): 0.3, ("random", 1): 0.2, ("random", 2): 0.2}
+    assert list(now.records) == sorted([*names, *here.records])
+    assert {name: now.records[name] for name in names} == {name: old_records[name] for name in names}
+    assert now.clips.groupby("query").size().to_dict() == {"bald": 2, "margin": 2, "random": 4}
+    shares, new = (one.acquired[0].pivot(index="query", columns="name", values="mean") for one in (now, here))
+    assert shares.loc[["random"]].equals(old_shares.loc[["random"]])
+    assert shares.loc[["bald", "margin", "pool"]].equals(new)
+
+
+def test_published_tables_do_not_depend_on_the_order_in_which_their_runs_were_made(published: Path):
+    runs = [finished_run(query, seed, [0.1, 0.2]) for query in ("random", "bald") for seed in (0, 1)]
+    runs.append(finished_full_run(0, 0.9))
+    publish("e")
+    at_once = {path.name: path.read_bytes() for path in published.iterdir()}
+    for path in published.iterdir():
+        path.unlink()
+    for run in runs[::2]:
+        run.path.rename(published.parent / run.path.name)
+    publish("e")
+    for run in runs[::2]:
+        (published.parent / run.path.name).rename(run.path)
+    for run in runs[1::2]:
+        shutil.rmtree(run.path)
+    publish("e")
+    assert {path.name: path.read_bytes() for path in published.iterdir()} == at_once
+
+
+def test_publishing_refuses_runs_that_published_ones_may_not_be_compared_with(published: Path):
+    run = finished_run("random", 0, [0.1, 0.2], learning_rate=0.1)
+    publish("e")
+    before = {path.name: path.read_bytes() for path in published.iterdir()}
+    shutil.rmtree(run.path)
+    finished_run("bald", 0, [0.1, 0.2], learning_rate=0.2)
+    refused = r"/results/e with what is published: bald-0 has learning_rate 0.2, random-0 has 0.1; "
+    with pytest.raises(DataError, match=refused):
+        publish("e")
+    assert {path.name: path.read_bytes() for path in published.iterdir()} == before
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results" / "published").glob("*.json")), ids=lambda path: path.stem)

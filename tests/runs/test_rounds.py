@@ -59,7 +59,18 @@ def test_a_run_labels_more_each_round_and_saves_what_the_architecture_says():
     assert acquired["round"].value_counts().to_dict() == {0: 3, 1: 3, 2: 3}
     assert acquired["item"].tolist() == [f"scene{index:02d}" for index in acquired["index"]]
     provenance = json.loads((run.path / "provenance.json").read_text())
-    said = {"versions", "code", "device", "threads", "seconds", "peak_memory", "data", "finished", "checksums"}
+    said = {
+        "versions",
+        "code",
+        "device",
+        "threads",
+        "bfloat16",
+        "seconds",
+        "peak_memory",
+        "data",
+        "finished",
+        "checksums",
+    }
     assert provenance.keys() - {"peak_gpu_memory"} == said
     assert provenance["data"] == {"train_data": "f" * 64, "test_data": "f" * 64}
     assert not (run.path / "checkpoint.pt").exists()

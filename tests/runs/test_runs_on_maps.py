@@ -56,6 +56,7 @@ def test_a_run_on_maps_makes_them_once_and_is_fixed_by_its_parameters(name: str,
     "query",
     ["badge", "core_set", "typiclust", "vote_entropy+ensemble2", "margin+balanced+windows2x3", "bald+superpixels6"],
 )
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_every_kind_of_query_asks_networks_on_maps(precision: str, query: str):
     config = replace(FROZEN, query=query, rounds=2, precision=precision)

@@ -212,8 +212,10 @@ def test_a_recipe_and_a_device_say_the_precision(
     precision: str, device: str, is_half: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "autocast", lambda *given, enabled: (*given, enabled))
-    found: Any = autocast(precision, torch.device(device))
-    assert found == (device, torch.bfloat16, is_half)
+    for has_it in (True, False):
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda has_it=has_it: has_it)
+        found: Any = autocast(precision, torch.device(device))
+        assert found == (device, torch.bfloat16, is_half and (has_it or device == "cuda"))
 
 
 @pytest.mark.parametrize(("is_there", "name"), [(True, "cuda"), (False, "cpu")])
@@ -454,11 +456,16 @@ def test_training_learns(tiny_scenes: ImageDataset) -> None:
     assert mean_iou(evaluate(trainer.network, tiny_scenes, RECIPE).sum(dim=0)) > 0.9
 
 
-def test_bfloat16_runs_on_a_cpu(tiny_scenes: ImageDataset) -> None:
+def test_bfloat16_runs_on_a_cpu_that_has_it_and_is_float32_on_others(
+    tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = replace(RECIPE, steps=3, precision="bfloat16")
-    weights = trained(tiny_scenes, recipe)
-    assert torch.isfinite(weights).all()
-    assert not torch.equal(weights, trained(tiny_scenes, replace(recipe, precision="float32")))
+    in_float32 = trained(tiny_scenes, replace(recipe, precision="float32"))
+    for has_it in (False, True):
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda has_it=has_it: has_it)
+        weights = trained(tiny_scenes, recipe)
+        assert torch.isfinite(weights).all()
+        assert torch.equal(weights, in_float32) == (not has_it)
     evaluate(build_model("unet_small", 3, seed=0), tiny_scenes, recipe)
 
 
