@@ -12,6 +12,7 @@ LABEL_STUDIO_READY := $(LABEL_STUDIO)/.ready-$(shell cksum $(LABEL_STUDIO_PIN) |
 # JupyterLab writes outputs and its own settings into notebooks; git sees them without.
 OWN := codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version
 STRIP := .venv/bin/nbstripout --keep-id --extra-keys "cell.metadata.trusted $(OWN:%=metadata.language_info.%)"
+# Packages are compiled once: otherwise, where PYTHONDONTWRITEBYTECODE is set, every kernel does so for half a minute.
 READY := .venv/.ready-$(shell cksum requirements.lock | cut -d' ' -f1)
 
 .PHONY: help environment reproduce grid status compare figures lab check docs test lint label-studio lock benchmark strip
@@ -73,7 +74,7 @@ $(READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	@echo "making .venv from requirements.lock (some minutes, several GB)"
 	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -q uv && $(BIN)/uv pip sync -q --python $(BIN)/python requirements.lock \
+	@$(BIN)/python -m pip install -q uv && $(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python requirements.lock \
 	    || $(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation --editable .
@@ -88,7 +89,8 @@ $(LABEL_STUDIO_READY):
 	@echo "making $(LABEL_STUDIO) with the Label Studio server (some minutes, 0.9 GB)"
 	@rm -rf $(LABEL_STUDIO) && $(PYTHON) -m venv $(LABEL_STUDIO)
 	@$(LABEL_STUDIO)/bin/python -m pip install -q uv \
-	    && $(LABEL_STUDIO)/bin/uv pip install -q --python $(LABEL_STUDIO)/bin/python -r $(LABEL_STUDIO_PIN) \
+	    && $(LABEL_STUDIO)/bin/uv pip install -q --compile-bytecode --python $(LABEL_STUDIO)/bin/python \
+	        -r $(LABEL_STUDIO_PIN) \
 	    || $(LABEL_STUDIO)/bin/python -m pip install -q -r $(LABEL_STUDIO_PIN)
 	@COLLECT_ANALYTICS=false LATEST_VERSION_CHECK=false SENTRY_DSN= FRONTEND_SENTRY_DSN= \
 	    LABEL_STUDIO_BASE_DATA_DIR="$(CURDIR)/$(LABEL_STUDIO)/empty" $(LABEL_STUDIO)/bin/label-studio version \
