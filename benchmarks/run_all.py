@@ -23,7 +23,7 @@ from alutils.training.loop import default_device
 HERE = Path(__file__).parent
 RESULTS = published_dir() / "benchmarks"
 SPEED = [
-    *("frozen_rounds", "committee_scoring", "scoring_memory", "feeding", "selection"),
+    *("frozen_rounds", "few_labels", "committee_scoring", "scoring_memory", "feeding", "selection"),
     *("whole_loop", "first_round", "training_step", "startup", "content_hash"),
     *("parallel_kernels", "overhead", "labelling", "explorer"),
 ]

@@ -18,7 +18,7 @@ BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 NAMES = (
     *("scoring_memory", "feeding", "training_step", "overhead", "committee_scoring", "whole_loop", "selection"),
-    *("content_hash", "first_round", "frozen_rounds", "labelling", "explorer"),
+    *("content_hash", "first_round", "frozen_rounds", "few_labels", "labelling", "explorer"),
 )
 
 

@@ -10,11 +10,13 @@ from torch.nn import functional as F
 
 from alutils.datasets import Features
 from alutils.models.base import Maps, SplitModel, resize_logits
+from alutils.models.sparse import Pixels, enlarged_rows, mixed, pyramid
 
 DROPOUT = 0.5  # of whole channels, right before the last layer
 HIDDEN = 128  # channels in which context is mixed
 FINE = 24  # channels of the branch for thin things
 COARSE = 8  # pixels of the image for one of the maps in which context is mixed
+FEW_PIXELS = 0.2  # share of labelled pixels; with more, computing all of them is quicker
 
 
 class Standardise(nn.Module):
@@ -154,6 +156,36 @@ class FrozenSmall(FrozenHead):
         fine = [F.relu_(layer(levels[number])) for number, layer in enumerate(self.fine)]
         projected = [layer(levels[self.fine_count + number]) for number, layer in enumerate(self.project)]
         return [*fine, F.relu_(self.mix(F.relu_(enlarged_sum(projected))))]
+
+    @property
+    def few_pixels(self) -> float:
+        """The share of labelled pixels below which a step on a CPU is quicker with `logits_at`; 0 for joined heads."""
+        return FEW_PIXELS if self.joined == 1 else 0.0
+
+    def logits_at(self, images: Maps, wanted: Tensor) -> Tensor:
+        """Return the logits (P, classes) of the pixels where `wanted` is true, (N, h, w) at the finest maps' size.
+
+        They are those of `training_logits`, rounding aside, and take the same random numbers for dropout.
+        """
+        sizes = [level.shape[2:] for level in images.levels]
+        pixels, read = pyramid(Pixels(wanted), sizes[1 : self.fine_count + 1])
+        rows = [F.relu_(self._layer_at(number, pixels[number], images)) for number in range(self.fine_count)]
+        around = pixels[-1].around()
+        coarse, read_coarse = pyramid(around, sizes[self.fine_count + 1 :])
+        projected = [self._layer_at(self.fine_count + number, at, images) for number, at in enumerate(coarse)]
+        hidden = F.relu_(enlarged_rows(projected, read_coarse))
+        rows.append(F.relu_(mixed(hidden, around, pixels[-1], self.mix)))
+        parts = []
+        for at, features, dropout, last in zip(pixels, rows, self.dropout, self.last, strict=True):
+            mask = dropout(features.new_ones(len(wanted), features.shape[1], 1, 1)).flatten(1)
+            parts.append((features * mask[at.image]) @ last.T)
+        return enlarged_rows(parts, read) + self.bias.flatten()
+
+    def _layer_at(self, number: int, pixels: Pixels, images: Maps) -> Tensor:
+        """Return what the 1x1 convolution of a level makes of some of its pixels, (P, channels)."""
+        layer: Any = [*self.fine, *self.project][number]
+        rows = self.standardise[number](pixels.of(images.levels[number]))
+        return F.linear(rows, layer.weight.flatten(1), layer.bias)
 
 
 def join(heads: Sequence[Any], features: Features | None) -> FrozenHead:

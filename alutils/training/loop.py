@@ -1,7 +1,7 @@
 """Training and testing: loss, learning rate and precision are all in this file."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -117,15 +117,27 @@ class Trainer:
             group["lr"] = rate
         self.network.train()
         with autocast(self.recipe.precision, images.device):
-            main, *auxiliary = self.network.training_logits(images)
-        targets = resize_predictions(targets, main.shape[2:]).long()
-        losses = [F.cross_entropy(x.float(), targets, weights, ignore_index=IGNORE_INDEX) for x in (main, *auxiliary)]
+            outputs, targets = self._outputs(images, targets)
+        losses = [F.cross_entropy(x.float(), targets, weights, ignore_index=IGNORE_INDEX) for x in outputs]
         mean = losses[0] + self.network.further_weight * sum(losses[1:])
         loss = torch.where((targets != IGNORE_INDEX).any(), mean, 0.0)  # the mean over no pixel is not a number
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         return loss.detach()
+
+    def _outputs(self, images: Tensor | Maps, targets: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+        """Return the logits that enter the loss, (N, classes, ...) each, and the targets (N, ...) of their size.
+
+        Where few pixels have a label, these are the logits (P, classes) of the labelled ones, and their targets (P,).
+        """
+        if isinstance(images, Maps) and images.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+            small = resize_predictions(targets, images.levels[0].shape[2:])
+            labelled = small != IGNORE_INDEX
+            if 0 < labelled.float().mean() < self.network.few_pixels:
+                return [self.network.logits_at(images, labelled)], small[labelled].long()
+        outputs = self.network.training_logits(images)
+        return outputs, resize_predictions(targets, outputs[0].shape[2:]).long()
 
 
 def default_device() -> torch.device:

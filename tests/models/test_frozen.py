@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alutils.datasets import Features
+from alutils.datasets import IGNORE_INDEX, Features
 from alutils.models import MODELS, build_model
 from alutils.models.base import Maps, inference_copy
-from alutils.models.frozen import FrozenHead, Standardise, enlarged_sum, join, products, take_apart
+from alutils.models.frozen import (
+    FEW_PIXELS,
+    FrozenHead,
+    FrozenSmall,
+    Standardise,
+    enlarged_sum,
+    join,
+    products,
+    take_apart,
+)
 from alutils.queries.committee import Committee, fixed_dropout
 from alutils.seeds import derive_seed
 from alutils.training.loop import Trainer
@@ -129,6 +139,83 @@ def test_logits_are_as_fine_as_the_finest_maps_and_every_weight_learns(head: tup
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
     assert network.eval()(maps).shape == (4, CLASSES, 40, 72)
+
+
+MASKS = {  # (N, h, w): which pixels have a label
+    "corners": lambda mask: mask[:1, :: mask.shape[1] - 1, :: mask.shape[2] - 1].fill_(True),
+    "one window and one pixel": lambda mask: (mask[1, 2:5, 3:9].fill_(True), mask[3, -1, 4].fill_(True)),
+    "random ones": lambda mask: mask.bernoulli_(0.1, generator=torch.Generator().manual_seed(1)),
+    "all": lambda mask: mask.fill_(True),
+}
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("which", MASKS)
+def test_logits_of_some_pixels_are_those_among_all_and_so_are_their_gradients(which: str, encoder: str):
+    strides = ENCODERS[encoder]
+    network, maps = head_for("frozen_small", strides).double().train(), maps_for(strides)
+    wanted = torch.zeros(4, *maps.levels[0].shape[2:], dtype=torch.bool)
+    MASKS[which](wanted)
+    classes = torch.randint(0, CLASSES, (int(wanted.sum()),), generator=torch.Generator().manual_seed(0))
+    found: list[dict[str, Any]] = []
+    for compute in (
+        lambda: network.training_logits(maps)[0].permute(0, 2, 3, 1)[wanted],
+        lambda: network.logits_at(maps, wanted),
+    ):
+        network.zero_grad()
+        torch.manual_seed(5)  # of dropout
+        logits = compute()
+        F.cross_entropy(logits, classes).backward()
+        found.append({"logits": logits} | {name: weights.grad for name, weights in network.named_parameters()})
+    for name, expected in found[0].items():
+        torch.testing.assert_close(found[1][name], expected, atol=1e-5, rtol=1e-5, msg=name)
+
+
+def test_few_labelled_pixels_are_computed_alone_in_float32_on_a_cpu(monkeypatch: pytest.MonkeyPatch):
+    maps, alone = maps_for((4, 8)), list[int]()
+    logits_at = FrozenSmall.logits_at
+
+    def noted(network: FrozenSmall, images: Maps, wanted: Tensor) -> Tensor:
+        alone.append(1)
+        return logits_at(network, images, wanted)
+
+    monkeypatch.setattr(FrozenSmall, "logits_at", noted)
+
+    def step_alone(share: float, *, name: str = "frozen_small", joined: int = 1, precision: str = "float32") -> bool:
+        heads = [build_model(name, CLASSES, seed=seed, features=features((4, 8))) for seed in range(joined)]
+        network = join(heads, features((4, 8))) if joined > 1 else heads[0]
+        targets = torch.zeros(4, 40, 72, dtype=torch.uint8)
+        targets[:, round(40 * share) :] = IGNORE_INDEX
+        trainer = Trainer(network, replace(RECIPE, precision=precision), torch.device("cpu"))
+        alone.clear()
+        loss = trainer.step(maps, targets, None, 0.01)
+        assert (loss > 0) == (share > 0)
+        return bool(alone)
+
+    assert step_alone(FEW_PIXELS - 0.05)
+    assert not step_alone(FEW_PIXELS + 0.05)
+    assert not step_alone(0)
+    assert not step_alone(0.1, joined=2)
+    assert not step_alone(0.1, name="frozen_linear")
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    assert not step_alone(0.1, precision="bfloat16")
+
+
+def test_training_with_few_labelled_pixels_gives_the_same_network_either_way(monkeypatch: pytest.MonkeyPatch):
+    maps, targets = maps_for((4, 8, 16, 32)), torch.full((4, 40, 72), IGNORE_INDEX, dtype=torch.uint8)
+    targets[:3, 8:20, 24:40] = torch.randint(0, CLASSES, (3, 12, 16), generator=torch.Generator().manual_seed(0))
+    trained = []
+    for few in (FEW_PIXELS, 0.0):
+        monkeypatch.setattr("alutils.models.frozen.FEW_PIXELS", few)
+        network = build_model("frozen_small", CLASSES, seed=0, features=features((4, 8, 16, 32)))
+        trainer = Trainer(network, RECIPE, torch.device("cpu"))
+        torch.manual_seed(0)
+        losses = [trainer.step(maps, targets, torch.tensor([1.0, 2.0, 3.0]), 0.003) for _ in range(10)]
+        trained.append(
+            torch.cat([torch.stack(losses), *(weights.flatten() for weights in network.state_dict().values())])
+        )
+    torch.testing.assert_close(*trained, atol=1e-4, rtol=1e-3)
+    assert not torch.equal(*trained), "else both took one way"
 
 
 @torch.inference_mode()
