@@ -86,9 +86,11 @@ class Experiment:
         """
         if self.runs:
             return {run.path.name: _record(run) for run in self.runs}
-        content = read_json(self.where.with_suffix(".json"), model=PublishedRuns)
-        for record in content["runs"].values():  # versions are long: each stands once, and a run has its position
-            record["provenance"]["versions"] = content["versions"][record["provenance"]["versions"]]
+        path = self.where.with_suffix(".json")
+        content = read_json(path, model=PublishedRuns)
+        with reported(path):
+            for record in content["runs"].values():  # versions are long: each stands once, and a run has its position
+                record["provenance"]["versions"] = content["versions"][record["provenance"]["versions"]]
         return content["runs"]
 
     @cached_property

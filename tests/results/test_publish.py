@@ -117,6 +117,16 @@ def test_publishing_keeps_the_numbers_and_says_where_they_come_from(published: P
         Experiment.published("f")
 
 
+def test_published_records_have_their_versions_or_are_damaged(published: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("alutils.runs.folder.provenance", provenance)
+    finished_run("random", 0, [0.1, 0.2], "a")
+    path = publish("e")[0].with_suffix(".json")
+    assert Experiment.published("e").records["a"]["provenance"]["versions"]["numpy"] == np.__version__
+    path.write_text(path.read_text().replace('"versions": 0', '"versions": 1'))
+    with pytest.raises(DataError, match=r"/e\.json: damaged "):
+        _ = Experiment.published("e").records
+
+
 CLIPS = pd.DataFrame({"round": [0, 1], "clip": 0, "sequence": "a", "images": 2, "intersection_c": 1, "union_c": 2})
 
 
