@@ -39,6 +39,7 @@ models                  networks split in encode and decode
     unet                U-Nets: a small one for CPUs, and one with the thesis's VGG19 encoder
     deeplabv3           DeepLabV3 on a ResNet, and a small one for CPUs
     frozen              networks on the maps of a frozen encoder
+    sparse              the same at labelled pixels only
 
 training                a recipe and labelled images give a trained network
     recipe              how a network is trained
