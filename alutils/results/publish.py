@@ -86,15 +86,15 @@ class _Tables:
         check_conditions(both, records)
         acquired = concatenated([self.acquired, before.acquired]).sort_values("n", ascending=False, kind="stable")
         return type(self)(
-            in_order(_together(self.table, before.table)),
+            _together(self.table, before.table),
             records,
             _together(self.clips, before.clips),
             acquired.drop_duplicates(POINT).sort_values(POINT, ignore_index=True),
         )
 
     def write(self, name: str) -> list[Path]:
-        """Write what there is of these tables; return the paths."""
-        paths = [_write(f"{name}.csv", self.table.round(6).to_csv(index=False))]
+        """Write what there is of these tables, in the same order whenever runs were made; return the paths."""
+        paths = [_write(f"{name}.csv", in_order(self.table).round(6).to_csv(index=False))]
         versions: list[dict[str, str]] = []
         runs: dict[str, Any] = {}
         for run, record in self.records.items():
@@ -106,7 +106,7 @@ class _Tables:
         if len(self.acquired):
             paths.append(_write(f"{name}-acquired.csv", self.acquired.to_csv(index=False)))
         if len(self.clips):
-            packed = gzip.compress(self.clips.to_csv(index=False).encode(), mtime=0)
+            packed = gzip.compress(in_order(self.clips).to_csv(index=False).encode(), mtime=0)
             paths.append(_write(f"{name}-clips.csv.gz", packed))
         return paths
 

@@ -167,7 +167,7 @@ def test_publishing_keeps_published_runs_that_are_not_here_any_more(
 
 
 def test_published_tables_do_not_depend_on_the_order_in_which_their_runs_were_made(published: Path):
-    runs = [finished_run(query, seed, [0.1, 0.2]) for query in ("random", "bald") for seed in (0, 1)]
+    runs = [finished_run(query, seed, [0.1, 0.2], clips=CLIPS) for query in ("random", "bald") for seed in (0, 1)]
     runs.append(finished_full_run(0, 0.9))
     publish("e")
     at_once = {path.name: path.read_bytes() for path in published.iterdir()}
