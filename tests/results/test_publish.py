@@ -26,6 +26,13 @@ pytestmark = pytest.mark.usefixtures("quick_provenance")
 SCORES = np.linspace(0, 1, 40, dtype=np.float32)[None]
 
 
+def of_digits() -> dict[str, Any]:
+    """Return what runs of digits have beside their scores, as `finished_run` takes it."""
+    digits = load_dataset("digits", "train")
+    of_data = {"train_data": digits.fingerprint, "items": digits.item_names}
+    return {"dataset": "digits", "model": "mnist_cnn"} | of_data
+
+
 def test_publishing_takes_tables_histograms_and_the_maps_of_drawn_scenes(published: Path):
     finished_run("random", 0, [0.1, 0.2], experiment=SHOWN)
     finished_run("vote_entropy", 0, [0.1, 0.25], experiment=SHOWN, scores_of_pool=SCORES)
@@ -61,13 +68,7 @@ def test_histograms_are_of_entropies_of_images_alone(published: Path):
 def test_publishing_keeps_what_was_acquired_if_the_data_set_is_there(
     published: Path, capsys: pytest.CaptureFixture[str]
 ):
-    digits = load_dataset("digits", "train")
-    of_data: dict[str, Any] = {
-        "dataset": "digits",
-        "model": "mnist_cnn",
-        "train_data": digits.fingerprint,
-        "items": digits.item_names,
-    }
+    of_data = of_digits()
     finished_run("random", 0, [0.1, 0.2], acquired=[[0, 1], [2, 3]], **of_data)
     finished_run("vote_entropy", 0, [0.1, 0.2], acquired=[[0, 1], [2, 5]], **of_data)
     assert published / "e-acquired.csv" in publish("e")
@@ -133,14 +134,7 @@ CLIPS = pd.DataFrame({"round": [0, 1], "clip": 0, "sequence": "a", "images": 2, 
 def test_publishing_keeps_published_runs_that_are_not_here_any_more(
     published: Path, capsys: pytest.CaptureFixture[str]
 ):
-    digits = load_dataset("digits", "train")
-    other: dict[str, Any] = {
-        "dataset": "digits",
-        "model": "mnist_cnn",
-        "train_data": digits.fingerprint,
-        "items": digits.item_names,
-        "clips": CLIPS,
-    }
+    other = of_digits() | {"clips": CLIPS}
     kept = [finished_run("random", seed, [0.1, 0.2], acquired=[[0], [seed]], **other) for seed in (1, 2)]
     again = finished_run("bald", 0, [0.1, 0.2], acquired=[[0], [1]], **other)
     publish("e")
