@@ -62,7 +62,7 @@ def _git(*arguments: str) -> str | None:
 def computes_bfloat16(device: "torch.device") -> bool:
     """Tell whether the device has instructions for bfloat16: every GPU that torch supports, but not every CPU.
 
-    Without them torch converts number by number, which takes many times as long as float32.
+    Without them torch converts number by number, which takes longer than float32.
     """
     import torch
 
