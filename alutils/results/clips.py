@@ -1,7 +1,7 @@
 """The test set in clips: scores of each sequence, and gains with intervals over clips instead of seeds."""
 
 import gzip
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from numbers import Real
 from pathlib import Path
 
@@ -60,8 +60,8 @@ def with_sequences(rows: pd.DataFrame, clips: pd.DataFrame) -> tuple[pd.DataFram
     return rows.assign(key=keys_of(rows)).merge(scores, left_on="key", right_index=True), [*scores]
 
 
-def keys_of(rows: pd.DataFrame, columns: Sequence[str] = KEYS) -> pd.Series:
-    """Return what stands in these columns of each row as one text.
+def keys_of(rows: pd.DataFrame) -> pd.Series:
+    """Return the `KEYS` of each row as one text.
 
     What is missing is None in one table and NaN in another, and beside it whole numbers are floats.
     """
@@ -69,7 +69,7 @@ def keys_of(rows: pd.DataFrame, columns: Sequence[str] = KEYS) -> pd.Series:
     def text(value: object) -> str:
         return "" if pd.isna(value) else repr(float(value)) if isinstance(value, Real) else str(value)  # type: ignore[call-overload]
 
-    texts = [" ".join(map(text, row)) for row in rows[[*columns]].to_numpy(object)]
+    texts = [" ".join(map(text, row)) for row in rows[KEYS].to_numpy(object)]
     return pd.Series(texts, rows.index, name="key", dtype=str)
 
 

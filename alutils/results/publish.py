@@ -17,14 +17,7 @@ from alutils.results.acquired import POINT
 from alutils.results.analysis import ENTROPIES, least_and_most_sure, score_histograms
 from alutils.results.clips import keys_of
 from alutils.results.comparison import check_conditions
-from alutils.results.tables import (
-    CONFIG_COLUMNS,
-    FURTHER_COLUMNS,
-    Experiment,
-    check_configs,
-    concatenated,
-    in_order,
-)
+from alutils.results.tables import Experiment, check_configs, concatenated, in_order
 
 WITH_SCORES = ("mnist_small",)  # experiments whose scores a published figure shows
 WITH_REGIONS = ("nuclei_regions",)  # those of which a figure shows the regions that vote entropy labelled
@@ -115,8 +108,7 @@ def _together(rows: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of runs, and below them the rows of the other runs that were published before."""
     if not len(rows) or not len(before):
         return rows if len(rows) else before
-    of_run = [*CONFIG_COLUMNS, *FURTHER_COLUMNS]
-    return concatenated([rows, before[~keys_of(before, of_run).isin(keys_of(rows, of_run))]])
+    return concatenated([rows, before[~keys_of(before).isin(keys_of(rows))]])
 
 
 def _publish_scores(experiment: Experiment) -> list[Path]:

@@ -163,7 +163,12 @@ def test_publishing_keeps_published_runs_that_are_not_here_any_more(
 def test_published_tables_do_not_depend_on_the_order_in_which_their_runs_were_made(published: Path):
     runs = [finished_run(query, seed, [0.1, 0.2], clips=CLIPS) for query in ("random", "bald") for seed in (0, 1)]
     runs.append(finished_full_run(0, 0.9))
+    for percent in (20, 40):  # of one order
+        labelled: dict[str, Any] = {"labelled": [percent], "labelled_percent": [float(percent)]}
+        shared: dict[str, Any] = {"kind": "bulk", "regime": None, "share": percent, "skip": 0.0, "columns": labelled}
+        runs.append(finished_run("random", 0, [percent / 100], f"share{percent}", **shared))
     publish("e")
+    assert len(Experiment.published("e").table) == 2 * 4 + 1 + 2
     at_once = {path.name: path.read_bytes() for path in published.iterdir()}
     for path in published.iterdir():
         path.unlink()
