@@ -54,7 +54,7 @@ def test_gradient_embeddings_are_the_gradients_of_the_last_layer(name: str, froz
         loss = torch.nn.functional.cross_entropy(logits, logits.argmax(dim=1))
         gradients = torch.autograd.grad(loss, weights)
         whole = torch.cat([gradient.flatten(1) for gradient in gradients], dim=1).flatten()
-        np.testing.assert_allclose(embedding, whole, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(embedding, whole, rtol=1e-3, atol=1e-5)  # of numbers around 1, in float32
 
 
 @pytest.fixture(autouse=True)
