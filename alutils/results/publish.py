@@ -37,10 +37,10 @@ def publish(name: str) -> list[Path]:
     experiment = Experiment.of_runs(name)
     tables = _Tables.of(experiment)
     notes = experiment.acquired[1]
-    before = _Tables.of(Experiment.published(name)) if (published_dir() / f"{name}.csv").exists() else None
+    before = Experiment.published(name) if (published_dir() / f"{name}.csv").exists() else None
     gone = sorted(before.records.keys() - tables.records.keys()) if before else []
     if before and gone:
-        tables = tables.beside(before, experiment.where)
+        tables = tables.beside(_Tables.of(before), experiment.where)
         which = shortened(", ".join(gone), 200)
         notes = [*notes, f"{len(gone)} published runs are not in {experiment.where} and stay: {which}"]
     for note in notes:
