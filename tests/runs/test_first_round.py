@@ -21,7 +21,7 @@ from alutils.datasets import ImageDataset, load_dataset
 from alutils.files import write_whole
 from alutils.progress import Status
 from alutils.runs import data, first_round, folder, networks
-from alutils.runs.config import RoundsConfig
+from alutils.runs.config import REGIMES, RoundsConfig
 from alutils.runs.folder import RunFolder, is_sealed
 from alutils.runs.rounds import run_rounds
 from alutils.training.loop import Trainer
@@ -81,21 +81,20 @@ def alone(config: RoundsConfig) -> list[bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("regime", ["from_scratch", "incremental", "new_data_only", "one_shot"])
 @pytest.mark.parametrize(
-    ("maker", "reader", "left"),
+    ("regime", "maker", "reader", "left"),
     [
-        ("consensus_entropy", "random", 0),
-        ("random", "bald+balanced+power1", 0),
-        ("random", "vote_entropy+windows2x3", 0),
-        ("bald+windows2x3", "core_set", 0),
-        ("random", "vote_entropy+ensemble3", 2),
-        ("bald+ensemble2", "vote_entropy+ensemble3", 1),
-        ("bald+ensemble2", "vote_entropy", 0),
+        ("from_scratch", "random", "bald+balanced+power1", 0),
+        ("from_scratch", "random", "vote_entropy+windows2x3", 0),
+        ("from_scratch", "bald+windows2x3", "core_set", 0),
+        ("from_scratch", "random", "vote_entropy+ensemble3", 2),
+        ("from_scratch", "bald+ensemble2", "vote_entropy", 0),
+        *((regime, "consensus_entropy", "random", 0) for regime in REGIMES),
+        *((regime, "bald+ensemble2", "vote_entropy+ensemble3", 1) for regime in REGIMES),
     ],
 )
 def test_a_sibling_reads_the_first_round_and_ends_with_the_same_bytes(
-    maker: str, reader: str, left: int, regime: str, trainings: list[tuple[int, int]]
+    regime: str, maker: str, reader: str, left: int, trainings: list[tuple[int, int]]
 ):
     """The reader has other networks left to train if it is a larger ensemble; regions are whole images at first."""
     changes: dict[str, Any] = {"regime": regime, "step": 50.0, "rounds": 2}  # 3 images, then 6 more
@@ -344,7 +343,6 @@ def stopped(config: RoundsConfig, survives: int) -> bool:
     ("regime", "query", "is_cache_lost"),
     [
         ("from_scratch", "consensus_entropy", False),
-        ("incremental", "consensus_entropy", False),
         ("incremental", "vote_entropy+ensemble2", True),
         ("new_data_only", "random", True),
     ],
@@ -418,7 +416,7 @@ def test_a_run_without_a_sibling_is_told_as_before(monkeypatch: pytest.MonkeyPat
 PROCESS = """
 import json, sys, time
 from pathlib import Path
-from alutils.runs.config import RoundsConfig
+from alutils.runs.config import REGIMES, RoundsConfig
 from alutils.runs.rounds import run_rounds
 from alutils.training.loop import Trainer
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, replace
 from itertools import product
@@ -123,33 +124,33 @@ def test_a_finished_run_is_only_read(monkeypatch: pytest.MonkeyPatch):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("survives", [3, 5, 6, 7, 12])
 @pytest.mark.usefixtures("fake_encoder")
-def test_a_run_stopped_at_any_save_ends_with_the_same_tables(
-    changes: dict[str, str], survives: int, monkeypatch: pytest.MonkeyPatch
-):
-    config = replace(ROUNDS, **changes)  # type: ignore[arg-type]
-    undisturbed = replace(config, experiment="undisturbed")
+def test_a_run_stopped_at_any_save_ends_with_the_same_tables(changes: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+    undisturbed = replace(ROUNDS, experiment="undisturbed", **changes)  # type: ignore[arg-type]
     run_rounds(undisturbed)
     monkeypatch.setattr(networks, "SAVE_EVERY", 0.0)
+    for survives in (3, 5, 6, 7, 12):
+        config = replace(undisturbed, experiment=f"stopped{survives}")
+        with monkeypatch.context() as stopping:
+            stopping.setattr(folder, "write_whole", stopped_after(survives, folder.write_whole))
+            with pytest.raises(KeyboardInterrupt):
+                run_rounds(config)
+        run_rounds(config)
+        assert tables(config) == tables(undisturbed)
+        assert not list(RunFolder(config.experiment, config.run_name).path.glob("*checkpoint*"))
+
+
+def stopped_after(survives: int, original: Callable[..., None]) -> Callable[..., None]:
+    """Return `original`, which is interrupted after so many calls."""
     left = [survives]
 
-    def stop_after(original: Any) -> Any:
-        def save(*arguments: Any) -> None:
-            if left[0] == 0:
-                raise KeyboardInterrupt
-            left[0] -= 1
-            original(*arguments)
+    def save(*arguments: Any) -> None:
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        original(*arguments)
 
-        return save
-
-    with monkeypatch.context() as stopping:
-        stopping.setattr(folder, "write_whole", stop_after(folder.write_whole))
-        with pytest.raises(KeyboardInterrupt):
-            run_rounds(config)
-    run_rounds(config)
-    assert tables(config) == tables(undisturbed)
-    assert not list(RunFolder("e", config.run_name).path.glob("*checkpoint*"))
+    return save
 
 
 def spied_training(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
