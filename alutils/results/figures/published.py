@@ -33,6 +33,7 @@ from alutils.runs.schemas import read_csv
 (DIGITS,), (REGIONS,), SCENES, MAPS = WITH_SCORES, WITH_REGIONS, "camvid_small", "examples"  # published experiments
 SIDES = {  # by published experiment: the data set whose comparison is drawn, and which sides of it
     "camvid_images": ("camvid", ["curves", "gains", "costs", "acquired"]),
+    "camvid_regions": ("camvid", ["curves", "gains", "costs"]),
     "nuclei_images": ("nuclei", ["curves", "gains"]),
     "nuclei_regions": ("nuclei", ["curves", "gains", "costs"]),
     "mnist_queries": ("mnist", ["curves", "gains", "penalties"]),
