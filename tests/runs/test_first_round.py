@@ -343,6 +343,7 @@ def stopped(config: RoundsConfig, survives: int) -> bool:
     ("regime", "query", "is_cache_lost"),
     [
         ("from_scratch", "consensus_entropy", False),
+        ("incremental", "consensus_entropy", False),
         ("incremental", "vote_entropy+ensemble2", True),
         ("new_data_only", "random", True),
     ],
@@ -416,7 +417,7 @@ def test_a_run_without_a_sibling_is_told_as_before(monkeypatch: pytest.MonkeyPat
 PROCESS = """
 import json, sys, time
 from pathlib import Path
-from alutils.runs.config import REGIMES, RoundsConfig
+from alutils.runs.config import RoundsConfig
 from alutils.runs.rounds import run_rounds
 from alutils.training.loop import Trainer
 
