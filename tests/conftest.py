@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from alutils import paths
 from alutils.datasets import ImageDataset
 from alutils.datasets.features import Encode, with_features
-from alutils.runs import data
+from alutils.files import write_whole
+from alutils.runs import data, folder
 from alutils.runs.config import BulkConfig, RoundsConfig
 from alutils.runs.folder import RunFolder
 
@@ -146,6 +147,27 @@ def finished_run(
         run.save_rounds(table, pieces.assign(region=regions) if regions else pieces, scores_of_pool, clips)
         run.finish(torch.device(device))
     return run
+
+
+def stopped(config: RoundsConfig, survives: int) -> bool:
+    """Start a run that ends after so many writes into its folder; tell whether it did not end before."""
+    from alutils.runs.rounds import run_rounds
+
+    left = [survives]
+
+    def write(*arguments: Any) -> None:
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        write_whole(*arguments)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(folder, "write_whole", write)
+        try:
+            run_rounds(config)
+        except KeyboardInterrupt:
+            return True
+    return False
 
 
 def finished_full_run(seed: int, score: float, **other: Any) -> RunFolder:

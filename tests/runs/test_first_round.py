@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROUNDS, SECONDS, tables
+from conftest import ROUNDS, SECONDS, stopped, tables
 
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.files import write_whole
@@ -317,25 +317,6 @@ def test_a_cache_that_cannot_be_written_is_read(
     run_rounds(replace(RANDOM, seed=1))
     assert said(capfd) == ["kept.pt: Read-only file system; the first round is not kept for other queries"]
     assert [content(RANDOM), content(replace(RANDOM, seed=1))] == expected
-
-
-def stopped(config: RoundsConfig, survives: int) -> bool:
-    """Start a run that ends after so many writes into its folder; tell whether it did not end before."""
-    left = [survives]
-
-    def write(*arguments: Any) -> None:
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        left[0] -= 1
-        write_whole(*arguments)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(folder, "write_whole", write)
-        try:
-            run_rounds(config)
-        except KeyboardInterrupt:
-            return True
-    return False
 
 
 @pytest.mark.slow

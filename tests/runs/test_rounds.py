@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, replace
 from itertools import product
@@ -21,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import BULK, ROUNDS, SECONDS, tables
+from conftest import BULK, ROUNDS, SECONDS, stopped, tables
 
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import DataError, ParameterError
@@ -30,7 +29,7 @@ from alutils.queries.embeddings import Candidates
 from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
 from alutils.queries.selections import SELECTIONS
-from alutils.runs import data, folder, networks, rounds
+from alutils.runs import data, networks, rounds
 from alutils.runs.bulk import run_bulk
 from alutils.runs.config import REGIMES, RoundsConfig
 from alutils.runs.data import load_split, load_test_set
@@ -131,26 +130,10 @@ def test_a_run_stopped_at_any_save_ends_with_the_same_tables(changes: dict[str, 
     monkeypatch.setattr(networks, "SAVE_EVERY", 0.0)
     for survives in (3, 5, 6, 7, 12):
         config = replace(undisturbed, experiment=f"stopped{survives}")
-        with monkeypatch.context() as stopping:
-            stopping.setattr(folder, "write_whole", stopped_after(survives, folder.write_whole))
-            with pytest.raises(KeyboardInterrupt):
-                run_rounds(config)
+        assert stopped(config, survives)
         run_rounds(config)
         assert tables(config) == tables(undisturbed)
         assert not list(RunFolder(config.experiment, config.run_name).path.glob("*checkpoint*"))
-
-
-def stopped_after(survives: int, original: Callable[..., None]) -> Callable[..., None]:
-    """Return `original`, which is interrupted after so many calls."""
-    left = [survives]
-
-    def save(*arguments: Any) -> None:
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        left[0] -= 1
-        original(*arguments)
-
-    return save
 
 
 def spied_training(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
