@@ -1,8 +1,9 @@
 """What an experiment gave, as text: printed, and as tables in README and docs/."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -49,6 +50,8 @@ NOISE = "camvid_noise"  # the experiment in which the same labels are trained se
 REFERENCE = "camvid_images"  # the one whose training on all labels has ever more steps
 LATER = 32  # labelled images of that experiment from which on committees were expected to pay
 ALL_LABELS = ("camvid_heads_all", "camvid_small")  # experiments whose networks the page of models compares
+WINDOWS = "camvid_regions"  # the experiment whose best queries are asked with further modifiers, too
+BEST = ("bald+windows8x8", "vote_entropy+windows8x8")
 
 # What may stand after a published experiment's name in a page's marker: its verdicts, or all that its comparison says.
 VERDICTS, COMPARISON = "_verdicts", "_comparison"
@@ -238,7 +241,20 @@ def later_table() -> str:
     return _markdown_table(score_table(replace(comparison, rows=comparison.rows[labelled >= last_before])))
 
 
-WRITTEN = {
+def variants_table(name: str, queries: Sequence[str]) -> str:
+    """Return the verdicts by area of each query's variants over the query itself, as Markdown.
+
+    Variants have the same score, and other modifiers.
+    """
+    tables = []
+    for query in queries:
+        (comparison,) = comparisons_of(Experiment.published(name), query)
+        is_variant = comparison.rows["query"].str.partition("+")[0] == query.partition("+")[0]
+        tables.append(score_table(replace(comparison, rows=comparison.rows[is_variant])))
+    return "\n\n".join(map(_markdown_table, tables))
+
+
+WRITTEN: dict[str, Callable[[], str]] = {
     "queries": queries_table,
     "modifiers": modifiers_table,
     "networks": networks_table,
@@ -247,6 +263,7 @@ WRITTEN = {
     "noise": noise_table,
     "reference": reference_table,
     "later": later_table,
+    "windows_variants": partial(variants_table, WINDOWS, BEST),
 }
 
 

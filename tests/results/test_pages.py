@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from conftest import finished_run, finished_runs_of
 
-from alutils.errors import DataError
+from alutils.errors import DataError, ParameterError
 from alutils.paths import IMAGE_EXAMPLES
 from alutils.results.figures.published import FIGURES
-from alutils.results.pages import all_pages, compare, fill_tables, markdown, report
+from alutils.results.pages import all_pages, compare, fill_tables, markdown, report, variants_table
 from alutils.results.publish import publish
 from alutils.results.tables import Experiment
 from alutils.results.thesis import THESIS_FIGURES
@@ -55,6 +55,20 @@ def test_a_published_experiment_is_reported_without_its_runs(published: Path, re
 def test_a_page_holds_what_the_published_tables_say(page: Path):
     text = page.read_text()
     assert fill_tables(text) == text, "run `make figures`"
+
+
+def test_variants_of_a_query_are_held_against_this_query_alone(published: Path):
+    curves = {"bald+windows2x3": [0.1, 0.2], "bald+perimage1+windows2x3": [0.1, 0.25], "margin+windows2x3": [0.1, 0.3]}
+    finished_runs_of({query: [curve, curve] for query, curve in curves.items()})
+    publish("e")
+    rows = [line.split(" | ") for line in variants_table("e", ["bald+windows2x3", "margin+windows2x3"]).splitlines()]
+    assert [(row[0], row[3]) for row in rows if row[0].startswith("| bald")] == [
+        ("| bald+perimage1+windows2x3", "+0.0500 [+0.0500, +0.0500]"),
+        ("| bald+windows2x3", ""),
+    ]
+    assert [row[0] for row in rows if row[0].startswith("| margin")] == ["| margin+windows2x3"]
+    with pytest.raises(ParameterError, match=r"baseline|query"):
+        variants_table("e", ["core_set+windows2x3"])
 
 
 def test_the_thesis_and_every_published_experiment_stand_on_a_page():
