@@ -246,9 +246,9 @@ def variants_table(name: str, queries: Sequence[str]) -> str:
 
     Variants have the same score, and other modifiers.
     """
-    tables = []
+    experiment, tables = Experiment.published(name), []
     for query in queries:
-        (comparison,) = comparisons_of(Experiment.published(name), query)
+        (comparison,) = comparisons_of(experiment, query)
         is_variant = comparison.rows["query"].str.partition("+")[0] == query.partition("+")[0]
         tables.append(score_table(replace(comparison, rows=comparison.rows[is_variant])))
     return "\n\n".join(map(_markdown_table, tables))

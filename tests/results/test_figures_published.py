@@ -10,7 +10,7 @@ from alutils import paths
 from alutils.errors import ParameterError
 from alutils.results.figures import published
 
-OF_DIGITS = ("mnist_sure", "mnist_example")  # their pixels are MNIST's, not the project's
+NEEDED = {"mnist_sure": "mnist", "mnist_example": "mnist", "regions_chosen": "nuclei"}  # whose pixels a figure shows
 
 
 @pytest.fixture
@@ -28,10 +28,8 @@ def size(path: Path) -> tuple[int, int]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", published.FIGURES)
 def test_a_figure_is_drawn_small_enough_and_as_a_vector_copy(name: str, folder: Path):
-    if name in OF_DIGITS:
-        need_real_data("mnist")
-    if name == "regions_chosen":
-        need_real_data("nuclei")
+    if name in NEEDED:
+        need_real_data(NEEDED[name])
     published.draw([name])
     path = folder / f"{name}.png"
     assert path.stat().st_size < 300_000
