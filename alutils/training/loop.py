@@ -40,7 +40,7 @@ class Trainer:
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.recipe = recipe
         self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
-            self.network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+            self.network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
 
     def state(self) -> dict[str, Any]:
