@@ -69,8 +69,11 @@ def keys_of(rows: pd.DataFrame) -> pd.Series:
     def text(value: object) -> str:
         return "" if pd.isna(value) else repr(float(value)) if isinstance(value, Real) else str(value)  # type: ignore[call-overload]
 
-    texts = [" ".join(map(text, row)) for row in rows[KEYS].to_numpy(object)]
-    return pd.Series(texts, rows.index, name="key", dtype=str)
+    keys = pd.Series("", rows.index, name="key", dtype=str)
+    for name in KEYS:
+        codes, values = pd.factorize(rows[name], use_na_sentinel=False)  # few values of many rows: each is read once
+        keys += np.array([*map(text, values)], object)[codes] + " "
+    return keys
 
 
 def clip_intervals(clips: pd.DataFrame, baseline: str) -> pd.DataFrame:

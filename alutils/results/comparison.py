@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,17 @@ def comparisons_of(experiment: Experiment, baseline: str = BASELINE) -> list[Com
 def all_comparisons(experiment: Experiment) -> list[Comparison]:
     """Return the comparisons of an experiment with random images and, where regions are labelled, random regions."""
     return [one for baseline in baselines(experiment) for one in comparisons_of(experiment, baseline)]
+
+
+def published_comparisons(name: str) -> list[Comparison]:
+    """Return the comparisons of a published experiment; while its table stays as it is, they are made once."""
+    path = Experiment.published(name).where
+    return _made_once(name, path, path.stat().st_mtime_ns)
+
+
+@cache
+def _made_once(name: str, path: Path, changed: int) -> list[Comparison]:
+    return all_comparisons(Experiment(name, path))
 
 
 def baselines(experiment: Experiment) -> list[str]:

@@ -23,7 +23,14 @@ from alutils.results.analysis import (
     summarise,
 )
 from alutils.results.clips import with_sequences
-from alutils.results.comparison import Comparison, all_comparisons, area_gains, comparisons_of, smallest_gains
+from alutils.results.comparison import (
+    Comparison,
+    all_comparisons,
+    area_gains,
+    comparisons_of,
+    published_comparisons,
+    smallest_gains,
+)
 from alutils.results.comparison_text import (
     INTERVAL,
     gain_text,
@@ -157,7 +164,7 @@ def markdown(name: str) -> str:
     if experiment.name != name:
         acquired, _ = experiment.acquired
         only_verdicts = name.endswith(VERDICTS)
-        return _said(all_comparisons(experiment), acquired, _markdown_table, only_verdicts=only_verdicts)
+        return _said(published_comparisons(experiment.name), acquired, _markdown_table, only_verdicts=only_verdicts)
     parts = []
     for setting, rows in settings(experiment.table):
         parts += [f"{setting}: {measure_of(rows)}, mean ± standard deviation (seeds)", _by_labels(summarise(rows))]
@@ -202,7 +209,7 @@ def power_table() -> str:
         experiment = Experiment.published(name)
         if (experiment.table["kind"] == "rounds").sum() == 0:
             continue
-        for comparison in all_comparisons(experiment):
+        for comparison in published_comparisons(name):
             if area_gains(comparison.rows, comparison.baseline)["low"].notna().any():
                 seen = smallest_gains(comparison)
                 numbers = {"seeds": f"{seen['seeds']}", "queries": f"{seen['queries']}"}

@@ -3,9 +3,8 @@
 Then whole simulated experiments: of queries that are equal, as many may seem different as the level says.
 """
 
-import gc
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations, product
 
 import numpy as np
@@ -37,14 +36,6 @@ from alutils.results.significance import (
 # Cross-fertilised less self-fertilised maize, 15 pairs, in eighths of an inch (Darwin 1876; tested by Fisher 1935).
 DARWIN = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
 SAMPLES = st.lists(st.integers(-5, 5), min_size=2, max_size=8)  # small whole numbers: ties and zeros abound
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _frozen() -> Iterator[None]:
-    """Keep what is loaded out of the garbage collection that statsmodels asks for at each correction."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def drawn(seed: int, *shape: int) -> np.ndarray:
@@ -261,8 +252,7 @@ def test_of_three_seeds_the_interval_is_from_the_least_to_the_most_of_all_resamp
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_up_to_six_seeds_the_interval_is_that_of_all_resamples(seed: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(significance, "RESAMPLES", 1)  # none is drawn
+def test_of_five_seeds_the_interval_is_that_of_all_resamples(seed: int):
     scores = few_seeds(seed, count=5)
     everything = enumerated_saved(*scores)
     assert len(everything) == 5**5
@@ -272,17 +262,37 @@ def test_up_to_six_seeds_the_interval_is_that_of_all_resamples(seed: int, monkey
 
 
 @pytest.mark.slow
-def test_of_more_seeds_resamples_are_drawn_and_scatter_by_less_than_one_percent_of_a_tail():
-    scores = few_seeds(0, count=7)
-    weights, probabilities = resampled(7)
-    assert weights.shape == (400_000, 7)
+def test_of_twelve_seeds_resamples_are_drawn_and_scatter_by_less_than_one_percent_of_a_tail(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    baseline, query, full = few_seeds(0, count=12)
+    weights, probabilities = resampled(12)
+    assert weights.shape == (400_000, 12)
     assert weights.sum(axis=1) == pytest.approx(1)
     assert probabilities.sum() == pytest.approx(1)
     assert (0.975 / 0.025 / len(weights)) ** 0.5 < 0.01, "the standard error of a tail, in tails"
-    everything = enumerated_saved(*scores)
-    _, low, high = labels_saved(BUDGETS, *scores, 0.5)
-    lowest, lower, upper, highest = np.quantile(everything, [0.0242, 0.0258, 0.9742, 0.9758])  # 3 standard errors
+    _, low, high = labels_saved(BUDGETS, baseline, query, full, 0.5)
+
+    monkeypatch.setattr(significance, "RESAMPLES", 1_352_078)  # so many differ
+    weights, probabilities = resampled.__wrapped__(12)
+    assert len(weights) == 1_352_078
+    assert probabilities.sum() == pytest.approx(1)
+    needed = [labels_needed(BUDGETS, weights @ curves, 0.5 * weights @ full) for curves in (baseline, query)]
+    order = np.argsort(needed[0] - needed[1])
+    ends = np.searchsorted(probabilities[order].cumsum(), [0.0242, 0.0258, 0.9742, 0.9758])  # 3 standard errors
+    lowest, lower, upper, highest = (needed[0] - needed[1])[order][ends]
     assert lowest <= low <= lower < upper <= high <= highest
+
+
+def test_of_drawn_resamples_an_end_has_more_than_a_tail_up_to_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(significance, "RESAMPLES", 40)
+    monkeypatch.setattr(significance, "resampled", resampled.__wrapped__)  # what was drawn before is not kept
+    baseline, query, full = few_seeds(0, count=12)
+    weights, _ = significance.resampled(12)
+    assert len(weights) == 40
+    needed = [labels_needed(BUDGETS, weights @ curves, 0.5 * weights @ full) for curves in (baseline, query)]
+    found = np.sort(needed[0] - needed[1])
+    assert labels_saved(BUDGETS, baseline, query, full, 0.5)[1:] == (found[1], found[-2]), "one in forty is 2.5 %"
 
 
 def test_six_seeds_have_462_different_resamples():
@@ -293,17 +303,23 @@ def test_six_seeds_have_462_different_resamples():
     assert probabilities[(weights == 1 / 6).all(axis=1)].tolist() == pytest.approx([720 * 6**-6])
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_what_one_query_saves_the_other_one_costs(seed: int):
+def test_up_to_eleven_seeds_none_is_drawn():
+    weights, probabilities = resampled(11)
+    assert len(weights) == 352_716
+    assert probabilities.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("count", [8, 9, 12])
+def test_what_one_query_saves_the_other_one_costs(count: int):
     """Both ends of the interval cut off as many resamples."""
-    baseline, query, full = few_seeds(seed, count=9)
+    baseline, query, full = few_seeds(0, count=count)
     estimate, low, high = labels_saved(BUDGETS, baseline, query, full, 0.5)
     mirrored = labels_saved(BUDGETS, query, baseline, full, 0.5)
     assert mirrored == pytest.approx((-estimate, -high, -low), abs=1e-12)
 
 
 def test_the_same_seed_draws_the_same_resamples():
-    scores = few_seeds(0, count=8)
+    scores = few_seeds(0, count=12)
     first, again, other = (labels_saved(BUDGETS, *scores, 0.5, seed=seed) for seed in (3, 3, 4))
     assert first == again
     assert first[0] == other[0]

@@ -6,7 +6,7 @@ they are.
 
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 
 from matplotlib.figure import Figure
 
@@ -16,7 +16,7 @@ from alutils.paths import IMAGE_EXAMPLES, published_dir
 from alutils.queries.query import parse_query
 from alutils.queries.regions import divide
 from alutils.results.acquired import of_setting
-from alutils.results.comparison import Comparison, all_comparisons
+from alutils.results.comparison import published_comparisons
 from alutils.results.figures import comparison
 from alutils.results.figures.curves import learning_curves, regime_curves
 from alutils.results.figures.digits import digit_rows, entropy_histograms, sure_digits
@@ -103,12 +103,6 @@ def regions_chosen() -> Figure:
 def maps() -> SavedMaps:
     """Return the published maps of one drawn scene."""
     return SavedMaps.read(published_dir() / f"{MAPS}-maps.npz")
-
-
-@cache
-def published_comparisons(name: str) -> list[Comparison]:
-    """Return the comparisons of a published experiment; several figures are made of one."""
-    return all_comparisons(Experiment.published(name))
 
 
 def side(name: str, what: str) -> Figure:
