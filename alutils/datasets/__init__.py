@@ -19,6 +19,7 @@ DATASETS: dict[str, Loader] = {
     "fashion_mnist": fashion_mnist,
     "streets": partial(drawn_streets, "streets"),
     "streets_curated": partial(drawn_streets, "streets_curated"),
+    "streets_small": partial(drawn_streets, "streets_small"),
     "streets_tiny": partial(drawn_streets, "streets_tiny"),
     "cityscapes": cityscapes,
     "camvid": partial(packaged, "camvid"),

@@ -54,6 +54,7 @@ CATEGORIES = {  # groups of classes; each is also scored as if it were one class
 DRAWN = {
     "streets": ({"train": 200, "val": 60}, 1024, 1),
     "streets_curated": ({"train": 200, "val": 60}, 1024, 11),
+    "streets_small": ({"train": 80, "val": 30}, 256, 11),
     "streets_tiny": ({"train": 40, "val": 20}, 128, 1),
 }
 

@@ -7,7 +7,7 @@ from alutils.runs.rounds import run_rounds
 
 EXAMPLE = "explored"  # the experiment
 RECIPE: dict[str, Any] = {
-    **{"experiment": EXAMPLE, "dataset": "streets", "height": 128, "width": 256, "seed": 0},
+    **{"experiment": EXAMPLE, "dataset": "streets_small", "height": 128, "width": 256, "seed": 0},
     **{"test_split": "test", "test_resolution": "training", "model": "frozen_small", "weights": None},
     **{"regime": "from_scratch", "start": 4, "step": 4, "rounds": 4, "unit": "images", "last_epochs": None},
     **{"epochs": 1, "steps": 200, "batch_size": 4, "learning_rate": 0.003, "weight_decay": 0.0},
