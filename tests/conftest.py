@@ -17,6 +17,7 @@ from alutils import paths
 from alutils.datasets import ImageDataset
 from alutils.datasets.features import Encode, with_features
 from alutils.files import write_whole
+from alutils.models import unet
 from alutils.runs import data, folder
 from alutils.runs.config import BulkConfig, RoundsConfig
 from alutils.runs.folder import RunFolder
@@ -256,7 +257,8 @@ def tiny_scenes() -> ImageDataset:
 
 @pytest.fixture
 def tiny_everywhere(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every run load the tiny scenes."""
+    """Let every run load the tiny scenes; `unet_small` has two of its four steps, as each step costs time."""
+    monkeypatch.setattr(unet, "SMALL_WIDTHS", unet.SMALL_WIDTHS[:2])
     scenes = {split: replace(tiny_scenes, split=split) for split in ("train", "test")}
     monkeypatch.setattr(data, "load_dataset", lambda name, split, *size, **labels: scenes[split])
 

@@ -30,7 +30,7 @@ def test_every_control_changes_what_is_shown(explorer: Explorer):
         {"run": SCENES.run_name},
         {"beside": RANDOM.run_name},
         {"number": 1},
-        {"rank": 3},
+        {"rank": 2},
         {"score": "margin"},
     ]
     for change in [*changes, {"which": TEST}, {"order": ERROR}, {"class_name": "b", "rank": 1}]:

@@ -21,7 +21,7 @@ CONF = Path("/etc/slurm/slurm.conf")  # where `srun` inside a job looks, whateve
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "squeue")
 
 PRESET = """
-recipe: &recipe {steps: 4, batch_size: 2}
+recipe: &recipe {height: 32, width: 64, steps: 4, batch_size: 2}
 runs:
   - notebook: 03_active_learning_rounds
     parameters: {<<: *recipe, rounds: 2, committee_members: 2}

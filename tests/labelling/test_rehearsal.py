@@ -1,17 +1,20 @@
 """An afternoon of labelling, rehearsed on drawn scenes, end to end through files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from alutils.labelling import heads
 from alutils.labelling.rehearsal import rehearsal
 
 
 @pytest.mark.slow
 def test_hidden_labels_become_labels_round_by_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ALUTILS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(heads, "RECIPE", replace(heads.RECIPE, steps=60))
     own = rehearsal("streets_tiny", 12, "own", (64, 128))
     assert len(own.hidden) == 12
     first = own.next(3, "bald")

@@ -28,7 +28,7 @@ def test_an_order_of_regions_is_no_order_of_images():
 
 @pytest.mark.slow
 def test_void_may_be_a_class_of_its_own(tiny_scenes: ImageDataset, monkeypatch: pytest.MonkeyPatch):
-    config = replace(BULK, void_class=True, keep_model=True, epochs=60, share=100.0, augmentation="none")
+    config = replace(BULK, void_class=True, keep_model=True, epochs=20, share=100.0, augmentation="none")
     row = run_bulk(config).iloc[0]
     model = load_bulk_model(config, tiny_scenes)
     predicted = torch.cat([predictions for predictions, _ in predict(model, tiny_scenes, config)])

@@ -36,10 +36,10 @@ def test_kept_networks_reach_the_scores_of_the_tables_and_choose_as_they_did(que
 def test_large_networks_are_not_kept_and_asking_for_them_says_so(
     monkeypatch: pytest.MonkeyPatch, tiny_scenes: ImageDataset
 ):
-    monkeypatch.setattr(kept, "MOST_MB", 4)
+    monkeypatch.setattr(kept, "MOST_MB", 0.1)
     run_rounds(ROUNDS)
     run = RunFolder("e", ROUNDS.run_name)
-    with pytest.raises(ParameterError, match=r"holds no networks of round 1; .* more than 4 MB a run"):
+    with pytest.raises(ParameterError, match=r"holds no networks of round 1; .* more than 0.1 MB a run"):
         kept_networks(ROUNDS, run, 1, tiny_scenes)
 
 
