@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from alutils.datasets.base import IGNORE_INDEX, Features, ImageDataset, Item, clips, label_counts
-from alutils.datasets.cityscapes import cityscapes, drawn_streets
+from alutils.datasets.cityscapes import DRAWN, cityscapes, drawn_streets
 from alutils.datasets.digits import digits, fashion_mnist, mnist
 from alutils.datasets.folder import folder, packaged
 from alutils.errors import ParameterError, check_choice
@@ -17,10 +17,7 @@ DATASETS: dict[str, Loader] = {
     "digits": digits,
     "mnist": mnist,
     "fashion_mnist": fashion_mnist,
-    "streets": partial(drawn_streets, "streets"),
-    "streets_curated": partial(drawn_streets, "streets_curated"),
-    "streets_small": partial(drawn_streets, "streets_small"),
-    "streets_tiny": partial(drawn_streets, "streets_tiny"),
+    **{name: partial(drawn_streets, name) for name in DRAWN},
     "cityscapes": cityscapes,
     "camvid": partial(packaged, "camvid"),
     "nuclei": partial(packaged, "nuclei"),

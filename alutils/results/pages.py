@@ -242,7 +242,7 @@ def reference_table() -> str:
 
 def later_table() -> str:
     """Return the verdicts by area from `LATER` images on, as Markdown."""
-    (comparison,) = comparisons_of(Experiment.published(REFERENCE))
+    (comparison,) = published_comparisons(REFERENCE)
     labelled = comparison.rows["labelled"]
     last_before = labelled[labelled < LATER].max()  # areas leave out the first budget that they are given
     return _markdown_table(score_table(replace(comparison, rows=comparison.rows[labelled >= last_before])))

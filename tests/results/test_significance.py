@@ -252,7 +252,9 @@ def test_of_three_seeds_the_interval_is_from_the_least_to_the_most_of_all_resamp
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_of_five_seeds_the_interval_is_that_of_all_resamples(seed: int):
+def test_of_five_seeds_the_interval_is_that_of_all_resamples(seed: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(significance, "RESAMPLES", 126)  # so many differ, so none is drawn
+    monkeypatch.setattr(significance, "resampled", resampled.__wrapped__)
     scores = few_seeds(seed, count=5)
     everything = enumerated_saved(*scores)
     assert len(everything) == 5**5
@@ -309,10 +311,11 @@ def test_up_to_eleven_seeds_none_is_drawn():
     assert probabilities.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("count", [8, 9, 12])
-def test_what_one_query_saves_the_other_one_costs(count: int):
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("count", [9, 12])
+def test_what_one_query_saves_the_other_one_costs(count: int, seed: int):
     """Both ends of the interval cut off as many resamples."""
-    baseline, query, full = few_seeds(0, count=count)
+    baseline, query, full = few_seeds(seed, count=count)
     estimate, low, high = labels_saved(BUDGETS, baseline, query, full, 0.5)
     mirrored = labels_saved(BUDGETS, query, baseline, full, 0.5)
     assert mirrored == pytest.approx((-estimate, -high, -low), abs=1e-12)
