@@ -12,6 +12,7 @@ ground floor            what everything stands on
     yaml_text           YAML that people write, read within limits
     files               files written whole, files built once, locks, the YAML that people write
     progress            bars, and how far a run is
+    processes           work that several processes do at once
     web_page            a web page in one file
     contents            hashes of files' contents, remembered; folders whose files are as they were built
     provenance          versions, code, device, memory and time of a run

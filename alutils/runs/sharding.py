@@ -1,14 +1,12 @@
 """One pool scored by several processes; every score is the one that a single process gives."""
 
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
-from multiprocessing import get_context
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from alutils.processes import in_processes
 from alutils.queries.committee import Committee
 from alutils.queries.query import parse_query
 from alutils.queries.scoring import score_images
@@ -34,27 +32,15 @@ def score_in_shards(
     """
     on_cpu = committee.to("cpu")
     parts = shards(indices, workers, config.batch_size)
-    tasks = [
-        _Shard(config, on_cpu, part, class_weights, rank, torch.get_num_threads()) for rank, part in enumerate(parts)
-    ]
-    with ProcessPoolExecutor(len(parts), mp_context=get_context("spawn")) as pool:
-        return np.concatenate(list(pool.map(_Shard.score, tasks)))
+    tasks = [(config, on_cpu, part, class_weights, rank) for rank, part in enumerate(parts)]
+    return np.concatenate(list(in_processes(workers, torch.get_num_threads(), _scored, tasks)))
 
 
-@dataclass(frozen=True)
-class _Shard:
-    """What one process scores: the training images `indices`; it is the `rank`-th process."""
-
-    config: RoundsConfig
-    committee: Committee
-    indices: np.ndarray
-    class_weights: Tensor | None
-    rank: int
-    threads: int
-
-    def score(self) -> np.ndarray:
-        torch.set_num_threads(self.threads)
-        gpus = torch.cuda.device_count()
-        committee = self.committee.to(f"cuda:{self.rank % gpus}" if gpus else "cpu")
-        dataset, query = load_split(self.config, "train"), parse_query(self.config.query).loaded()
-        return score_images(query, committee, dataset, self.indices, self.config, self.class_weights)
+def _scored(
+    config: RoundsConfig, committee: Committee, indices: np.ndarray, class_weights: Tensor | None, rank: int
+) -> np.ndarray:
+    """Return the scores of the training images `indices`; this is the `rank`-th part."""
+    gpus = torch.cuda.device_count()
+    committee = committee.to(f"cuda:{rank % gpus}" if gpus else "cpu")
+    dataset, query = load_split(config, "train"), parse_query(config.query).loaded()
+    return score_images(query, committee, dataset, indices, config, class_weights)

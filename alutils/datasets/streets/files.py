@@ -1,8 +1,6 @@
 """A data set of drawn scenes, written in Cityscapes' own file layout."""
 
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from PIL import Image
@@ -10,6 +8,7 @@ from PIL import Image
 from alutils.contents import built_and_sealed
 from alutils.datasets.streets.street import FRAMES_PER_DRIVE, check_height, draw_scene
 from alutils.errors import check_choice
+from alutils.processes import in_processes
 from alutils.progress import bar
 
 DRIVES_PER_CITY = 4
@@ -58,17 +57,11 @@ def write_streets(
 
 def _write_splits(root: Path, frames: dict[str, range], seed: int, height: int, processes: int) -> None:
     chunks = [
-        (split, of_split[start : start + FRAMES_PER_DRIVE])
+        (root, split, seed, height, of_split[start : start + FRAMES_PER_DRIVE])
         for split, of_split in frames.items()
         for start in range(0, len(of_split), FRAMES_PER_DRIVE)
     ]
     progress = bar(sum(map(len, frames.values())), "drawing street scenes")
-    if processes == 1:
-        for split, chunk in chunks:
-            progress.update(_write_scenes(root, split, seed, height, chunk))
-    else:
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as workers:
-            futures = [workers.submit(_write_scenes, root, split, seed, height, chunk) for split, chunk in chunks]
-            for future in as_completed(futures):
-                progress.update(future.result())
+    for drawn in in_processes(processes, 1, _write_scenes, chunks):
+        progress.update(drawn)
     progress.close()
