@@ -14,6 +14,7 @@ import torch
 from alutils.datasets import IGNORE_INDEX, ImageDataset
 from alutils.models import build_model
 from alutils.models.base import SplitModel
+from alutils.models.frozen import join, take_apart
 from alutils.queries.committee import enlarged_pieces
 from alutils.seeds import derive_seed, numpy_generator
 from alutils.training.loop import Trainer, predict
@@ -46,25 +47,25 @@ class Heads(NamedTuple):
 
 
 def train_heads(dataset: ImageDataset, labelled: np.ndarray, *, seed: int = 0) -> Heads:
-    """Return heads that are trained on the photographs at `labelled`, each without one fold of them.
+    """Return heads that are trained as one on the photographs at `labelled`, each without one fold of them.
 
     Photographs whose label is void everywhere teach nothing and are left out. With one photograph, or none that is
     left, there is one head, or none.
     """
     useful = np.array([index for index in labelled if (dataset.labels[index] != IGNORE_INDEX).any()], int)
-    folds = np.array_split(numpy_generator(seed, "folds").permutation(useful), min(FOLDS, len(useful)) or 1)
-    networks, confusions = list[SplitModel](), dict[str, np.ndarray]()
-    for number, fold in enumerate(folds) if len(useful) else ():
-        seen = np.setdiff1d(useful, fold) if len(folds) > 1 else useful
-        network = build_model(
-            MODEL, dataset.num_classes, seed=derive_seed(seed, "head", number), features=dataset.features
-        )
-        trainer = Trainer(network, RECIPE)
-        trainer.train(dataset, seen, seed=derive_seed(seed, "training", number))
-        networks.append(trainer.network.eval())
-        if len(folds) > 1:
-            left_out = subset(dataset, fold)
-            confusions |= dict(zip(left_out.item_names, _confusions(networks[-1], left_out), strict=True))
+    if not len(useful):
+        return Heads([], {})
+    folds = np.array_split(numpy_generator(seed, "folds").permutation(useful), min(FOLDS, len(useful)))
+    left_out = folds if len(folds) > 1 else [useful[:0]]
+    seeds = [derive_seed(seed, "head", number) for number in range(len(folds))]
+    networks = [build_model(MODEL, dataset.num_classes, seed=of, features=dataset.features) for of in seeds]
+    trainer = Trainer(join(networks, dataset.features), RECIPE)
+    trainer.train(dataset, useful, seed=derive_seed(seed, "training"), left_out=left_out)
+    networks = [network.eval() for network in take_apart(trainer.network, networks)]
+    confusions = dict[str, np.ndarray]()
+    for network, fold in zip(networks, left_out, strict=True):
+        unseen = subset(dataset, fold)
+        confusions |= dict(zip(unseen.item_names, _confusions(network, unseen), strict=True))
     return Heads(networks, confusions)
 
 

@@ -70,8 +70,8 @@ class SplitModel(nn.Module):
         """The share of labelled pixels below which a step on a CPU is quicker with `logits_at`; 0 if there is none."""
         return 0.0
 
-    def logits_at(self, images: Any, wanted: Tensor) -> Tensor:
-        """Return the logits (P, classes) of the pixels where `wanted` is true, (N, h, w) at the size of the logits."""
+    def logits_at(self, images: Any, wanted: Tensor) -> tuple[Tensor, ...]:
+        """Return what `training_logits` does, (P, classes), at the pixels where `wanted`, (N, h, w), is true."""
         raise NotImplementedError
 
     def training_logits(self, images: Any) -> tuple[Tensor, ...]:

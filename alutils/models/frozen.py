@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alutils.datasets import Features
-from alutils.models.base import Maps, SplitModel, resize_logits
+from alutils.models.base import Maps, Model, SplitModel, resize_logits
 from alutils.models.sparse import Pixels, enlarged_rows, mixed, pyramid
 
 DROPOUT = 0.5  # of whole channels, right before the last layer
@@ -159,11 +159,11 @@ class FrozenSmall(FrozenHead):
 
     @property
     def few_pixels(self) -> float:
-        """The share of labelled pixels below which a step on a CPU is quicker with `logits_at`; 0 for joined heads."""
-        return FEW_PIXELS if self.joined == 1 else 0.0
+        """The share of labelled pixels below which a step on a CPU is quicker with `logits_at`."""
+        return FEW_PIXELS
 
-    def logits_at(self, images: Maps, wanted: Tensor) -> Tensor:
-        """Return the logits (P, classes) of the pixels where `wanted` is true, (N, h, w) at the finest maps' size.
+    def logits_at(self, images: Maps, wanted: Tensor) -> tuple[Tensor, ...]:
+        """Return the logits (P, classes) of each head at the pixels where `wanted`, (N, h, w), is true.
 
         They are those of `training_logits`, rounding aside, and take the same random numbers for dropout.
         """
@@ -178,8 +178,9 @@ class FrozenSmall(FrozenHead):
         parts = []
         for at, features, dropout, last in zip(pixels, rows, self.dropout, self.last, strict=True):
             mask = dropout(features.new_ones(len(wanted), features.shape[1], 1, 1)).flatten(1)
-            parts.append((features * mask[at.image]) @ last.T)
-        return enlarged_rows(parts, read) + self.bias.flatten()
+            kept = (features * mask[at.image]).chunk(self.joined, dim=1)
+            parts.append(torch.cat([own @ of.T for own, of in zip(kept, last.chunk(self.joined), strict=True)], dim=1))
+        return (enlarged_rows(parts, read) + self.bias.flatten()).split(self.num_classes, dim=1)
 
     def _layer_at(self, number: int, pixels: Pixels, images: Maps) -> Tensor:
         """Return what the 1x1 convolution of a level makes of some of its pixels, (P, channels)."""
@@ -188,8 +189,10 @@ class FrozenSmall(FrozenHead):
         return F.linear(rows, layer.weight.flatten(1), layer.bias)
 
 
-def join(heads: Sequence[Any], features: Features | None) -> FrozenHead:
-    """Return one network that computes several heads of one kind at once, with their weights."""
+def join(heads: Sequence[Any], features: Features | None) -> Any:
+    """Return one network that computes several heads of one kind at once, with their weights; of one head, itself."""
+    if len(heads) == 1:
+        return heads[0]
     states = [head.state_dict() for head in heads]
     network = type(heads[0])(heads[0].num_classes, features, len(heads))
     network.load_state_dict(
@@ -201,8 +204,10 @@ def join(heads: Sequence[Any], features: Features | None) -> FrozenHead:
     return network
 
 
-def take_apart(network: nn.Module, heads: Sequence[nn.Module]) -> None:
-    """Load into each of `heads` its weights from a network that `join` made of them."""
+def take_apart(network: nn.Module, heads: list[Model]) -> list[Model]:
+    """Return the `heads` that `join` made a network of, with its weights and on its device."""
+    if network is heads[0]:
+        return heads
     for number, head in enumerate(heads):
         head.load_state_dict(
             {
@@ -210,6 +215,7 @@ def take_apart(network: nn.Module, heads: Sequence[nn.Module]) -> None:
                 for name, value in network.state_dict().items()
             }
         )
+    return [head.to(next(network.parameters()).device) for head in heads]
 
 
 def _weights(in_channels: int, out_channels: int) -> nn.Parameter:

@@ -11,6 +11,7 @@ import torch
 
 from alutils.datasets import ImageDataset
 from alutils.models import SplitModel, build_model
+from alutils.models.frozen import join, take_apart
 from alutils.progress import Status
 from alutils.runs.config import TrainingConfig
 from alutils.runs.first_round import State, first_round_file, shared
@@ -43,16 +44,6 @@ class First(NamedTuple):
     networks: list[SplitModel]
     tested: Tested
     seconds: float
-
-
-def trained(networks: list[SplitModel], trainer: Trainer) -> list[SplitModel]:
-    """Return networks with the weights of their training, on its device; they may have been trained as one."""
-    if trainer.network is networks[0]:
-        return networks
-    from alutils.models.frozen import take_apart
-
-    take_apart(trainer.network, networks)
-    return [network.to(trainer.device) for network in networks]
 
 
 class RunTraining:
@@ -91,7 +82,7 @@ class RunTraining:
         """
         networks, trainer = self._trainer(dataset, round_number, member)
         self._train(trainer, dataset, indices, round_number, member)
-        return trained(networks, trainer)
+        return take_apart(trainer.network, networks)
 
     def train_first(
         self,
@@ -110,13 +101,13 @@ class RunTraining:
         def make() -> State:
             started = time.perf_counter()
             self._train(trainer, dataset, indices, 0, member)
-            tested = Tested({}, torch.empty(0)) if member else test(trained(networks, trainer)[0])
+            tested = Tested({}, torch.empty(0)) if member else test(take_apart(trainer.network, networks)[0])
             state = trainer.state() if self.config.trains_further else {"model": trainer.network.state_dict()}
             return state | tested._asdict() | {"seconds": time.perf_counter() - started}
 
         path = first_round_file(self.run.config(), trainer, dataset, indices, member, test_clips)
         made = shared(path, make, lambda kept: self._take_over(trainer, kept, member))
-        return First(trained(networks, trainer), Tested(made["measures"], made["clips"]), made["seconds"])
+        return First(take_apart(trainer.network, networks), Tested(made["measures"], made["clips"]), made["seconds"])
 
     def _take_over(self, trainer: Trainer, kept: State, member: int) -> None:
         """Go on from what another run made of a network in round 0, as if it had been trained here."""
@@ -135,12 +126,7 @@ class RunTraining:
         members = range(member, member + self.joined)
         seeds = [derive_seed(self._seed(number), "weights", first_round) for number in members]
         networks = [build_network(self.config, dataset, seed=seed) for seed in seeds]
-        network = networks[0]
-        if self.joined > 1:
-            from alutils.models.frozen import join
-
-            network = join(networks, dataset.features)
-        return networks, Trainer(network, self.config.of_round(round_number))
+        return networks, Trainer(join(networks, dataset.features), self.config.of_round(round_number))
 
     def _seed(self, member: int) -> int:
         return derive_seed(self.config.seed, "ensemble", member) if member else self.config.seed

@@ -61,6 +61,7 @@ class Trainer:
         decay: tuple[float, float] = (1.0, 0.0),
         first_epoch: int = 0,
         after_epoch: Callable[[int, bool], None] = lambda epochs_done, is_last: None,
+        left_out: Sequence[np.ndarray] = (),
     ) -> None:
         """Train the network on the images `indices` of `dataset`.
 
@@ -69,8 +70,10 @@ class Trainer:
         resumed at `first_epoch` gives the same network as one that was never interrupted.
 
         after_epoch : is called after each epoch, with the number of epochs done and whether this was the last one
+        left_out : for heads that are trained as one, those of the images that each of them does not learn from
         """
-        recipe, count, weights = self.recipe, len(indices), self._class_weights(dataset, indices)
+        recipe, count = self.recipe, len(indices)
+        weights = self._class_weights(dataset, [np.setdiff1d(indices, of) for of in left_out] or [indices])
         total, per_epoch, epochs = recipe.total_steps(count), recipe.steps_per_epoch(count), recipe.total_epochs(count)
         rates = recipe.learning_rate * (decay[0] + (decay[1] - decay[0]) * np.arange(total) / total)
         progress = bar(total, f"training on {count}")
@@ -79,55 +82,70 @@ class Trainer:
             epoch_rates = rates[epoch * per_epoch :][:per_epoch]
             torch.manual_seed(derive_seed(seed, "dropout", epoch))
             losses = []
-            batches = self._batches(dataset, indices, len(epoch_rates), seed, epoch)
-            for rate, (images, targets) in zip(epoch_rates, batches, strict=True):
-                losses.append(self.step(images, targets, weights, float(rate)))
+            order = epoch_batches(indices, recipe.batch_size, derive_seed(seed, "order", epoch))[: len(epoch_rates)]
+            hidden = torch.from_numpy(np.array([np.isin(order, of) for of in left_out])).to(
+                self.device
+            )  # (J, steps, B)
+            for step, (images, targets) in enumerate(self._batches(dataset, order, seed, epoch)):
+                of_step = hidden[:, step] if len(left_out) else None
+                losses.append(self.step(images, targets, weights, float(epoch_rates[step]), of_step))
                 progress.update()
             check_losses(torch.stack(losses), epoch_rates)
             after_epoch(epoch + 1, epoch + 1 == epochs)
         progress.close()
 
-    def _class_weights(self, dataset: ImageDataset, indices: np.ndarray) -> Tensor | None:
+    def _class_weights(self, dataset: ImageDataset, images: Sequence[np.ndarray]) -> Tensor | None:
+        """Return the weights of each class in the loss, (J, C), for each of J sets of images."""
         if not self.recipe.class_weights:
             return None
-        return class_loss_weights(dataset, indices, self.recipe.void_class).to(self.device)
+        weights = [class_loss_weights(dataset, indices, self.recipe.void_class) for indices in images]
+        return torch.stack(weights).to(self.device)
 
     def _batches(
-        self, dataset: ImageDataset, indices: np.ndarray, steps: int, seed: int, epoch: int
+        self, dataset: ImageDataset, order: np.ndarray, seed: int, epoch: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the first `steps` batches of an epoch, augmented: images (B, C, H, W) and targets (B, ...)."""
-        batches = epoch_batches(indices, self.recipe.batch_size, derive_seed(seed, "order", epoch))[:steps]
+        """Yield the batches of images `order`, (steps, B), augmented: images (B, C, H, W) and targets (B, ...)."""
         generator = numpy_generator(seed, "augmentation", epoch)
         change = partial(augment, names=self.recipe.augmentations, generator=generator)
-        for images, labels in feed(dataset, batches, self.device, change):
+        for images, labels in feed(dataset, order, self.device, change):
             if self.recipe.void_class:
                 labels = labels.masked_fill(labels == IGNORE_INDEX, dataset.num_classes)
             yield images, labels
 
-    def step(self, images: Tensor | Maps, targets: Tensor, weights: Tensor | None, rate: float) -> Tensor:
+    def step(
+        self,
+        images: Tensor | Maps,
+        targets: Tensor,
+        weights: Tensor | None,
+        rate: float,
+        hidden: Tensor | None = None,
+    ) -> Tensor:
         """Take one optimizer step at the learning rate `rate` and return its loss, 0 for a batch without a label.
 
         The loss is a tensor on the device: reading its value waits for the GPU.
 
         images : (B, C, H, W) float32, or maps of a frozen encoder
         targets : (B, ...), classes or `IGNORE_INDEX`; logits of fewer pixels are compared with the nearest ones
-        weights : (C,), the weight of each class in the loss; `None` for equal weights
+        weights : (C,), the weight of each class in the loss, or (J, C) for J heads; `None` for equal weights
+        hidden : (J, B), where one of J heads that are trained as one does not learn from an image
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
         with autocast(self.recipe.precision, images.device):
-            outputs, targets = self._outputs(images, targets)
-        losses = [F.cross_entropy(x.float(), targets, weights, ignore_index=IGNORE_INDEX) for x in outputs]
-        mean = losses[0] + self.network.further_weight * sum(losses[1:])
-        loss = torch.where((targets != IGNORE_INDEX).any(), mean, 0.0)  # the mean over no pixel is not a number
+            outputs, targets_of = self._outputs(images, targets, hidden)
+        weights_of = [None] * len(outputs) if weights is None else weights.expand(len(outputs), -1)
+        losses = [mean_loss(*of) for of in zip(outputs, targets_of, weights_of, strict=True)]
+        loss = losses[0] + self.network.further_weight * sum(losses[1:])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         return loss.detach()
 
-    def _outputs(self, images: Tensor | Maps, targets: Tensor) -> tuple[Sequence[Tensor], Tensor]:
-        """Return the logits that enter the loss, (N, classes, ...) each, and the targets (N, ...) of their size.
+    def _outputs(
+        self, images: Tensor | Maps, targets: Tensor, hidden: Tensor | None
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Return the logits that enter the loss, (N, classes, ...) each, and for each the targets (N, ...) of its size.
 
         Where few pixels have a label, these are the logits (P, classes) of the labelled ones, and their targets (P,).
         """
@@ -135,9 +153,26 @@ class Trainer:
             small = resize_predictions(targets, images.levels[0].shape[2:])
             labelled = small != IGNORE_INDEX
             if 0 < labelled.float().mean() < self.network.few_pixels:
-                return [self.network.logits_at(images, labelled)], small[labelled].long()
+                outputs = self.network.logits_at(images, labelled)
+                return outputs, [of[labelled] for of in _for_each(outputs, small, hidden)]
         outputs = self.network.training_logits(images)
-        return outputs, resize_predictions(targets, outputs[0].shape[2:]).long()
+        return outputs, _for_each(outputs, resize_predictions(targets, outputs[0].shape[2:]), hidden)
+
+
+def _for_each(outputs: Sequence[Tensor], targets: Tensor, hidden: Tensor | None) -> list[Tensor]:
+    """Return the targets (N, ...) of each output: all, or those of the images that are not hidden from it."""
+    if hidden is None:
+        return [targets.long()] * len(outputs)
+    return [targets.long().masked_fill(of.view(-1, *[1] * (targets.ndim - 1)), IGNORE_INDEX) for of in hidden]
+
+
+def mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the mean cross entropy of logits (N, classes, ...) over targets (N, ...) with a label, 0 if there is none.
+
+    weights : (C,), the weight of each class
+    """
+    mean = F.cross_entropy(logits.float(), targets, weights, ignore_index=IGNORE_INDEX)
+    return torch.where((targets != IGNORE_INDEX).any(), mean, 0.0)  # the mean over none is not a number
 
 
 def default_device() -> torch.device:

@@ -68,11 +68,11 @@ def maps_for(strides: Sequence[int], count: int = 4, height: int = 40, width: in
     return Maps([torch.randn(shape, generator=generator) for shape in shapes], torch.Size([count, 3, height, width]))
 
 
-def head_for(name: str, strides: Sequence[int]) -> FrozenHead:
+def head_for(name: str, strides: Sequence[int], seed: int = 1) -> FrozenHead:
     """Return a head that has been trained a little: no number in it is 0 or 1."""
     head = build_model(name, CLASSES, seed=0, features=features(strides))
     assert isinstance(head, FrozenHead)
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     for key, value in head.state_dict().items():
         if value.is_floating_point() and not key.startswith("standardise"):
             value.copy_(torch.rand(value.shape, generator=generator) - (0.5 if "var" not in key else -0.5))
@@ -149,24 +149,28 @@ MASKS = {  # (N, h, w): which pixels have a label
 }
 
 
+@pytest.mark.parametrize("joined", [1, 3])
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("which", MASKS)
-def test_logits_of_some_pixels_are_those_among_all_and_so_are_their_gradients(which: str, encoder: str):
+def test_logits_of_some_pixels_are_those_among_all_and_so_are_their_gradients(which: str, encoder: str, joined: int):
     strides = ENCODERS[encoder]
-    network, maps = head_for("frozen_small", strides).double().train(), maps_for(strides)
+    heads = [head_for("frozen_small", strides, seed=number) for number in range(joined)]
+    network, maps = join(heads, features(strides)).double().train(), maps_for(strides)
     wanted = torch.zeros(4, *maps.levels[0].shape[2:], dtype=torch.bool)
     MASKS[which](wanted)
     classes = torch.randint(0, CLASSES, (int(wanted.sum()),), generator=torch.Generator().manual_seed(0))
     found: list[dict[str, Any]] = []
     for compute in (
-        lambda: network.training_logits(maps)[0].permute(0, 2, 3, 1)[wanted],
+        lambda: [logits.permute(0, 2, 3, 1)[wanted] for logits in network.training_logits(maps)],
         lambda: network.logits_at(maps, wanted),
     ):
         network.zero_grad()
         torch.manual_seed(5)  # of dropout
         logits = compute()
-        F.cross_entropy(logits, classes).backward()
-        found.append({"logits": logits} | {name: weights.grad for name, weights in network.named_parameters()})
+        assert len(logits) == joined
+        torch.stack([number * F.cross_entropy(of, classes) for number, of in enumerate(logits, 1)]).sum().backward()
+        gradients = {name: weights.grad for name, weights in network.named_parameters()}
+        found.append({"logits": torch.cat([*logits])} | gradients)
     for name, expected in found[0].items():
         torch.testing.assert_close(found[1][name], expected, atol=1e-5, rtol=1e-5, msg=name)
 
@@ -175,7 +179,7 @@ def test_few_labelled_pixels_are_computed_alone_in_float32_on_a_cpu(monkeypatch:
     maps, alone = maps_for((4, 8)), list[int]()
     logits_at = FrozenSmall.logits_at
 
-    def noted(network: FrozenSmall, images: Maps, wanted: Tensor) -> Tensor:
+    def noted(network: FrozenSmall, images: Maps, wanted: Tensor) -> tuple[Tensor, ...]:
         alone.append(1)
         return logits_at(network, images, wanted)
 
@@ -195,22 +199,29 @@ def test_few_labelled_pixels_are_computed_alone_in_float32_on_a_cpu(monkeypatch:
     assert step_alone(FEW_PIXELS - 0.05)
     assert not step_alone(FEW_PIXELS + 0.05)
     assert not step_alone(0)
-    assert not step_alone(0.1, joined=2)
+    assert step_alone(0.1, joined=2)
     assert not step_alone(0.1, name="frozen_linear")
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     assert not step_alone(0.1, precision="bfloat16")
 
 
-def test_training_with_few_labelled_pixels_gives_the_same_network_either_way(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("hidden", [None, [[True, False, False, False], [False, True, True, False]]])
+def test_training_with_few_labelled_pixels_gives_the_same_network_either_way(
+    hidden: list[list[bool]] | None, monkeypatch: pytest.MonkeyPatch
+):
     maps, targets = maps_for((4, 8, 16, 32)), torch.full((4, 40, 72), IGNORE_INDEX, dtype=torch.uint8)
     targets[:3, 8:20, 24:40] = torch.randint(0, CLASSES, (3, 12, 16), generator=torch.Generator().manual_seed(0))
     trained = []
     for few in (FEW_PIXELS, 0.0):
         monkeypatch.setattr("alutils.models.frozen.FEW_PIXELS", few)
-        network = build_model("frozen_small", CLASSES, seed=0, features=features((4, 8, 16, 32)))
+        known, count = features((4, 8, 16, 32)), len(hidden or [()])
+        network = join(
+            [build_model("frozen_small", CLASSES, seed=seed, features=known) for seed in range(count)], known
+        )
         trainer = Trainer(network, RECIPE, torch.device("cpu"))
+        weights_of, of_heads = torch.tensor([1.0, 2.0, 3.0]), None if hidden is None else torch.tensor(hidden)
         torch.manual_seed(0)
-        losses = [trainer.step(maps, targets, torch.tensor([1.0, 2.0, 3.0]), 0.003) for _ in range(10)]
+        losses = [trainer.step(maps, targets, weights_of, 0.003, of_heads) for _ in range(10)]
         trained.append(
             torch.cat([torch.stack(losses), *(weights.flatten() for weights in network.state_dict().values())])
         )

@@ -178,6 +178,21 @@ def test_a_step_weighs_classes() -> None:
     assert one_step(weights=torch.tensor([1.0, 3.0])).main.tolist() == pytest.approx([0, 0], abs=1e-6)
 
 
+@pytest.mark.parametrize("weights", [None, torch.ones(2), torch.tensor([[1.0, 3.0], [5.0, 1.0]])])
+def test_heads_that_are_trained_as_one_learn_from_no_image_that_is_hidden_from_them(weights: Tensor | None) -> None:
+    trainer, labels = Trainer(Constant(), RECIPE, CPU), torch.tensor([[[0]], [[1]]])
+    trainer.optimizer = torch.optim.SGD(trainer.network.parameters(), lr=1)
+    trainer.network.further_weight = 1.0
+
+    def learnt(*hidden: list[bool]) -> tuple[float, list[float]]:
+        trainer.network.load_state_dict({"main": torch.zeros(2), "auxiliary": torch.zeros(2)})
+        loss = trainer.step(torch.zeros(2, 3, 1, 1), labels, weights, 1.0, torch.tensor(hidden))
+        return loss.item(), flat(trainer.network).tolist()
+
+    assert learnt([True, False], [False, True]) == (pytest.approx(2 * math.log(2)), [-0.5, 0.5, 0.5, -0.5])
+    assert learnt([True, False], [True, True]) == (pytest.approx(math.log(2)), [-0.5, 0.5, 0, 0])
+
+
 def test_a_second_step_starts_from_the_first_ones_weights_and_forgets_its_gradient() -> None:
     trainer, labels = Trainer(Constant(), RECIPE, CPU), torch.zeros(1, 1, 1, dtype=torch.int64)
     trainer.optimizer = torch.optim.SGD(trainer.network.parameters(), lr=1)
@@ -380,10 +395,10 @@ class Spying(Trainer):
         super().__init__(build_model("unet_small", 3 + recipe.void_class, seed=0), recipe, CPU)
         self.targets, self.weights = list[Tensor](), list[Tensor | None]()
 
-    def step(self, images: Tensor | Maps, targets: Tensor, weights: Tensor | None, rate: float) -> Tensor:
+    def step(self, images: Tensor | Maps, targets: Tensor, weights: Tensor | None, *of_step: Any) -> Tensor:
         self.targets.append(targets)
         self.weights.append(weights)
-        return super().step(images, targets, weights, rate)
+        return super().step(images, targets, weights, *of_step)
 
 
 @pytest.mark.parametrize(("void_class", "value"), [(False, 255), (True, 3)])
@@ -400,7 +415,7 @@ def test_classes_are_weighed_only_if_the_recipe_says_so(tiny_scenes: ImageDatase
     for trainer in (weighed, plain):
         trainer.train(tiny_scenes, ALL[:4], seed=0)
     expected = class_loss_weights(tiny_scenes, ALL[:4])
-    assert [weights.tolist() for weights in weighed.weights if weights is not None] == [expected.tolist()] * 2
+    assert [weights.tolist() for weights in weighed.weights if weights is not None] == [[expected.tolist()]] * 2
     assert plain.weights == [None, None]
 
 
