@@ -19,7 +19,7 @@ from alutils.models.frozen import FrozenHead
 from alutils.paths import cache_dir
 from alutils.queries.committee import vote
 from alutils.training.feeding import feed
-from alutils.training.loop import autocast, epoch_batches, in_batches
+from alutils.training.loop import at_once, autocast, epoch_batches, in_batches
 from alutils.training.recipe import Recipe
 
 CODE_SIZE = 128  # numbers in the code of a digit
@@ -107,7 +107,8 @@ def _in_batches(
     """Return the vectors that `function` gives for the images `indices`, (N, D) float32, a batch at a time."""
     device = next(model.parameters()).device
     parts = [torch.empty(0, 0)] if len(indices) == 0 else []
-    for images, _ in feed(dataset, in_batches(indices, recipe.batch_size, f"features of {len(indices)}"), device):
+    batches = in_batches(indices, at_once(dataset, recipe), f"features of {len(indices)}")
+    for images, _ in feed(dataset, batches, device):
         with autocast(recipe.precision, device):
             parts.append(function(images).float().cpu())
     return torch.cat(parts).numpy()

@@ -14,7 +14,7 @@ from alutils.queries.reductions import reduction_of
 from alutils.queries.regions import divide, region_scores
 from alutils.queries.scores import SCORES, applied, balanced, consensus_entropy, score_of, statistics_of
 from alutils.training.feeding import feed
-from alutils.training.loop import autocast, in_batches
+from alutils.training.loop import at_once, autocast, in_batches
 from alutils.training.memory import keep_freed_memory
 from alutils.training.recipe import Recipe
 
@@ -58,7 +58,7 @@ def score_images(
         if maps is None:
             reduced = applied(reduction, asked, values)
         else:
-            of_batch = indices[len(scored) * recipe.batch_size :][: len(values)]
+            of_batch = indices[len(scored) * at_once(dataset, recipe) :][: len(values)]
             reduced = region_scores(values, maps[of_batch], count, reduction)
         scored.append(reduced.double().cpu())
     scores = torch.cat(scored).numpy()
@@ -78,7 +78,7 @@ def ask_committee(
     """
     keep_freed_memory()
     committee = committee.for_inference()
-    batches = in_batches(indices, recipe.batch_size, f"asking the committee about {len(indices)}")
+    batches = in_batches(indices, at_once(dataset, recipe), f"asking the committee about {len(indices)}")
     at_own_size = any(network.at_own_size for network in committee.networks)
     for images, _ in feed(dataset, batches, committee.device):
         with autocast(recipe.precision, committee.device):

@@ -24,7 +24,7 @@ from alutils.runs.kept import committee_of_round, keep_networks
 from alutils.runs.networks import RunTraining, check_network
 from alutils.runs.sharding import score_in_shards
 from alutils.seeds import numpy_generator
-from alutils.training.loop import Tested, class_loss_weights, default_device, measure_on_test_set
+from alutils.training.loop import Tested, at_once, class_loss_weights, default_device, measure_on_test_set
 
 Trained = tuple[list[SplitModel], Tested, float]  # networks, the test of the first, seconds of both
 
@@ -131,7 +131,8 @@ class ActiveLearning:
             generator = numpy_generator(config.seed, "scores", number)
             scores = random_scores(query, pieces.dataset, images, generator=generator)
         elif self.scoring_workers > 1:
-            scores = score_in_shards(config, committee, images, self.scoring_workers, weights)
+            size = at_once(pieces.dataset, config)
+            scores = score_in_shards(config, committee, images, self.scoring_workers, size, weights)
         else:
             scores = score_images(query, committee, pieces.dataset, images, config, weights)
         of_images = np.full((len(pieces.dataset), *scores.shape[1:], 1), np.nan)

@@ -23,15 +23,22 @@ def shards(indices: np.ndarray, workers: int, batch_size: int) -> list[np.ndarra
 
 
 def score_in_shards(
-    config: RoundsConfig, committee: Committee, indices: np.ndarray, workers: int, class_weights: Tensor | None = None
+    config: RoundsConfig,
+    committee: Committee,
+    indices: np.ndarray,
+    workers: int,
+    batch_size: int,
+    class_weights: Tensor | None = None,
 ) -> np.ndarray:
     """Return the scores that `score_images` gives for the training images `indices`, computed by `workers` processes.
 
     Each process loads the data set itself, uses a GPU of its own if there are several, and has as many threads as this
     process. Starting the processes takes seconds, so they pay off for pools that take minutes to score.
+
+    batch_size : how many images `score_images` scores at once
     """
     on_cpu = committee.to("cpu")
-    parts = shards(indices, workers, config.batch_size)
+    parts = shards(indices, workers, batch_size)
     tasks = [(config, on_cpu, part, class_weights, rank) for rank, part in enumerate(parts)]
     return np.concatenate(list(in_processes(workers, torch.get_num_threads(), _scored, tasks)))
 

@@ -30,6 +30,8 @@ from alutils.training.metrics import (
 )
 from alutils.training.recipe import Recipe
 
+DIGITS_AT_ONCE = 250  # of few at a time, most of a committee's time would be that of calls
+
 
 class Trainer:
     """A network in training, with its optimizer (Adam over all weights) and its recipe, on one device."""
@@ -265,11 +267,16 @@ def evaluate(model: SplitModel, dataset: ImageDataset, recipe: Recipe) -> Tensor
 def predict(model: SplitModel, dataset: ImageDataset, recipe: Recipe) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield predictions and labels of all images in order, both (B, ...), a batch at a time."""
     device, model = next(model.parameters()).device, inference_copy(model)
-    batches = in_batches(np.arange(len(dataset)), recipe.batch_size, f"testing on {len(dataset)}")
+    batches = in_batches(np.arange(len(dataset)), at_once(dataset, recipe), f"testing on {len(dataset)}")
     for images, labels in feed(dataset, batches, device):
         with autocast(recipe.precision, device):
             predictions = predicted_classes(model(images))
         yield resize_predictions(predictions, labels.shape[1:]), labels
+
+
+def at_once(dataset: ImageDataset, recipe: Recipe) -> int:
+    """Return how many images a network reads at once that does not learn from them; digits are small."""
+    return recipe.batch_size if dataset.is_dense else max(recipe.batch_size, DIGITS_AT_ONCE)
 
 
 def in_batches(indices: np.ndarray, batch_size: int, description: str) -> Iterator[np.ndarray]:

@@ -185,7 +185,7 @@ def test_several_workers_read_the_same_maps_and_give_the_same_scores(
     network = build_model("frozen_small", 3, seed=0, features=dataset.features)
     committee = Committee([network], 3, 0.5, 7)
     one = score_images(parse_query(config.query), committee, dataset, indices, config)
-    assert score_in_shards(config, committee, indices, 2).tobytes() == one.tobytes()
+    assert score_in_shards(config, committee, indices, 2, config.batch_size).tobytes() == one.tobytes()
     assert len(set(one)) > 5
 
 

@@ -42,7 +42,7 @@ def test_several_workers_give_the_scores_and_the_choice_of_one():
     model = build_model(config.model, dataset.num_classes, seed=1)
     committee, indices = Committee([model], 3, 0.5, 7), np.arange(2, 39)
     one = score_images(parse_query(config.query), committee, dataset, indices, config)
-    three = score_in_shards(config, committee, indices, 3)
+    three = score_in_shards(config, committee, indices, 3, config.batch_size)
     assert three.tobytes() == one.tobytes()
     chosen = [top_k(scores, 5, np.random.default_rng(0)) for scores in (one, three)]
     assert chosen[0].tolist() == chosen[1].tolist()
