@@ -84,13 +84,9 @@ class Trainer:
             epoch_rates = rates[epoch * per_epoch :][:per_epoch]
             torch.manual_seed(derive_seed(seed, "dropout", epoch))
             losses = []
-            order = epoch_batches(indices, recipe.batch_size, derive_seed(seed, "order", epoch))[: len(epoch_rates)]
-            hidden = torch.from_numpy(np.array([np.isin(order, of) for of in left_out])).to(
-                self.device
-            )  # (J, steps, B)
-            for step, (images, targets) in enumerate(self._batches(dataset, order, seed, epoch)):
-                of_step = hidden[:, step] if len(left_out) else None
-                losses.append(self.step(images, targets, weights, float(epoch_rates[step]), of_step))
+            batches = self._batches(dataset, indices, left_out, len(epoch_rates), seed, epoch)
+            for rate, (images, targets, hidden) in zip(epoch_rates, batches, strict=True):
+                losses.append(self.step(images, targets, weights, float(rate), hidden))
                 progress.update()
             check_losses(torch.stack(losses), epoch_rates)
             after_epoch(epoch + 1, epoch + 1 == epochs)
@@ -104,15 +100,25 @@ class Trainer:
         return torch.stack(weights).to(self.device)
 
     def _batches(
-        self, dataset: ImageDataset, order: np.ndarray, seed: int, epoch: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of images `order`, (steps, B), augmented: images (B, C, H, W) and targets (B, ...)."""
+        self,
+        dataset: ImageDataset,
+        indices: np.ndarray,
+        left_out: Sequence[np.ndarray],
+        steps: int,
+        seed: int,
+        epoch: int,
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Yield the first `steps` batches of an epoch, augmented, for `step`: images, targets and what is hidden."""
+        batches = epoch_batches(indices, self.recipe.batch_size, derive_seed(seed, "order", epoch))[:steps]
         generator = numpy_generator(seed, "augmentation", epoch)
         change = partial(augment, names=self.recipe.augmentations, generator=generator)
-        for images, labels in feed(dataset, order, self.device, change):
+        for batch, (images, labels) in zip(batches, feed(dataset, batches, self.device, change), strict=True):
             if self.recipe.void_class:
                 labels = labels.masked_fill(labels == IGNORE_INDEX, dataset.num_classes)
-            yield images, labels
+            hidden = None
+            if left_out:
+                hidden = torch.from_numpy(np.stack([np.isin(batch, of) for of in left_out])).to(self.device)
+            yield images, labels, hidden
 
     def step(
         self,
@@ -156,16 +162,16 @@ class Trainer:
             labelled = small != IGNORE_INDEX
             if 0 < labelled.float().mean() < self.network.few_pixels:
                 outputs = self.network.logits_at(images, labelled)
-                return outputs, [of[labelled] for of in _for_each(outputs, small, hidden)]
+                return outputs, [of[labelled].long() for of in _for_each(outputs, small, hidden)]
         outputs = self.network.training_logits(images)
-        return outputs, _for_each(outputs, resize_predictions(targets, outputs[0].shape[2:]), hidden)
+        return outputs, _for_each(outputs, resize_predictions(targets, outputs[0].shape[2:]).long(), hidden)
 
 
 def _for_each(outputs: Sequence[Tensor], targets: Tensor, hidden: Tensor | None) -> list[Tensor]:
     """Return the targets (N, ...) of each output: all, or those of the images that are not hidden from it."""
     if hidden is None:
-        return [targets.long()] * len(outputs)
-    return [targets.long().masked_fill(of.view(-1, *[1] * (targets.ndim - 1)), IGNORE_INDEX) for of in hidden]
+        return [targets] * len(outputs)
+    return [targets.masked_fill(of.view(-1, *[1] * (targets.ndim - 1)), IGNORE_INDEX) for of in hidden]
 
 
 def mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
