@@ -49,12 +49,7 @@ def ordered(
     check_choice("class", class_name, [EVERY_CLASS, *dataset.class_names])
     if order == SHARE and class_name == EVERY_CLASS:
         raise ParameterError(f"order is {SHARE}, with class is {EVERY_CLASS}; allowed: with one class")
-    found = {
-        CHOSEN: lambda: run.chosen(number),
-        LABELLED: lambda: run.labelled(number),
-        UNLABELLED: lambda: sorted({*range(len(dataset))} - {*run.labelled(number)}),
-        TEST: lambda: [*range(len(dataset))],
-    }[which]()
+    found = _images(run, number, which)
     shares = dict.fromkeys(found, 0.0)
     if class_name != EVERY_CLASS:
         number_of_class = dataset.class_names.index(class_name)
@@ -69,6 +64,16 @@ def ordered(
         tell(done, len(found))
         values[index] = facts(run, number, split_of(which), index)[order]
     return sorted(found, key=lambda index: -values[index])
+
+
+def _images(run: OpenedRun, number: int, which: str) -> list[int]:
+    """Return the images of a round that are `which` of `WHICH`, in the order of choice, or in that of the data set."""
+    if which == CHOSEN:
+        return run.chosen(number)
+    if which == LABELLED:
+        return run.labelled(number)
+    everything = range(len(run.images(split_of(which))))
+    return [*everything] if which == TEST else sorted({*everything} - {*run.labelled(number)})
 
 
 @lru_cache(FACTS)

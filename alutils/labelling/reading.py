@@ -173,22 +173,7 @@ def read(
     are are left alone. Raises `DataError` for anything that is wrong.
     """
     description = read_description(path)
-    base = path.resolve().parent
-    listing = listed(description, base, split)
-    place = description.splits[split].labels
-    if place is None:
-        raise DataError(f"{path}: the split {split} has no folder for labels; allowed: one, as `labels`")
-    rest = rest or description.rest or ""
-    if rest:
-        check_choice("rest", rest, description.classes)
-    target = Target(
-        description,
-        split,
-        base / description.root / place,
-        listing,
-        [*description.classes].index(rest) if rest else IGNORE_INDEX,
-        later_wins,
-    )
+    target = _target(path, description, split, rest, later_wins)
     written = [(batch / of).resolve() for batch in batches(description.name) for of in WRITTEN]
     if any(export.resolve().is_relative_to(folder) for folder in written):
         raise DataError(f"{export}: `alutils next` wrote it; allowed: what the tool exported after you corrected it")
@@ -200,6 +185,20 @@ def read(
             if change.is_new or change.is_changed:
                 shutil.move(Path(beside) / change.file, target.folder / change.file)
     return Reading(kind, changes, target.folder, replaced)
+
+
+def _target(path: Path, description: "Description", split: str, rest: str, later_wins: bool) -> Target:
+    """Return what labels are read for; the arguments are those of `read`, and what its `path` describes."""
+    base = path.resolve().parent
+    listing = listed(description, base, split)
+    place = description.splits[split].labels
+    if place is None:
+        raise DataError(f"{path}: the split {split} has no folder for labels; allowed: one, as `labels`")
+    rest = rest or description.rest or ""
+    if rest:
+        check_choice("rest", rest, description.classes)
+    rest_class = [*description.classes].index(rest) if rest else IGNORE_INDEX
+    return Target(description, split, base / description.root / place, listing, rest_class, later_wins)
 
 
 def _kept_copies(files: list[Path], within: Path) -> Path:
