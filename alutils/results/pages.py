@@ -1,7 +1,7 @@
 """What an experiment gave, as text: printed, and as tables in README and docs/."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from alutils.queries.query import modifiers_table, queries_table
 from alutils.results.acquired import of_setting
 from alutils.results.analysis import (
     MEASURES,
+    gains_by_seed,
     measure_of,
     over_seeds,
     paired_gains,
@@ -27,6 +28,7 @@ from alutils.results.comparison import (
     Comparison,
     all_comparisons,
     area_gains,
+    areas,
     comparisons_of,
     published_comparisons,
     smallest_gains,
@@ -41,6 +43,7 @@ from alutils.results.comparison_text import (
     score_table,
     sequence_table,
 )
+from alutils.results.significance import with_interval
 from alutils.results.tables import Experiment
 from alutils.results.thesis import (
     THESIS_FIGURES,
@@ -59,6 +62,13 @@ LATER = 32  # labelled images of that experiment from which on committees were e
 ALL_LABELS = ("camvid_heads_all", "camvid_small")  # experiments whose networks the page of models compares
 WINDOWS = "camvid_regions"  # the experiment whose best queries are asked with further modifiers, too
 BEST = ("bald+windows8x8", "vote_entropy+windows8x8")
+DROPOUT = "camvid_dropout"  # the experiment that asks committees with several rates of dropout
+USUAL_RATE = ("consensus_entropy+dropout0.5", "vote_entropy+dropout0.5")
+RECIPES = {  # experiments that differ in the recipe alone, and what this is
+    "camvid_images": "800 steps, class weights",
+    "camvid_weights": "800 steps, no class weights",
+    "camvid_epochs": "100 epochs, class weights",
+}
 
 # What may stand after a published experiment's name in a page's marker: its verdicts, or all that its comparison says.
 VERDICTS, COMPARISON = "_verdicts", "_comparison"
@@ -261,6 +271,28 @@ def variants_table(name: str, queries: Sequence[str]) -> str:
     return "\n\n".join(map(_markdown_table, tables))
 
 
+def recipes_table(recipes: Mapping[str, str]) -> str:
+    """Return the verdicts by area under several recipes, of the queries and seeds that all have, as Markdown.
+
+    The last column says how much larger a gain is than with the first recipe, paired by seed.
+
+    recipes : by published experiment, the name of its recipe
+    """
+    comparisons = [published_comparisons(name)[0] for name in recipes]
+    runs_of = [one.rows.set_index(["query", "seed"]).index for one in comparisons]
+    shared, tables, by_recipe = set.intersection(*map(set, runs_of)), [], []
+    for recipe, one, runs in zip(recipes.values(), comparisons, runs_of, strict=True):
+        chosen = replace(one, rows=one.rows[runs.isin(shared)])
+        gains = areas(gains_by_seed(chosen.rows, one.baseline), "gain").set_index(["query", "seed"])
+        by_recipe.append(gains)
+        table = score_table(chosen)
+        if len(by_recipe) > 1:
+            more = over_seeds((gains - by_recipe[0]).reset_index(), ["query"], "area").set_index("query")
+            table[f"gains more by {INTERVAL}"] = _gain_texts(with_interval(more))
+        tables.append(table.assign(recipe=recipe))
+    return _markdown_table(pd.concat(tables).fillna("").reset_index().set_index("recipe"))
+
+
 WRITTEN: dict[str, Callable[[], str]] = {
     "queries": queries_table,
     "modifiers": modifiers_table,
@@ -271,6 +303,8 @@ WRITTEN: dict[str, Callable[[], str]] = {
     "reference": reference_table,
     "later": later_table,
     "windows_variants": partial(variants_table, WINDOWS, BEST),
+    "dropout_variants": partial(variants_table, DROPOUT, USUAL_RATE),
+    "recipes": partial(recipes_table, RECIPES),
 }
 
 

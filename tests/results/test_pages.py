@@ -10,7 +10,7 @@ from conftest import finished_run, finished_runs_of
 from alutils.errors import DataError, ParameterError
 from alutils.paths import IMAGE_EXAMPLES
 from alutils.results.figures.published import FIGURES
-from alutils.results.pages import all_pages, compare, fill_tables, markdown, report, variants_table
+from alutils.results.pages import all_pages, compare, fill_tables, markdown, recipes_table, report, variants_table
 from alutils.results.publish import publish
 from alutils.results.tables import Experiment
 from alutils.results.thesis import THESIS_FIGURES
@@ -69,6 +69,24 @@ def test_variants_of_a_query_are_held_against_this_query_alone(published: Path):
     assert [row[0] for row in rows if row[0].startswith("| margin")] == ["| margin+windows2x3"]
     with pytest.raises(ParameterError, match=r"baseline|query"):
         variants_table("e", ["core_set+windows2x3"])
+
+
+def test_recipes_are_compared_with_the_queries_and_seeds_that_all_have(published: Path):
+    random = [[0.1, 0.2], [0.1, 0.3], [0.1, 0.9]]
+    usual = {"random": random, "bald": [[0.1, 0.25], [0.1, 0.35], [0.1, 0.1]], "margin": random}
+    other = {"random": random[:2], "bald": [[0.1, 0.26], [0.1, 0.38]]}
+    finished_runs_of(usual, experiment="usual")
+    finished_runs_of(other, experiment="other", steps=7)
+    for name in ("usual", "other"):
+        publish(name)
+    rows = [line.split(" | ") for line in recipes_table({"usual": "long", "other": "short"}).splitlines()]
+    assert rows[0][-1] == "gains more by [95 %] |"
+    assert [(*row[:4], row[-1]) for row in rows[2:]] == [
+        ("| long", "bald", "2", "0.3000", " |"),
+        ("| long", "random", "2", "0.2500", " |"),
+        ("| short", "bald", "2", "0.3200", "+0.0200 [-0.1071, +0.1471] |"),
+        ("| short", "random", "2", "0.2500", " |"),
+    ]
 
 
 def test_the_thesis_and_every_published_experiment_stand_on_a_page():
