@@ -259,7 +259,7 @@ def same_each_time(path: Path) -> bytes:
     if path.name == "provenance.json":
         return json.dumps(json.loads(path.read_text())["data"]).encode()
     if path.parent.name == "first-rounds" and path.suffix == ".pt":
-        return packed(unpacked(path.read_bytes()) | {"seconds": 0})
+        return bytes(packed(unpacked(path.read_bytes()) | {"seconds": 0}))
     return path.read_bytes()
 
 

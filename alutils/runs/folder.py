@@ -406,13 +406,14 @@ def finished_runs(experiment: str) -> list[RunFolder]:
     return [RunFolder(experiment, path.parent.name) for path in paths]
 
 
-def packed(state: dict[str, Any]) -> bytes:
-    """Return networks' and optimizers' states as a sealed file for `unpacked`."""
+def packed(state: dict[str, Any]) -> memoryview:
+    """Return networks' and optimizers' states as a sealed file for `unpacked`. They may fill much of the memory."""
     import torch
 
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    return sealed(buffer.getvalue())
+    seal(buffer)
+    return buffer.getbuffer()
 
 
 def unpacked(content: bytes) -> dict[str, Any]:
@@ -428,21 +429,23 @@ def unpacked(content: bytes) -> dict[str, Any]:
     return state
 
 
-def sealed(archive: bytes) -> bytes:
-    """Return a zip archive with the SHA-256 of what it holds as its comment, in place of its last two bytes.
+def seal(archive: io.BytesIO) -> None:
+    """Give a zip archive the SHA-256 of what it holds as its comment, in place of its last two bytes.
 
     These say how long the comment is.
     """
-    content = archive[:-2]
-    return content + SEAL.to_bytes(2, "little") + sha256(content).encode()
+    digest = sha256(archive.getbuffer()[:-2])
+    archive.seek(-2, io.SEEK_END)
+    archive.write(SEAL.to_bytes(2, "little") + digest.encode())
 
 
 def is_sealed(content: bytes) -> bool:
-    """Tell whether a file's content is what `sealed` returned."""
-    return content == sealed(content[:-SEAL])
+    """Tell whether a file's content ends as `seal` lets it."""
+    held, end = memoryview(content)[: -SEAL - 2], content[-SEAL - 2 :]
+    return end == SEAL.to_bytes(2, "little") + sha256(held).encode()
 
 
-def sha256(content: bytes) -> str:
+def sha256(content: bytes | memoryview) -> str:
     """Return the hexadecimal SHA-256 of `content`."""
     return hashlib.sha256(content).hexdigest()
 

@@ -19,7 +19,7 @@ from alutils.errors import DataError, ParameterError
 from alutils.files import write_whole
 from alutils.runs import folder as results_module
 from alutils.runs.config import recipe_of
-from alutils.runs.folder import RunFolder, sealed, sha256
+from alutils.runs.folder import RunFolder, seal, sha256
 from alutils.runs.schemas import check_acquisitions
 
 CPU = torch.device("cpu")
@@ -102,7 +102,8 @@ def test_state_is_loaded_as_it_was_saved_and_as_data_only(tmp_path: Path):
     assert state["model"]["w"].tolist() == [0, 1, 2]
     buffer = io.BytesIO()
     torch.save(Path, buffer)
-    (run.path / "model.pt").write_bytes(sealed(buffer.getvalue()))
+    seal(buffer)
+    (run.path / "model.pt").write_bytes(buffer.getvalue())
     with pytest.raises(DataError, match=r"model.pt: damaged \(Weights only load failed"):
         run.load_state("model")
     run.save_state("list", [1])  # type: ignore[arg-type]
