@@ -90,6 +90,7 @@ results                 tables to numbers, pictures, pages
     comparison          queries compared
     comparison_text     what a comparison says, in words
     figures             from tables and arrays to pictures
+    report              scores and gains, in the lines that a grid ends with
     pages               tables in README and docs/
 
 grid                    many runs

@@ -57,7 +57,7 @@ def status(chosen: argparse.Namespace) -> None:
 
 def show(chosen: argparse.Namespace) -> None:
     """Print the results of an experiment."""
-    from alutils.results.pages import report
+    from alutils.results.report import report
 
     print(report(chosen.experiment))  # noqa: T201
 

@@ -58,6 +58,13 @@ def test_looking_at_a_grid_loads_neither_torch_nor_papermill(words: list[str]):
     assert python("-c", code).stderr == "\n"
 
 
+@pytest.mark.parametrize(("command", "not_loaded"), [("show", {"torch", "scipy"}), ("compare", {"torch"})])
+def test_looking_at_results_does_not_load_what_takes_seconds(command: str, not_loaded: set[str]):
+    code = f"import sys; from alutils.__main__ import main; main(['{command}', 'camvid_weights']); "
+    code += f"print(*{not_loaded} & set(sys.modules), file=sys.stderr)"
+    assert python("-c", code).stderr == "\n"
+
+
 def test_the_console_script_is_this_command_line():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert resolve_name(scripts["alutils"]) is main

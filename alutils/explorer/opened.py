@@ -18,11 +18,12 @@ from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
 from alutils.queries.scores import SCORES, applied, largest, score_of
 from alutils.queries.scoring import enlarged
-from alutils.runs.acquisition import WHOLE_IMAGE, check_items
+from alutils.runs.acquisition import WHOLE_IMAGE
 from alutils.runs.config import RoundsConfig, recipe_of
 from alutils.runs.data import load_split
 from alutils.runs.folder import RunFolder, finished_runs
 from alutils.runs.kept import committee_of_round, kept_networks
+from alutils.runs.schemas import check_items
 from alutils.training.feeding import feed
 from alutils.training.loop import autocast
 

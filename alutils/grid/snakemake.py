@@ -196,7 +196,7 @@ def _conclude(experiment: str, jobs: dict[str, Job], code: int, said: str, log: 
     states = list(states_of(experiment, jobs).values())
     missing = [state for state in states if state.state != "done"]
     if code == 0 and not missing and finished_runs(experiment):
-        from alutils.results.pages import report  # pandas, which not every call needs, takes a second to load
+        from alutils.results.report import report  # pandas, which not every call needs, takes a second to load
 
         print(report(experiment))  # noqa: T201
         return 0

@@ -12,10 +12,9 @@ from alutils.datasets.duplicates import near_duplicates, thumbnails
 from alutils.errors import DataError, ParameterError
 from alutils.results.analysis import SETTING, over_seeds
 from alutils.results.significance import with_interval
-from alutils.runs.acquisition import check_items
 from alutils.runs.config import setting_of
 from alutils.runs.folder import RunFolder
-from alutils.runs.schemas import read_csv
+from alutils.runs.schemas import check_items, read_csv
 
 POINT = [*SETTING[1:], "what", "query", "name"]  # they tell an acquired table's rows apart
 COLUMNS = [*POINT, "mean", "sd", "n"]

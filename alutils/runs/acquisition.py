@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from alutils.datasets import ImageDataset
-from alutils.errors import DataError
 from alutils.queries.embeddings import Candidates
 from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
@@ -53,15 +51,6 @@ class Acquisitions:
         rows = [row for row in self.rows if row["round"] <= round_number and "clicks" in row]
         names = {"labelled_pixels": "pixels", "clicks": "clicks"}
         return {total: sum(int(row[name]) for row in rows) for total, name in names.items() if rows}
-
-
-def check_items(table: pd.DataFrame, dataset: ImageDataset) -> None:
-    """Raise `DataError` if rows of `acquisitions.csv` name other images than the data set has at their indices."""
-    names = dict(enumerate(dataset.item_names))
-    for index, item in zip(table["index"], table["item"], strict=True):
-        if names.get(index) != item:
-            there = names.get(index, f"nothing, with {len(names)} images")
-            raise DataError(f"acquisitions name {item} at index {index}; {dataset.name} {dataset.split} has {there}")
 
 
 def start_set(config: RoundsConfig, pieces: Pieces, count: int) -> Rows:

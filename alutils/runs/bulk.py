@@ -10,13 +10,13 @@ import torch
 from alutils.datasets import ImageDataset
 from alutils.errors import ParameterError, check_range
 from alutils.models import SplitModel, build_model
-from alutils.runs.acquisition import check_items, image_rows
+from alutils.runs.acquisition import image_rows
 from alutils.runs.config import BulkConfig
 from alutils.runs.data import check_labels, load_sets
 from alutils.runs.folder import RunFolder
 from alutils.runs.networks import RunTraining, check_network
 from alutils.runs.rounds import clip_rows, round_row
-from alutils.runs.schemas import reported
+from alutils.runs.schemas import check_items, reported
 from alutils.seeds import numpy_generator
 from alutils.training.loop import default_device, measure_on_test_set
 

@@ -16,12 +16,13 @@ from alutils.queries.query import parse_query
 from alutils.queries.regions import Pieces
 from alutils.queries.scoring import random_scores, score_images
 from alutils.queries.selections import selection_of
-from alutils.runs.acquisition import Acquisitions, Row, Rows, check_items, piece_rows, start_set
+from alutils.runs.acquisition import Acquisitions, Row, Rows, piece_rows, start_set
 from alutils.runs.config import RoundsConfig
 from alutils.runs.data import check_labels, load_sets
 from alutils.runs.folder import RunFolder
 from alutils.runs.kept import committee_of_round, keep_networks
 from alutils.runs.networks import RunTraining, check_network
+from alutils.runs.schemas import check_items
 from alutils.runs.sharding import score_in_shards
 from alutils.seeds import numpy_generator
 from alutils.training.loop import Tested, at_once, class_loss_weights, default_device, measure_on_test_set

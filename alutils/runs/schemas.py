@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # they take a while to load, and a process that only starts r
     import numpy as np
     import pandas as pd
 
+    from alutils.datasets import ImageDataset
+
 
 @dataclass(frozen=True)
 class Numbers:
@@ -271,3 +273,12 @@ def check_acquisitions(table: "pd.DataFrame") -> None:
     twice = table.duplicated([name for name in ("index", "region") if name in table])
     if twice.any():
         raise ValueError(f"row {int(twice.argmax()) + 1} acquires something again")
+
+
+def check_items(table: "pd.DataFrame", dataset: "ImageDataset") -> None:
+    """Raise `DataError` if rows of `acquisitions.csv` name other images than the data set has at their indices."""
+    names = dict(enumerate(dataset.item_names))
+    for index, item in zip(table["index"], table["item"], strict=True):
+        if names.get(index) != item:
+            there = names.get(index, f"nothing, with {len(names)} images")
+            raise DataError(f"acquisitions name {item} at index {index}; {dataset.name} {dataset.split} has {there}")

@@ -27,8 +27,7 @@ from alutils.results.maps import SavedMaps
 from alutils.results.publish import WITH_REGIONS, WITH_SCORES
 from alutils.results.tables import Experiment
 from alutils.results.thesis import bulk_points, our_bulk, thesis_points, transfer_gains
-from alutils.runs.acquisition import check_items
-from alutils.runs.schemas import read_csv
+from alutils.runs.schemas import check_items, read_csv
 
 (DIGITS,), (REGIONS,), SCENES, MAPS = WITH_SCORES, WITH_REGIONS, "camvid_small", "examples"  # published experiments
 SIDES = {  # by published experiment: the data set whose comparison is drawn, and which sides of it
