@@ -48,6 +48,7 @@ training                a recipe and labelled images give a trained network
     feeding             batches on the device, gathered ahead of use
     augmentation        random changes to whole batches
     metrics             accuracy and intersection over union
+    optimizer           Adam, without loading the compiler
     loop                a network trained and tested
     predictions         predictions as files
 

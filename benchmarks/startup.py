@@ -1,4 +1,4 @@
-"""Nothing to wait for before work begins: imports, a notebook's run, figures.
+"""Nothing to wait for before work begins: imports, a first optimizer step, a notebook's run, figures.
 
 A notebook's overhead is a run of one that is finished already: parameters are checked, a kernel
 is started, everything is imported, and nothing is computed.
@@ -14,6 +14,8 @@ from measure import Goal, Result, run, time_sides
 from alutils.results.figures.published import FIGURES
 
 PARAMETERS = {"dataset": "streets_tiny", "height": 32, "width": 64, "epochs": 1, "rounds": 2, "committee_members": 2}
+
+STEP = "; weight = torch.nn.Parameter(torch.ones(9)); weight.sum().backward(); Adam([weight], fused=True).step()"
 
 
 def python(*arguments: str) -> None:
@@ -38,6 +40,8 @@ def measure(quick: bool) -> Result:
                 "torch": lambda: python("-c", "import torch"),
                 "alutils": lambda: python("-c", "import torch, alutils"),
                 "everything": lambda: python("-c", "import torch, alutils.runs.rounds"),
+                "step": lambda: python("-c", f"import torch; from alutils.training.optimizer import Adam{STEP}"),
+                "torch's step": lambda: python("-c", f"import torch; from torch.optim import Adam{STEP}"),
                 "notebook": notebook,
                 "figures": lambda: python("-m", "alutils", "figures", *FIGURES),
             },
@@ -50,6 +54,11 @@ def measure(quick: bool) -> Result:
         seconds["torch"],
         goals=[
             Goal("start-up: import alutils, seconds beyond torch's", beyond, at_most=0.3),
+            Goal(
+                "... a first optimizer step, seconds less than torch's",
+                seconds["torch's step"] - seconds["step"],
+                at_least=1,
+            ),
             Goal("... a notebook's overhead, seconds", seconds["notebook"], at_most=8),
             Goal("... README's figures from tables, seconds", seconds["figures"], at_most=20),
         ],

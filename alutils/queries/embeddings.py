@@ -20,6 +20,7 @@ from alutils.paths import cache_dir
 from alutils.queries.committee import vote
 from alutils.training.feeding import feed
 from alutils.training.loop import at_once, autocast, epoch_batches, in_batches
+from alutils.training.optimizer import Adam
 from alutils.training.recipe import Recipe
 
 CODE_SIZE = 128  # numbers in the code of a digit
@@ -141,7 +142,7 @@ def trained_autoencoder(pixels: Tensor, seed: int = 0) -> tuple[nn.Sequential, n
     size = pixels.shape[1]
     encoder = nn.Sequential(nn.Linear(size, CODE_SIZE), nn.ReLU(), nn.Linear(CODE_SIZE, CODE_SIZE), nn.ReLU())
     decoder = nn.Sequential(nn.Linear(CODE_SIZE, CODE_SIZE), nn.ReLU(), nn.Linear(CODE_SIZE, size))
-    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], CODE_RATE)
+    optimizer = Adam([*encoder.parameters(), *decoder.parameters()], CODE_RATE)
     epochs = -(-CODE_STEPS * CODE_BATCH // len(pixels))
     batches = [epoch_batches(np.arange(len(pixels)), CODE_BATCH, seed + epoch) for epoch in range(epochs)]
     for batch in np.concatenate(batches)[:CODE_STEPS]:

@@ -28,6 +28,7 @@ from alutils.training.metrics import (
     mean_iou,
     resize_predictions,
 )
+from alutils.training.optimizer import Adam
 from alutils.training.recipe import Recipe
 
 DIGITS_AT_ONCE = 250  # of few at a time, most of a committee's time would be that of calls
@@ -41,7 +42,7 @@ class Trainer:
         self.device = device or default_device()
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.recipe = recipe
-        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
+        self.optimizer: torch.optim.Optimizer = Adam(
             self.network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
 

@@ -751,6 +751,11 @@ run_rounds(RoundsConfig(**json.loads(sys.argv[1])))
 """
 
 
+OF_DIGITS = replace(
+    ROUNDS, dataset="digits", model="mnist_cnn", augmentation="none", unit="images", start=30, step=30, rounds=2
+)  # fmt: skip
+
+
 def test_digits_are_not_augmented(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(data, "load_dataset", load_dataset)
     with pytest.raises(ParameterError, match=r"^augmentation for digits is 'flip'; allowed: none$"):
@@ -760,10 +765,7 @@ def test_digits_are_not_augmented(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.slow
 def test_a_process_killed_at_random_moments_ends_with_the_same_tables(results: Path, monkeypatch: pytest.MonkeyPatch):
     """The real thing: SIGKILL, on digits that need no file."""
-    config = replace(
-        ROUNDS, dataset="digits", model="mnist_cnn", augmentation="none",
-        unit="images", start=30, step=30, rounds=3, epochs=3,
-    )  # fmt: skip
+    config = replace(OF_DIGITS, rounds=3, epochs=3)
     undisturbed = replace(config, experiment="undisturbed")
     started = time.monotonic()
     assert start(undisturbed).wait() == 0
@@ -779,9 +781,14 @@ def test_a_process_killed_at_random_moments_ends_with_the_same_tables(results: P
     assert tables(config) == tables(undisturbed)
 
 
-def start(config: RoundsConfig) -> "subprocess.Popen[bytes]":
+def start(config: RoundsConfig, then: str = "") -> "subprocess.Popen[bytes]":
     parameters = json.dumps({field.name: getattr(config, field.name) for field in fields(config)})
-    return subprocess.Popen([sys.executable, "-c", PROCESS, parameters])
+    return subprocess.Popen([sys.executable, "-c", PROCESS + then, parameters])
+
+
+def test_a_run_does_not_load_the_compiler_of_torch():
+    """That takes seconds, and nothing is compiled."""
+    assert start(OF_DIGITS, "sys.exit('torch._dynamo' in sys.modules)").wait() == 0
 
 
 def test_a_query_has_one_text_in_a_config():
