@@ -62,6 +62,8 @@ LATER = 32  # labelled images of that experiment from which on committees were e
 ALL_LABELS = ("camvid_heads_all", "camvid_small")  # experiments whose networks the page of models compares
 WINDOWS = "camvid_regions"  # the experiment whose best queries are asked with further modifiers, too
 BEST = ("bald+windows8x8", "vote_entropy+windows8x8")
+DROPOUT = "camvid_dropout"  # the experiment whose committees are asked with more and with less dropout
+BASES = ("consensus_entropy+dropout0.5", "vote_entropy+dropout0.5")
 RECIPES = {  # experiments that differ in the recipe alone, and what this is
     "camvid_images": "800 steps, class weights",
     "camvid_weights": "800 steps, no class weights",
@@ -273,6 +275,7 @@ WRITTEN: dict[str, Callable[[], str]] = {
     "reference": reference_table,
     "later": later_table,
     "windows_variants": partial(variants_table, WINDOWS, BEST),
+    "dropout_variants": partial(variants_table, DROPOUT, BASES),
     "recipes": partial(recipes_table, RECIPES),
 }
 
