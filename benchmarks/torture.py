@@ -38,7 +38,7 @@ runs:
   - notebook: 03_active_learning_rounds
     parameters: {dataset: digits, model: mnist_cnn, height: 28, width: 28, augmentation: none, rounds: 2, steps: 2}
 """
-KILLS, QUICK_KILLS = 1000, 6
+KILLS, QUICK_KILLS = 1000, 9
 OF_GRIDS = 0.1  # the share of the kills that are those of grids
 GRACE = 120  # seconds in which what outlived a killed parent may finish what it is at, but not more
 REFUSALS = 3  # times in a row that a grid may fail without being killed; what survived may be in its way

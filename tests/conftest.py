@@ -58,6 +58,9 @@ ROUNDS = RoundsConfig(
     **COMMON, query="consensus_entropy", regime="from_scratch", last_epochs=None, start=25.0, step=25.0, rounds=3,
     unit="percent", committee_members=3, committee_dropout=0.5,
 )  # fmt: skip
+DIGITS = replace(
+    ROUNDS, dataset="digits", model="mnist_cnn", augmentation="none", unit="images", start=30, step=30, rounds=2
+)  # fmt: skip
 BULK = BulkConfig(
     **COMMON,
     query="random",

@@ -65,6 +65,7 @@ def test_only_what_is_needed_is_run(project: Path, results: Path):
     assert started(project, steps=2, seeds=[0]) == ["06_figures", f"{RUN}0"]
     first = (folder / f"{RUN}0" / "rounds.csv").read_bytes()
     style = project / "alutils" / "results" / "figures" / "style.py"
+    assert started(project, steps=2, seeds=[0]) == []
     os.utime(style)
     assert re.match(r"0 of \d jobs would run", called(project, "grid", "small", "--dry-run").stdout)
     assert started(project, steps=2, seeds=[0]) == [], "touched, not changed"

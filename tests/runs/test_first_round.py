@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROUNDS, SECONDS, stopped, tables
+from conftest import DIGITS, ROUNDS, SECONDS, stopped, tables
 
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.files import write_whole
@@ -28,9 +28,6 @@ from alutils.training.loop import Trainer
 
 pytestmark = pytest.mark.usefixtures("tiny_everywhere", "quick_provenance")
 RANDOM = replace(ROUNDS, query="random")
-DIGITS = replace(
-    ROUNDS, dataset="digits", model="mnist_cnn", augmentation="none", unit="images", start=30, step=30, rounds=2
-)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import BULK, ROUNDS, SECONDS, stopped, tables
+from conftest import BULK, DIGITS, ROUNDS, SECONDS, stopped, tables
 
 from alutils.datasets import ImageDataset, load_dataset
 from alutils.errors import DataError, ParameterError
@@ -751,11 +751,6 @@ run_rounds(RoundsConfig(**json.loads(sys.argv[1])))
 """
 
 
-OF_DIGITS = replace(
-    ROUNDS, dataset="digits", model="mnist_cnn", augmentation="none", unit="images", start=30, step=30, rounds=2
-)  # fmt: skip
-
-
 def test_digits_are_not_augmented(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(data, "load_dataset", load_dataset)
     with pytest.raises(ParameterError, match=r"^augmentation for digits is 'flip'; allowed: none$"):
@@ -765,7 +760,7 @@ def test_digits_are_not_augmented(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.slow
 def test_a_process_killed_at_random_moments_ends_with_the_same_tables(results: Path, monkeypatch: pytest.MonkeyPatch):
     """The real thing: SIGKILL, on digits that need no file."""
-    config = replace(OF_DIGITS, rounds=3, epochs=3)
+    config = replace(DIGITS, rounds=3, epochs=3)
     undisturbed = replace(config, experiment="undisturbed")
     started = time.monotonic()
     assert start(undisturbed).wait() == 0
@@ -788,7 +783,7 @@ def start(config: RoundsConfig, then: str = "") -> "subprocess.Popen[bytes]":
 
 def test_a_run_does_not_load_the_compiler_of_torch():
     """That takes seconds, and nothing is compiled."""
-    assert start(OF_DIGITS, "sys.exit('torch._dynamo' in sys.modules)").wait() == 0
+    assert start(DIGITS, "sys.exit('torch._dynamo' in sys.modules)").wait() == 0
 
 
 def test_a_query_has_one_text_in_a_config():
