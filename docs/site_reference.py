@@ -4,6 +4,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from inspect import isfunction
 from typing import Any
 
 import alutils
@@ -109,5 +110,7 @@ def readable_signature(
 
 
 def skip_member(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
-    """Leave out what has no docstring of its own: the fields of named tuples."""
-    return True if str(getattr(thing, "__doc__", "")).startswith(OF_NAMEDTUPLE) else None
+    """Leave out what has no docstring of this package: fields of named tuples, and functions of other packages."""
+    of_namedtuple = str(getattr(thing, "__doc__", "")).startswith(OF_NAMEDTUPLE)
+    elsewhere = isfunction(thing) and not thing.__module__.startswith(alutils.__name__)
+    return True if of_namedtuple or elsewhere else None

@@ -13,14 +13,16 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from alutils.datasets.base import ImageDataset, Item
 from alutils.errors import RunError
 from alutils.paths import NOTEBOOKS, ROOT
+from alutils.training.optimizer import Adam
 
 sys.path.insert(0, str(ROOT / "docs"))
 import site_notebooks
 from site_notebooks import INTERACTIVE, LONG, WIDGET, clean, clean_output, executed_copies, outdated
 from site_pages import contents, for_site, pages, place, write_files
-from site_reference import as_rst, readable_signature, room_page, rooms
+from site_reference import as_rst, readable_signature, room_page, rooms, skip_member
 
 HTML = ROOT / "docs" / "_build" / "html"
 
@@ -138,6 +140,12 @@ def test_a_default_that_is_no_python_is_left_out_of_a_signature():
     shown = readable_signature(None, "class", "a", None, None, "(x: dict[str, int] = <factory>, y: int = 3)", "str")
     assert shown == ("(x: dict[str, int] = ..., y: int = 3)", "str")
     assert readable_signature(None, "module", "a", None, None, None, None) == (None, None)
+
+
+def test_members_with_the_docstring_of_another_package_are_left_out():
+    assert skip_member(None, "class", "state_dict", Adam.state_dict, False, None)
+    assert skip_member(None, "class", "image", Item.image, False, None), "a field of a named tuple"
+    assert skip_member(None, "class", "__len__", ImageDataset.__len__, False, None) is None
 
 
 def test_every_room_of_the_map_has_a_page_with_all_its_modules():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # they take a while to load, and a process that only starts r
     import numpy as np
     import pandas as pd
 
-    from alutils.datasets import ImageDataset
+    from alutils import datasets
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ def check_acquisitions(table: "pd.DataFrame") -> None:
         raise ValueError(f"row {int(twice.argmax()) + 1} acquires something again")
 
 
-def check_items(table: "pd.DataFrame", dataset: "ImageDataset") -> None:
+def check_items(table: "pd.DataFrame", dataset: "datasets.ImageDataset") -> None:
     """Raise `DataError` if rows of `acquisitions.csv` name other images than the data set has at their indices."""
     names = dict(enumerate(dataset.item_names))
     for index, item in zip(table["index"], table["item"], strict=True):
