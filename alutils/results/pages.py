@@ -64,6 +64,7 @@ WINDOWS = "camvid_regions"  # the experiment whose best queries are asked with f
 BEST = ("bald+windows8x8", "vote_entropy+windows8x8")
 DROPOUT = "camvid_dropout"  # the experiment whose committees are asked with more and with less dropout
 BASES = ("consensus_entropy+dropout0.5", "vote_entropy+dropout0.5")
+ENSEMBLE = "camvid_ensemble"  # the experiment whose committee is several networks, beside one network with dropout
 RECIPES = {  # experiments that differ in the recipe alone, and what this is
     "camvid_images": "800 steps, class weights",
     "camvid_weights": "800 steps, no class weights",
@@ -276,6 +277,7 @@ WRITTEN: dict[str, Callable[[], str]] = {
     "later": later_table,
     "windows_variants": partial(variants_table, WINDOWS, BEST),
     "dropout_variants": partial(variants_table, DROPOUT, BASES),
+    "ensemble_variants": partial(variants_table, ENSEMBLE, ("vote_entropy",)),
     "recipes": partial(recipes_table, RECIPES),
 }
 
