@@ -20,7 +20,7 @@ THESIS_FIGURES = {
     ],
     "bulk_mini_all": [
         ("cityscapes", "vgg19_unet", "deeplabv3_resnet101"),
-        ("camvid_thesis", "deeplabv3_lite0", "frozen_small"),
+        ("camvid_transfer", "deeplabv3_lite0", "frozen_small"),
         ("camvid", "vgg19_unet", "deeplabv3_resnet101"),
         ("camvid_small", "unet_small", "deeplabv3_small"),
     ],
