@@ -303,7 +303,7 @@ def against_thesis(figure: str) -> str:
     sides = {"thesis": thesis_points(figure), ours: bulk_points(rows, model, order_model)}
     tables = [_beside(points).add_prefix(f"{side}: ") for side, points in sides.items()]
     table = pd.concat(tables, axis=1).fillna("").rename_axis("%")
-    slopes = [f"{side}, {_slopes(points)}" for side, points in sides.items()]
+    slopes = [f"{side}, {slope}" for side, points in sides.items() if (slope := _slopes(points))]
     brings = f"What one percent more random labels brings: {'; '.join(slopes)}."
     answer = _is_thesis_within(
         committee_gain(thesis_points(figure)), committee_gain_intervals(rows, model, order_model)

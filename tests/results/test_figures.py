@@ -200,6 +200,13 @@ def test_the_thesiss_figure_writes_gains_above_and_slopes_below():
     assert all(low < y < high for _, y in texts.values())
 
 
+def test_the_thesiss_figure_has_one_scale_for_all_shares_where_ours_has_one_share_only():
+    points = thesis_points("bulk_all")
+    left, right = thesis.bulk_comparison({"thesis": points, "ours": points[points["percent"] == 30]}).axes
+    assert list(right.get_xticks()) == list(left.get_xticks()) == [20, 30, 40, 70]
+    assert right.get_xlim() == left.get_xlim()
+
+
 def test_a_query_has_one_colour_in_all_figures_and_no_two_of_a_figure_share_one():
     alone = {name: query_styles([name])[name] for name in QUERIES}
     assert len({style["color"] for style in alone.values()}) == len(QUERIES)

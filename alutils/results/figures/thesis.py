@@ -16,15 +16,17 @@ def bulk_comparison(panels: dict[str, pd.DataFrame]) -> Figure:
 
     Queries are shifted sideways so that whiskers do not overlap. The dashed black line is the score with all labels.
     Above the curves stands the committees' mean gain over random; below them, dashed red, the slope of random's curve.
-    The axes have one scale, so that gains can be compared by eye.
+    All panels have one scale, so that gains can be compared by eye.
     """
     extents = {title: _extent(points) for title, points in panels.items()}
     room = max(high - low for low, high in extents.values()) or 0.01
-    figure, grid = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4.2), layout="constrained", squeeze=False)
+    size = (5 * len(panels), 4.2)
+    figure, grid = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False, sharex=True)
+    shares = pd.concat(points.loc[points["query"] != "all", "percent"] for points in panels.values())
+    grid[0, 0].set_xticks(shares.unique())
     for axes, (title, points) in zip(grid[0], panels.items(), strict=True):
         axes.set_title(title, fontsize=10)
         axes.set_ylabel(MEASURE_LABELS["miou"])
-        axes.set_xticks(points.loc[points["query"] != "all", "percent"].unique())
         axes.grid(alpha=0.3)
         middle = sum(extents[title]) / 2
         axes.set_ylim(middle - 0.75 * room, middle + 0.65 * room)
