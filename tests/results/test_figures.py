@@ -205,6 +205,14 @@ def test_the_thesiss_figure_has_one_scale_for_all_shares_where_ours_has_one_shar
     left, right = thesis.bulk_comparison({"thesis": points, "ours": points[points["percent"] == 30]}).axes
     assert list(right.get_xticks()) == list(left.get_xticks()) == [20, 30, 40, 70]
     assert right.get_xlim() == left.get_xlim()
+    (alone,) = thesis.bulk_comparison({"ours": points[points["percent"] == 30]}).axes
+    assert alone.get_xlim() == (26, 34), "the points stand together, and their gain above them"
+
+
+def test_the_thesiss_figure_shows_the_line_of_all_labels_where_no_share_is_finished():
+    points = thesis_points("bulk_all")
+    (axes,) = thesis.bulk_comparison({"ours": points[points["query"] == "all"]}).axes
+    assert [line.get_label() for line in axes.lines] == ["all labels"]
 
 
 def test_a_query_has_one_colour_in_all_figures_and_no_two_of_a_figure_share_one():

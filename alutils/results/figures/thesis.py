@@ -24,6 +24,8 @@ def bulk_comparison(panels: dict[str, pd.DataFrame]) -> Figure:
     figure, grid = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False, sharex=True)
     shares = pd.concat(points.loc[points["query"] != "all", "percent"] for points in panels.values())
     grid[0, 0].set_xticks(shares.unique())
+    if len(shares):
+        grid[0, 0].set_xlim(shares.min() - 4, shares.max() + 4)
     for axes, (title, points) in zip(grid[0], panels.items(), strict=True):
         axes.set_title(title, fontsize=10)
         axes.set_ylabel(MEASURE_LABELS["miou"])
@@ -33,7 +35,7 @@ def bulk_comparison(panels: dict[str, pd.DataFrame]) -> Figure:
         _bulk_curves(axes, points)
         _gains_and_slopes(axes, points, room)
     grid[0, 0].legend(frameon=False, fontsize=9, loc="lower right")
-    figure.supxlabel("labelled images, % of the training set; points at one share stand side by side", fontsize=10)
+    figure.supxlabel("labelled images, % of the training set;\npoints at one share stand side by side", fontsize=10)
     despine(figure)
     return figure
 
